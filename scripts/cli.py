@@ -1,0 +1,28 @@
+"""What the command-line scripts share: logging, and errors shown as one message."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from strata.errors import StrataError
+
+
+def run(main: Callable[[], None], log: str | None = None) -> None:
+    """Runs `main`; a StrataError ends the script with its message and exit status 1.
+
+    `log` is a file that receives what is also shown on stderr.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if log:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
+    try:
+        main()
+    except StrataError as error:
+        logging.error("error: %s", error)
+        sys.exit(1)
+    except BrokenPipeError:
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Strata: probes language models across scales and layers. Knows nothing of Snakemake."""

@@ -1,0 +1,172 @@
+"""A model folder on disk: configuration, tokenizer and safetensors, checked before any work.
+
+Imports neither torch nor transformers, so that it can be asked for cheap facts.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from strata.errors import StrataError
+
+# Model types of transformers whose decoder layers Strata can run one by one.
+SUPPORTED = ("gemma", "gemma2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
+
+WANTED = ("*.json", "*.safetensors", "tokenizer*", "*.model", "merges.txt", "vocab.txt")
+UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model before its weights are read; hashes are sha256 in hex."""
+
+    name: str
+    folder: str
+    source: str
+    revision: str
+    architecture: str
+    layers: int
+    d_model: int
+    vocabulary: int
+    context: int
+    tokenizer_hash: str
+
+    def dict(self) -> dict:
+        return asdict(self)
+
+
+def read_config(folder: str | Path) -> dict:
+    """config.json of a model folder, checked for what Strata needs of it."""
+    folder = Path(folder)
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise StrataError(f"{folder}: no such folder; a model is a folder or a hub id")
+    if not path.is_file():
+        raise StrataError(f"{folder} is no model folder: it holds no config.json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StrataError(f"{path} is not valid JSON ({error}); fetch the model again") from None
+    kind = config.get("model_type")
+    if kind not in SUPPORTED:
+        raise StrataError(
+            f"{path}: the architecture {kind!r} is not supported; Strata knows "
+            + ", ".join(SUPPORTED)
+        )
+    for key in ("num_hidden_layers", "hidden_size", "vocab_size"):
+        if not isinstance(config.get(key), int):
+            raise StrataError(f"{path}: {key} is missing or no whole number")
+    return config
+
+
+def weight_files(folder: str | Path) -> dict[str, Path]:
+    """Maps the name of each tensor of a model folder to the safetensors file that holds it.
+
+    Raises StrataError if there are no safetensors, a shard is missing or a file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    folder = Path(folder)
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        except (ValueError, KeyError) as error:
+            raise StrataError(f"{index} is damaged ({error}); fetch the model again") from None
+        missing = sorted({file for file in names.values() if not (folder / file).is_file()})
+        if missing:
+            raise StrataError(f"{folder}: {index.name} names {missing[0]}, which is not there")
+        return {name: folder / file for name, file in names.items()}
+    single = folder / "model.safetensors"
+    files = [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise StrataError(f"{folder} holds no .safetensors file, the only form Strata reads")
+    tensors = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="np") as handle:
+                tensors.update(dict.fromkeys(handle.keys(), file))
+        except (SafetensorError, OSError) as error:
+            raise StrataError(f"{file} is damaged ({error}); fetch the model again") from None
+    return tensors
+
+
+def tokenizer_hash(folder: str | Path) -> str:
+    """sha256 over the files that make the tokenizer."""
+    names = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+    files = [Path(folder) / name for name in (*names, "merges.txt", "vocab.txt")]
+    found = [file for file in files if file.is_file()]
+    if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):
+        raise StrataError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")
+    return _hash_files(found)
+
+
+def _hash_files(files: list[Path]) -> str:
+    total = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as handle:
+            total.update(file.name.encode() + b"\0")
+            total.update(hashlib.file_digest(handle, "sha256").digest())
+    return total.hexdigest()
+
+
+def describe(name: str, options: dict) -> ModelInfo:
+    """Resolves a model of the configuration: {path} or {hub, revision}, and checks the folder.
+
+    A local folder's revision is 'sha256:' and the hash of its configuration and weights; a hub
+    model's is the commit that `revision` (a branch, tag or commit) stands for now.
+    """
+    if "path" in options:
+        folder, source, revision = Path(options["path"]), "local", None
+    else:
+        folder, revision = fetch(options["hub"], options.get("revision") or "main")
+        source = options["hub"]
+    config = read_config(folder)
+    files = weight_files(folder)
+    if revision is None:
+        weights = sorted(set(files.values()))
+        revision = "sha256:" + _hash_files([folder / "config.json", *weights])
+    info = ModelInfo(
+        name=name,
+        folder=str(folder),
+        source=source,
+        revision=revision,
+        architecture=config["model_type"],
+        layers=config["num_hidden_layers"],
+        d_model=config["hidden_size"],
+        vocabulary=config["vocab_size"],
+        context=config.get("max_position_embeddings", 0),
+        tokenizer_hash=tokenizer_hash(folder),
+    )
+    declared = options.get("layers")
+    if declared not in (None, info.layers):
+        raise StrataError(
+            f"models.{name}.layers says {declared}, but the model has {info.layers}; correct it"
+        )
+    return info
+
+
+def fetch(hub: str, revision: str) -> tuple[Path, str]:
+    """Downloads a hub model (safetensors, tokenizer, configuration) into the hub cache.
+
+    Returns its folder and the commit. Raises StrataError when it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            hub, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
+        )
+    except Exception as error:  # the hub client has many kinds: network, gated, unknown, disk
+        reason = str(error).strip().splitlines()[0]
+        raise StrataError(
+            f"the model {hub!r} (revision {revision}) cannot be fetched from the hub: {reason}\n"
+            "Check the id and your network; a gated model needs `hf auth login` and its terms "
+            "accepted; or download it elsewhere and give `path:` instead of `hub:`"
+        ) from None
+    return Path(folder), Path(folder).name
+
+
+def read_info(path: str | Path) -> ModelInfo:
+    return ModelInfo(**json.loads(Path(path).read_text(encoding="utf-8")))

@@ -1,0 +1,204 @@
+"""From items to the token tree: each distinct token of a task once.
+
+All choices of an item share its prompt, many share their first words, and all items of a task
+share instruction and demonstrations. A row is the tree of one item's sequences, its nodes in
+depth-first order, so that the subtree of node i is the run i .. end[i] - 1 and node i may attend
+to node j exactly where j <= i < end[j]. What the whole task shares, the common prefix, stands
+before every row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from strata.errors import StrataError
+from strata.items import Item
+
+Tokens = list[int]
+
+
+@dataclass(frozen=True)
+class TokenizedItem:
+    """sequences: token ids of prompt + choice, one list a choice. start: tokens in the prompt
+    alone; what follows the first `start` ids is scored. merged: per choice, whether the tokenizer
+    merged across the boundary, so that those first ids are not the prompt's own."""
+
+    item: Item
+    sequences: list[Tokens]
+    start: int
+    merged: list[bool]
+
+    @property
+    def longest(self) -> int:
+        return max(map(len, self.sequences))
+
+
+@dataclass(frozen=True)
+class TokenTree:
+    """All rows of a task, flat. n nodes, m choices; nodes are numbered through all rows.
+
+    prefix: (p,) token ids of the common prefix.
+    tokens, depth, end, parent: (n,) token id, depth below the prefix, end of the subtree
+        (counted inside the row), and parent node (-1 for a root).
+    rows: (r + 1,) node offsets of the rows.
+    path_nodes, path_offsets: nodes a choice's log-probability is summed over; choice c owns
+        path_nodes[path_offsets[c] : path_offsets[c + 1]].
+    choice_end, prompt_end: (m,) nodes of the last token of each choice and of its prompt.
+    """
+
+    prefix: np.ndarray
+    tokens: np.ndarray
+    depth: np.ndarray
+    end: np.ndarray
+    parent: np.ndarray
+    rows: np.ndarray
+    path_nodes: np.ndarray
+    path_offsets: np.ndarray
+    choice_end: np.ndarray
+    prompt_end: np.ndarray
+
+    @property
+    def distinct_tokens(self) -> int:
+        return len(self.prefix) + len(self.tokens)
+
+
+def tokenize(tokenizer, items: Sequence[Item], chunk: int = 256) -> list[TokenizedItem]:
+    """Tokenizes prompt and prompt + choice with the default special tokens, as the paper's code.
+
+    `tokenizer` maps a list of texts to their ids: `tokenizer(texts)["input_ids"]`. Raises
+    StrataError for a choice that adds no token and for a tokenizer that ends texts with one of
+    its own.
+    """
+    tokenized = []
+    for first in range(0, len(items), chunk):
+        part = items[first : first + chunk]
+        prompts = tokenizer([item.prompt for item in part])["input_ids"]
+        texts = [item.prompt + choice for item in part for choice in item.choices]
+        sequences = iter(tokenizer(texts)["input_ids"])
+        for item, prompt in zip(part, prompts, strict=True):
+            own = [next(sequences) for _ in item.choices]
+            tokenized.append(_check(item, prompt, own))
+    return tokenized
+
+
+def _check(item: Item, prompt: Tokens, sequences: list[Tokens]) -> TokenizedItem:
+    if not prompt:
+        raise StrataError(f"item {item.id!r}: the tokenizer makes no token of the prompt")
+    for index, sequence in enumerate(sequences):
+        if len(sequence) <= len(prompt):
+            raise StrataError(
+                f"item {item.id!r}: choice {index} ({item.choices[index]!r}) adds no token to the "
+                "prompt, so it has no probability of its own; change the choice or drop the item"
+            )
+    merged = [sequence[: len(prompt)] != prompt for sequence in sequences]
+    return TokenizedItem(item, sequences, len(prompt), merged)
+
+
+def common_prefix(tokenized: Sequence[TokenizedItem]) -> Tokens:
+    """The ids that begin every sequence, short of any prompt's last token (it predicts)."""
+    smallest = min(min(t.sequences) for t in tokenized)
+    largest = max(max(t.sequences) for t in tokenized)
+    shared = _shared(smallest, largest)
+    return smallest[: min(shared, min(t.start for t in tokenized) - 1)]
+
+
+def _shared(a: Tokens, b: Tokens) -> int:
+    for index, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return index
+    return min(len(a), len(b))
+
+
+def build_tree(tokenized: Sequence[TokenizedItem], max_row: int = 1024) -> TokenTree:
+    """The tree of a task. An item of more than `max_row` nodes is split into several rows, each
+    with the item's prompt again (attention grows with the square of a row)."""
+    prefix = common_prefix(tokenized)
+    builder = _Builder(len(prefix), max_row)
+    for item in tokenized:
+        builder.add(item)
+    return builder.tree(prefix)
+
+
+class _Builder:
+    def __init__(self, prefix_length: int, max_row: int) -> None:
+        self.prefix_length, self.max_row = prefix_length, max_row
+        self.tokens: list[int] = []
+        self.depth: list[int] = []
+        self.end: list[int] = []
+        self.parent: list[int] = []
+        self.rows = [0]
+        self.paths: list[list[int]] = []
+        self.prompt_end: list[int] = []
+
+    def add(self, item: TokenizedItem) -> None:
+        # In lexicographic order each sequence branches off the one before it, which is
+        # depth-first order.
+        suffixes = [sequence[self.prefix_length :] for sequence in item.sequences]
+        start = item.start - self.prefix_length
+        paths: dict[int, list[int]] = {}
+        branch: Tokens = []
+        path: list[int] = []
+        for choice in sorted(range(len(suffixes)), key=suffixes.__getitem__):
+            suffix = suffixes[choice]
+            shared = _shared(branch, suffix)
+            grown = len(self.tokens) - self.rows[-1] + len(suffix) - shared
+            if path and grown > self.max_row:
+                self._close(path)
+                path, shared = [], 0
+            self._end(path[shared:])
+            path = path[:shared]
+            for token in suffix[shared:]:
+                self.parent.append(path[-1] if path else -1)
+                self.depth.append(len(path))
+                path.append(len(self.tokens))
+                self.tokens.append(token)
+                self.end.append(0)
+            branch = suffix
+            paths[choice] = path[start - 1 :]
+        self._close(path)
+        for choice in range(len(suffixes)):
+            prompt_end, *scored = paths[choice]
+            self.prompt_end.append(prompt_end)
+            self.paths.append(scored)
+
+    def _end(self, nodes: list[int]) -> None:
+        for node in nodes:
+            self.end[node] = len(self.tokens) - self.rows[-1]
+
+    def _close(self, path: list[int]) -> None:
+        self._end(path)
+        self.rows.append(len(self.tokens))
+
+    def tree(self, prefix: Tokens) -> TokenTree:
+        lengths = [len(path) for path in self.paths]
+        return TokenTree(
+            prefix=np.array(prefix, np.int64),
+            tokens=np.array(self.tokens, np.int64),
+            depth=np.array(self.depth, np.int64),
+            end=np.array(self.end, np.int64),
+            parent=np.array(self.parent, np.int64),
+            rows=np.array(self.rows, np.int64),
+            path_nodes=np.array([node for path in self.paths for node in path], np.int64),
+            path_offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            choice_end=np.array([path[-1] for path in self.paths], np.int64),
+            prompt_end=np.array(self.prompt_end, np.int64),
+        )
+
+
+def batches(tree: TokenTree, max_tokens: int, max_scores: int) -> list[np.ndarray]:
+    """Row numbers in batches, longest first; rows of a batch are padded to its longest.
+
+    A batch holds at most `max_tokens` padded tokens and `max_scores` attention scores a head
+    (rows x length x (prefix + length)), and at least one row.
+    """
+    lengths = np.diff(tree.rows)
+    order = np.argsort(-lengths, kind="stable")
+    result, first = [], 0
+    while first < len(order):
+        length = lengths[order[first]]
+        scores = length * (len(tree.prefix) + length)
+        size = max(1, min(max_tokens // length, max_scores // scores))
+        result.append(order[first : first + size])
+        first += size
+    return result

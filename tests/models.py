@@ -1,0 +1,77 @@
+"""Tiny random models of every supported family, and a byte-level tokenizer, made on the spot."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+VOCABULARY = 300
+
+SHAPES = {
+    "llama": {"model_type": "llama", "num_key_value_heads": 2},
+    "llama-tied": {"model_type": "llama", "num_key_value_heads": 4, "tie_word_embeddings": True},
+    "mistral": {"model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 24},
+    "qwen2": {"model_type": "qwen2", "num_key_value_heads": 2},
+    "qwen3": {"model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 16},
+    "gemma": {"model_type": "gemma", "num_key_value_heads": 1, "head_dim": 16},
+    "gemma2": {
+        "model_type": "gemma2",
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "query_pre_attn_scalar": 16,
+        "sliding_window": 24,
+    },
+    "pythia": {"model_type": "gpt_neox", "rotary_pct": 0.25},
+}
+
+
+def byte_tokenizer(merge_boundary: bool = False) -> PreTrainedTokenizerFast:
+    """One token a byte, a BOS in front; with `merge_boundary`, ': ' is one token, so that the
+    colon that ends a prompt and the space that begins a choice merge."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<s>": 0} | {character: i for i, character in enumerate(alphabet, 1)}
+    merges = []
+    if merge_boundary:
+        vocabulary[":Ġ"] = len(vocabulary)
+        merges = [(":", "Ġ")]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
+
+
+def make_model(folder: Path, shape: str = "llama", seed: int = 0, layers: int = 3, **changes):
+    """Writes a random model of a family to `folder` and returns it, in float32 unless changed."""
+    options = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 2048,
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        **SHAPES[shape],
+        **changes,
+    }
+    dtype = getattr(torch, options.pop("dtype", "float32"))
+    config = AutoConfig.for_model(options.pop("model_type"), **options)
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            # A fresh norm is all ones, which would hide a norm left out or applied twice.
+            if "norm" in name:
+                weight.copy_(torch.rand_like(weight) * 1.5 + 0.25)
+            elif weight.dim() == 2:
+                weight.copy_(torch.randn_like(weight) * 0.25)
+            else:
+                weight.copy_(torch.randn_like(weight) * 0.1)
+    model = model.to(dtype).eval()
+    model.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return model

@@ -136,7 +136,9 @@ def test_the_same_run_gives_the_same_bits(tmp_path):
 def test_dumps_are_the_residual_stream_before_the_final_norm(tmp_path, position):
     lm = make_model(tmp_path)
     dumps = {}
-    run(tmp_path, position=position, on_layer=dumps.__setitem__)
+    run(
+        tmp_path, position=position, on_layer=lambda layer, values, _: dumps.update({layer: values})
+    )
     caught = []
     lm.model.layers[-1].register_forward_hook(lambda *args: caught.append(args[2]))
     row = 0

@@ -1,1 +1,7 @@
 """Strata: probes language models across scales and layers. Knows nothing of Snakemake."""
+
+__version__ = "0.1.0"
+
+# Raised by hand when a stage's results change, and only then: the workflow reruns a stage, and
+# what stands on it, when its number changes. Editing code alone reruns nothing.
+STAGES = {"prepare": 1, "describe": 1, "extract": 1, "metrics": 1, "tables": 1, "figures": 1}

@@ -7,7 +7,7 @@ top of them, score the lenses on the predicting positions, hand out that layer's
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from strata.tree import TokenizedItem, TokenTree, batches, build_tree, tokenize
 
 POSITIONS = ("choice_end", "prompt_end")
 
-OnLayer = Callable[[int, torch.Tensor], None]
+OnLayer = Callable[[int, torch.Tensor, tuple[np.ndarray, np.ndarray, np.ndarray]], None]
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def extract(
 ) -> Scores:
     """Scores every choice of `items` at every layer with every lens, in one layer-major pass.
 
-    on_layer(layer, activations) receives the residual stream of each layer, 0 to L, at
-    `position` of every choice: (choices, d_model) in the model's dtype.
+    on_layer(layer, activations, (item, choice, correct)) receives the residual stream of each
+    layer, 0 to L, at `position` of every choice, (choices, d_model) in the model's dtype, and the
+    columns of store.Dump.
     Raises StrataError for items that cannot be scored and for activations that are not finite.
     """
     if not items:
@@ -94,16 +95,23 @@ def extract(
         len(tree.prefix),
         len(skipped),
     )
-    logprob = _run(model, tree, tuple(lenses), position, on_layer, budget or Budget())
-    return _scores(kept, skipped, tree, logprob)
-
-
-def _run(model, tree, lenses, position, on_layer, budget) -> dict[str, np.ndarray]:
-    readout = _Readout(tree, model.unembedding(), lenses, model.dtype, model.device)
-    stream = _Stream(model, tree, budget)
+    readout = _Readout(tree, model.unembedding(), tuple(lenses), model.dtype, model.device)
+    stream = _Stream(model, tree, budget or Budget())
     wanted = torch.from_numpy(getattr(tree, position)).to(model.device)
+    scores = _scores(kept, skipped, tree)
+    columns = scores.item, scores.choice, scores.correct
+
+    def dump(layer: int) -> None:
+        if on_layer:
+            on_layer(layer, stream.hidden[wanted], columns)
+
+    return replace(scores, logprob=_climb(model, tree, stream, readout, dump))
+
+
+def _climb(model: Model, tree: TokenTree, stream, readout, dump) -> dict[str, np.ndarray]:
+    """Layer 0 to L: move the stream up, score the lenses, hand out the dump."""
     started = time.monotonic()
-    logprob = {lens: [] for lens in lenses}
+    logprob: dict[str, list] = {lens: [] for lens in readout.lenses}
     work = (model.n_layers + 1) * len(tree.tokens)
     with tqdm(total=work, unit="tok", unit_scale=True, disable=None, mininterval=0.5) as bar:
         for layer in range(model.n_layers + 1):
@@ -115,8 +123,7 @@ def _run(model, tree, lenses, position, on_layer, budget) -> dict[str, np.ndarra
             stream.check(layer)
             for lens, values in readout(stream.hidden, last=layer == model.n_layers).items():
                 logprob[lens].append(values)
-            if on_layer:
-                on_layer(layer, stream.hidden[wanted])
+            dump(layer)
             logging.debug("layer %d done after %.1f s", layer, time.monotonic() - started)
     logging.info("%d layers in %.1f s", model.n_layers, time.monotonic() - started)
     return {lens: np.stack(values) for lens, values in logprob.items()}
@@ -266,18 +273,14 @@ class _Readout:
         return result
 
 
-def _scores(
-    kept: Sequence[TokenizedItem],
-    skipped: list[str],
-    tree: TokenTree,
-    logprob: dict[str, np.ndarray],
-) -> Scores:
+def _scores(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree) -> Scores:
+    """All of the scores but the log-probabilities."""
     counts = [len(t.item.choices) for t in kept]
     choice = np.concatenate([np.arange(count) for count in counts])
     item = np.repeat(np.arange(len(kept)), counts)
     naive = sum(len(sequence) for t in kept for sequence in t.sequences)
     return Scores(
-        logprob=logprob,
+        logprob={},
         tokens=np.diff(tree.path_offsets).astype(np.int32),
         bytes=np.array([len(c.encode()) for t in kept for c in t.item.choices], np.int32),
         item=item.astype(np.int32),

@@ -163,7 +163,8 @@ def load_tokenizer(folder: str | Path, vocabulary: int):
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        # Lengths are Strata's own business (overlong); the library would only warn of them.
+        tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=1 << 40)
     except Exception as error:  # the library raises whatever its parsers do
         raise StrataError(f"{folder}: its tokenizer cannot be read ({error})") from None
     largest = max(tokenizer.get_vocab().values())

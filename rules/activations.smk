@@ -1,0 +1,77 @@
+# From items to dumps and scores: one job per (model, task), in layer-major order.
+
+
+def model_files(wildcards):
+    """What a local model is made of; a hub model is pinned by its revision instead."""
+    options = study.models[wildcards.model]
+    if "path" not in options:
+        return []
+    folder = Path(options["path"])
+    patterns = ("config.json", "tokenizer*", "*.safetensors", "*.safetensors.index.json")
+    return sorted(str(file) for pattern in patterns for file in folder.glob(pattern))
+
+
+def model_options(wildcards):
+    """What identifies the weights."""
+    options = study.models[wildcards.model]
+    keys = ("path",) if "path" in options else ("hub", "revision", "layers")
+    return as_json({key: options[key] for key in keys if key in options})
+
+
+rule describe:
+    message:
+        "Resolving {wildcards.model}: revision, hashes and shape."
+    input:
+        model_files,
+    output:
+        f"{R}/models/{{model}}.json",
+    log:
+        f"{R}/logs/describe/{{model}}.log",
+    params:
+        options=model_options,
+        stage=STAGES["describe"],
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    shell:
+        "{RUN}/describe.py --model {wildcards.model} --options {params.options:q}"
+        " --out {output} --log {log}"
+
+
+# A rule per model, since the number of its dumps follows from its number of layers.
+for model in study.models:
+
+    rule:
+        name:
+            f"extract_{re.sub(r'[^A-Za-z0-9]', '_', model)}"
+        message:
+            "Extracting {wildcards.task} from {wildcards.model}: every layer, every lens."
+        input:
+            model=f"{R}/models/{{model}}.json",
+            items=f"{R}/tasks/{{task}}.jsonl",
+        output:
+            scores=f"{R}/scores/{{model}}/{{task}}.h5",
+            dumps=dumps(model, "{task}", "{model}"),
+        wildcard_constraints:
+            model=re.escape(model),
+        log:
+            f"{R}/logs/extract/{{model}}/{{task}}.log",
+        benchmark:
+            f"{R}/benchmarks/extract/{{model}}/{{task}}.tsv"
+        params:
+            lenses=" ".join(config["lenses"]),
+            overlong=config["overlong"],
+            position=config["position"],
+            dtype=study.models[model].get("dtype", "auto"),
+            stage=STAGES["extract"],
+        threads: config["threads"]
+        resources:
+            mem_mb=8000,
+            runtime=720,
+            gpu=GPUS,
+        shell:
+            "{RUN}/extract.py --model {input.model} --items {input.items}"
+            " --task {wildcards.task} --lenses {params.lenses} --overlong {params.overlong}"
+            " --position {params.position} --dtype {params.dtype} --device {config[device]}"
+            " --threads {threads} --batch-tokens {config[batch_tokens]}"
+            " --scores {output.scores} --dumps {output.dumps} --log {log}"

@@ -1,0 +1,24 @@
+"""Resolves a model of the configuration and writes what is known of it before it runs."""
+
+import argparse
+import json
+
+import cli
+from strata.checkpoint import describe
+from strata.files import atomic
+
+
+def main() -> None:
+    info = describe(args.model, json.loads(args.options))
+    with atomic(args.out) as part:
+        part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="name of the model in the study")
+    parser.add_argument("--options", required=True, help="its entry in the configuration, as JSON")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--log")
+    args = parser.parse_args()
+    cli.run(main, args.log)

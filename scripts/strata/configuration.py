@@ -1,0 +1,156 @@
+"""A study's configuration, checked before any work.
+
+Imports neither torch nor pandas: it is read while the Snakefile is parsed.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from strata.checkpoint import read_config
+from strata.errors import StrataError
+
+
+class Study:
+    """A validated configuration and what follows from it: selected models and tasks, in order.
+
+    Raises StrataError with the full path of the key, what was found and what is allowed.
+    """
+
+    def __init__(self, config: dict, schema_path: str | Path) -> None:
+        schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+        check(config, schema, schema)
+        for name, task in config["tasks"].items():
+            check(task, task_schema(task["source"], schema, f"tasks.{name}.source"), schema, name)
+        for kind in ("models", "tasks"):
+            for index, name in enumerate(config["select"][kind]):
+                if name not in config[kind]:
+                    raise unknown(f"select.{kind}[{index}]", name, config[kind], kind)
+        if config["report"]["lens"] not in config["lenses"]:
+            raise unknown("report.lens", config["report"]["lens"], config["lenses"], "lenses")
+        self.config = config
+        self.name: str = config["name"]
+        self.results = f"results/{self.name}"
+        self.models: dict[str, dict] = _pick(config["models"], config["select"]["models"])
+        self.tasks: dict[str, dict] = _pick(config["tasks"], config["select"]["tasks"])
+        self._check_jsonl()
+
+    def _check_jsonl(self) -> None:
+        for name, task in self.tasks.items():
+            if task["source"] == "jsonl" and not Path(task.get("path", "")).is_file():
+                found = repr(task["path"]) if "path" in task else "nothing"
+                raise StrataError(f"config key tasks.{name}.path: no such file, found {found}")
+
+    @cached_property
+    def layers(self) -> dict[str, int]:
+        """Decoder layers of each selected model."""
+        return {name: self._layers(name, model) for name, model in self.models.items()}
+
+    def _layers(self, name: str, model: dict) -> int:
+        if "path" not in model:
+            return model["layers"]
+        try:
+            config = read_config(model["path"])
+        except StrataError as error:
+            raise StrataError(f"config key models.{name}.path: {error}") from None
+        if not any(Path(model["path"]).glob("*.safetensors")):
+            raise StrataError(
+                f"config key models.{name}.path: {model['path']} holds no .safetensors file, "
+                "the only form of weights Strata reads"
+            )
+        return config["num_hidden_layers"]
+
+    def layer_names(self, model: str) -> list[str]:
+        """The {layer} of each dump of a model, 0 to L, with leading zeros so that files sort."""
+        last = self.layers[model]
+        return [f"{layer:0{max(2, len(str(last)))}d}" for layer in range(last + 1)]
+
+    @property
+    def labels(self) -> dict[str, dict[str, str]]:
+        return {
+            "models": {name: model.get("label", name) for name, model in self.models.items()},
+            "tasks": {name: task.get("label", name) for name, task in self.tasks.items()},
+        }
+
+    def tasks_from(self, *sources: str) -> list[str]:
+        return [name for name, task in self.tasks.items() if task["source"] in sources]
+
+
+def _pick(entries: dict[str, dict], names: Iterable[str]) -> dict[str, dict]:
+    return {name: entries[name] for name in names}
+
+
+def task_schema(source: Any, schema: dict, where: str) -> dict:
+    """The schema of a task's entry, put together from the groups of keys its source takes."""
+    sources = schema["$defs"]["sources"]
+    if source not in sources:
+        raise unknown(where, source, sources, "sources")
+    properties = dict(schema["$defs"]["task"])
+    for group in sources[source]:
+        properties |= schema["$defs"][group]
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def check(value: Any, part: dict, schema: dict, task: str | None = None) -> None:
+    """Raises StrataError for the first thing in `value` that the schema `part` forbids."""
+    validator = Draft202012Validator({**part, "$defs": schema["$defs"]})
+    prefix = [] if task is None else ["tasks", task]
+    errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
+    for error in errors:
+        raise _explain(error, prefix)
+
+
+def _explain(error, prefix: list) -> StrataError:
+    where = _path([*prefix, *error.absolute_path])
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        allowed = error.schema.get("properties", {})
+        key = next(key for key in error.instance if key not in allowed)
+        return unknown(f"{where}.{key}" if where else key, key, allowed, "keys", noun="key")
+    if error.validator == "enum":
+        return unknown(where, error.instance, error.validator_value, "values")
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return StrataError(f"config key {f'{where}.' if where else ''}{missing} is missing")
+    if error.validator == "anyOf":
+        return StrataError(f"config key {where}: give `path:` (a folder), or `hub:` and `layers:`")
+    if error.validator == "type":
+        kinds = error.validator_value
+        wanted = " or ".join([kinds] if isinstance(kinds, str) else kinds)
+        found = type(error.instance).__name__
+        return StrataError(f"config key {where}: expected {wanted}, found {found} {_show(error)}")
+    if error.validator == "pattern":
+        return StrataError(
+            f"config key {where}: found {_show(error)}, allowed is what matches "
+            f"{error.validator_value}"
+        )
+    return StrataError(f"config key {where}: {error.message}")
+
+
+def _show(error) -> str:
+    return json.dumps(error.instance, ensure_ascii=False, default=str)
+
+
+def _path(parts: Iterable) -> str:
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def unknown(
+    where: str, found: Any, allowed: Iterable, what: str, noun: str = "name"
+) -> StrataError:
+    """An error for a name that is none of those allowed, with the nearest of them."""
+    names = [str(name) for name in allowed]
+    near = difflib.get_close_matches(str(found), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(names) or "none"
+    if noun == "key":
+        return StrataError(f"config key {where} is unknown; allowed {what}: {listed}{hint}")
+    return StrataError(f"config key {where}: found {found!r}, allowed {what}: {listed}{hint}")

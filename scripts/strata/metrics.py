@@ -1,0 +1,202 @@
+"""From log-probabilities of choices to accuracies with intervals.
+
+MC1: the best true choice beats every false one. MC2: probability mass on the true choices. MC3:
+share of true choices that beat every false one (Lin et al. 2022, as the paper uses them).
+mc1_tokens and mc1_bytes: MC1 of the log-probability per token and per byte.
+
+The reference lens keeps the rules of the paper's code to the letter. All lenses need a strict
+`>`, so a tie counts as wrong; tie_rate says how often that happened.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from strata.statistics import clusters, compare, estimate, holm
+from strata.store import Scores
+
+METRICS = ("mc1", "mc2", "mc3", "mc1_tokens", "mc1_bytes")
+
+
+class Choices:
+    """Choices of all items side by side: arrays (..., items, widest), padded with -inf."""
+
+    def __init__(self, scores: Scores) -> None:
+        shape = len(scores.ids), int(scores.choice.max()) + 1
+        self.place = scores.item, scores.choice
+        self.true, self.best = np.zeros(shape, bool), np.zeros(shape, bool)
+        self.true[self.place], self.best[self.place] = scores.correct, scores.best
+        self.false = np.zeros(shape, bool)
+        self.false[self.place] = ~scores.correct
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """(layers, choices) -> (layers, items, widest)"""
+        wide = np.full((len(values), *self.true.shape), -np.inf)
+        wide[:, *self.place] = values
+        return wide
+
+    def best_and_rival(self, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score of the best true choice and of the strongest false one, (layers, items) each."""
+        best = np.where(self.best, wide, -np.inf).max(-1)
+        return best, np.where(self.false, wide, -np.inf).max(-1)
+
+    def chance(self, metric: str) -> np.ndarray:
+        """(items,) expected value for scores drawn alike and independently for every choice."""
+        true, false = self.true.sum(-1), self.false.sum(-1)
+        return true / (true + false) if metric == "mc2" else 1 / (1 + false)
+
+
+def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Per layer and item the metric, in [0, 1], and whether best and rival tie.
+
+    Two arrays (layers + 1, items), float64 and bool.
+    """
+    choices = Choices(scores)
+    values = scores.logprob[lens].astype(np.float64)
+    if metric in ("mc1_tokens", "mc1_bytes"):
+        lengths = scores.tokens if metric == "mc1_tokens" else scores.bytes
+        values = values / np.maximum(lengths, 1)
+    wide = choices.spread(values)
+    best, rival = choices.best_and_rival(wide)
+    ties = best == rival
+    if metric == "mc3":
+        wins = (wide > rival[..., None]) & choices.true
+        return wins.sum(-1) / choices.true.sum(-1), ties
+    if metric == "mc2":
+        mass = papers_mc2 if lens == "reference" else true_mass
+        return mass(wide, choices), ties
+    return (best > rival).astype(float), ties
+
+
+def true_mass(wide: np.ndarray, choices: Choices) -> np.ndarray:
+    """Share of the choices' probability that lies on true ones: a softmax that cannot underflow."""
+    weights = np.exp(wide - wide.max(-1, keepdims=True))
+    return np.where(choices.true, weights, 0).sum(-1) / weights.sum(-1)
+
+
+def papers_mc2(wide: np.ndarray, choices: Choices) -> np.ndarray:
+    """MC2 as the paper's code has it: where all true (or all false) choices underflow to zero,
+    their log-probabilities are halved until they don't."""
+    true, false = (_mass_halved(wide, kind) for kind in (choices.true, choices.false))
+    return true / (true + false)
+
+
+def _mass_halved(wide: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    scores = np.where(kind, wide, -np.inf)
+    mass = np.exp(scores).sum(-1)
+    while (mass == 0).any():
+        scores[mass == 0] /= 2
+        mass = np.exp(scores).sum(-1)
+    return mass
+
+
+def subtask_nodes(subtasks: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Every node of the tree of subtasks with its items: 'all', then 'int', 'int/1-2', ..."""
+    parts = [subtask.split("/") if subtask else [] for subtask in subtasks]
+    yield "all", np.arange(len(parts))
+    names = sorted({"/".join(p[:depth]) for p in parts for depth in range(1, len(p) + 1)})
+    for name in names:
+        path = name.split("/")
+        yield name, np.array([i for i, p in enumerate(parts) if p[: len(path)] == path])
+
+
+def metrics_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
+    """All metrics of a (model, task): a row per subtask, layer, lens and metric."""
+    cluster = clusters(scores.groups)
+    nodes = [
+        (name, members, clusters(cluster[members]))
+        for name, members in subtask_nodes(scores.subtasks)
+    ]
+    choices = Choices(scores)
+    rows = []
+    for lens in scores.logprob:
+        for metric in METRICS:
+            values, ties = item_values(scores, lens, metric)
+            chance = choices.chance(metric)
+            for subtask, members, own in nodes:
+                for layer in range(len(values)):
+                    mean = estimate(values[layer, members], own)
+                    rows.append(
+                        {
+                            "model": model,
+                            "task": task,
+                            "subtask": subtask,
+                            "layer": layer,
+                            "lens": lens,
+                            "metric": metric,
+                            "value": mean.value,
+                            "n": mean.n,
+                            "chance": chance[members].mean(),
+                            "tie_rate": ties[layer, members].mean(),
+                            "stderr": mean.stderr,
+                            "ci_low": mean.low,
+                            "ci_high": mean.high,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def comparisons(
+    scores: dict[tuple[str, str], Scores], lens: str, metric: str = "mc1"
+) -> pd.DataFrame:
+    """Paired tests over the same items: every layer against the last one of its model, and every
+    pair of models at their last layers. `scores` maps (model, task) to its scores.
+
+    p_holm is corrected within a family: the layers of one (model, task), the pairs of models of
+    one task. Models are paired over the items both have scored.
+    """
+    families = [_layer_family(*pair, own, lens, metric) for pair, own in scores.items()]
+    for task in dict.fromkeys(task for _, task in scores):
+        models = {model: own for (model, of), own in scores.items() if of == task}
+        families.append(_model_family(task, models, lens, metric))
+    rows = []
+    for family in families:
+        adjusted = holm(np.array([row["p"] for row in family]))
+        rows += [{**row, "p_holm": p} for row, p in zip(family, adjusted, strict=True)]
+    return pd.DataFrame(rows)
+
+
+def _layer_family(model, task, scores: Scores, lens: str, metric: str) -> list[dict]:
+    values, _ = item_values(scores, lens, metric)
+    cluster, last = clusters(scores.groups), len(values) - 1
+    return [
+        _row(task, lens, metric, (model, layer), (model, last), compare(own, values[-1], cluster))
+        for layer, own in enumerate(values[:-1])
+    ]
+
+
+def _model_family(task, models: dict[str, Scores], lens: str, metric: str) -> list[dict]:
+    final, groups = {}, {}
+    for model, scores in models.items():
+        values, _ = item_values(scores, lens, metric)
+        final[model] = len(values) - 1, dict(zip(scores.ids, values[-1], strict=True))
+        groups |= dict(zip(scores.ids, scores.groups, strict=True))
+    rows = []
+    for b, a in combinations(models, 2):
+        (last_a, values_a), (last_b, values_b) = final[a], final[b]
+        shared = [name for name in values_a if name in values_b]
+        if shared:
+            pair = [np.array([values[name] for name in shared]) for values in (values_a, values_b)]
+            result = compare(*pair, clusters([groups[name] for name in shared]))
+            rows.append(_row(task, lens, metric, (a, last_a), (b, last_b), result))
+    return rows
+
+
+def _row(task, lens, metric, a, b, result) -> dict:
+    return {
+        "task": task,
+        "lens": lens,
+        "metric": metric,
+        "model_a": a[0],
+        "layer_a": a[1],
+        "model_b": b[0],
+        "layer_b": b[1],
+        "difference": result.difference,
+        "stderr": result.stderr,
+        "ci_low": result.low,
+        "ci_high": result.high,
+        "n": result.n,
+        "p": result.p,
+    }

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strata.metrics import METRICS, comparisons, item_values, metrics_table, subtask_nodes
+from strata.store import Scores
+
+
+def make_scores(items, lens="normed", tokens=None, bytes_=None, subtasks=None, groups=None):
+    """items: per item a list of (log-probability, correct); the first true choice is the best."""
+    flat = [(i, c, *pair) for i, item in enumerate(items) for c, pair in enumerate(item)]
+    number, choice, logprob, correct = map(np.array, zip(*flat, strict=True))
+    first_true = {i: [ok for _, ok in item].index(True) for i, item in enumerate(items)}
+    count = len(items)
+    return Scores(
+        logprob={lens: np.array([logprob, logprob - 1.0], np.float32)},
+        tokens=np.array(tokens or [1] * len(flat)),
+        bytes=np.array(bytes_ or [1] * len(flat)),
+        item=number,
+        choice=choice,
+        correct=correct.astype(bool),
+        best=np.array([first_true[i] == c for i, c in zip(number, choice, strict=True)]),
+        merged=np.zeros(len(flat), bool),
+        ids=[str(i) for i in range(count)],
+        groups=groups or [str(i) for i in range(count)],
+        subtasks=subtasks or [""] * count,
+    )
+
+
+def first(scores, metric, lens="normed"):
+    return item_values(scores, lens, metric)[0][0]
+
+
+def test_mc1_needs_the_best_true_choice_to_beat_every_false_one():
+    won = [(-1, True), (-2, False)]
+    other_true_wins = [(-3, True), (-1, True), (-2, False)]
+    tied = [(-2, True), (-2, False)]
+    scores = make_scores([won, other_true_wins, tied])
+    assert first(scores, "mc1").tolist() == [1, 0, 0]
+    assert item_values(scores, "normed", "mc1")[1][0].tolist() == [False, False, True]
+
+
+def test_mc3_counts_the_true_choices_that_beat_every_false_one():
+    scores = make_scores([[(-3, True), (-1, True), (-2, False), (-5, False)]])
+    assert first(scores, "mc3").tolist() == [0.5]
+
+
+def test_mc2_is_the_probability_mass_on_true_choices():
+    items = [[(np.log(0.3), True), (np.log(0.1), True), (np.log(0.2), False)]]
+    assert first(make_scores(items), "mc2") == pytest.approx([4 / 6])
+    assert first(make_scores(items, "reference"), "mc2", "reference") == pytest.approx([4 / 6])
+
+
+def test_mc2_without_underflow_is_a_softmax_and_the_papers_halves_each_side_alone():
+    items = [[(-1000.0, True), (-1001.0, False)]]
+    assert first(make_scores(items), "mc2") == pytest.approx([1 / (1 + np.exp(-1))])
+    # -1000 underflows and becomes -500; -1001 becomes -500.5
+    expected = 1 / (1 + np.exp(-0.5))
+    assert first(make_scores(items, "reference"), "mc2", "reference") == pytest.approx([expected])
+    # only the false side underflows: -800 becomes -400, so the false side wins
+    lopsided = [[(-700.0, True), (-800.0, False)]]
+    assert first(make_scores(lopsided, "reference"), "mc2", "reference") == pytest.approx([0])
+
+
+def test_normalised_mc1_divides_by_tokens_or_bytes():
+    items = [[(-4, True), (-3, False)]]
+    scores = make_scores(items, tokens=[4, 1], bytes_=[1, 2])
+    assert first(scores, "mc1").tolist() == [0]
+    assert first(scores, "mc1_tokens").tolist() == [1]
+    assert first(scores, "mc1_bytes").tolist() == [0]
+
+
+@given(st.data())
+def test_random_scores_sit_at_chance(data):
+    seed = data.draw(st.integers(0, 1000))
+    rng = np.random.default_rng(seed)
+    items = []
+    for _ in range(1500):
+        true, false = rng.integers(1, 4), rng.integers(1, 4)
+        items.append([(rng.normal(), i < true) for i in range(true + false)])
+    table = metrics_table(make_scores(items), "m", "t").query("layer == 0").set_index("metric")
+    for metric in ("mc1", "mc2", "mc3"):
+        row = table.loc[metric]
+        assert abs(row["value"] - row["chance"]) < 4.5 * row["stderr"]
+
+
+def test_the_table_has_a_row_for_every_node_of_the_subtask_tree():
+    items = [[(-1, True), (-2, False)], [(-2, True), (-1, False)], [(-1, True), (-3, False)]]
+    scores = make_scores(items, subtasks=["int/1-2/add", "int/1-2/sub", "float/1-2/add"])
+    table = metrics_table(scores, "m", "t")
+    mc1 = table.query("metric == 'mc1' and layer == 0").set_index("subtask")["value"]
+    assert mc1.to_dict() == {
+        "all": pytest.approx(2 / 3),
+        "float": 1,
+        "float/1-2": 1,
+        "float/1-2/add": 1,
+        "int": 0.5,
+        "int/1-2": 0.5,
+        "int/1-2/add": 1,
+        "int/1-2/sub": 0,
+    }
+    assert set(table["metric"]) == set(METRICS)
+    assert list(table.columns) == [
+        "model",
+        "task",
+        "subtask",
+        "layer",
+        "lens",
+        "metric",
+        "value",
+        "n",
+        "chance",
+        "tie_rate",
+        "stderr",
+        "ci_low",
+        "ci_high",
+    ]
+
+
+def test_a_subtask_is_not_taken_for_another_that_begins_alike():
+    nodes = dict(subtask_nodes(["int/1", "int/10"]))
+    assert nodes["int/1"].tolist() == [0]
+    assert nodes["int"].tolist() == [0, 1]
+
+
+def test_comparisons_pair_layers_with_the_last_and_models_with_each_other():
+    good = make_scores([[(-1, True), (-2, False)]] * 30)
+    bad = make_scores([[(-2, True), (-1, False)]] * 20 + [[(-1, True), (-2, False)]] * 10)
+    table = comparisons({("s", "t"): bad, ("l", "t"): good}, "normed")
+    layers = table.query("model_a == model_b")
+    assert layers["difference"].tolist() == [0, 0]
+    sizes = table.query("model_a != model_b").iloc[0]
+    assert (sizes["model_a"], sizes["model_b"]) == ("l", "s")
+    assert sizes["difference"] == pytest.approx(20 / 30)
+    assert sizes["p_holm"] < 1e-6
+
+
+def test_models_are_compared_on_the_items_both_have_scored():
+    a, b = (make_scores([[(-1, True), (-2, False)]] * 4) for _ in range(2))
+    b.ids[:] = ["2", "3", "4", "5"]
+    table = comparisons({("s", "t"): a, ("l", "t"): b}, "normed")
+    assert table.query("model_a != model_b")["n"].tolist() == [2]

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from strata.statistics import clusters, compare, estimate, holm, standard_error
+
+RNG = np.random.default_rng(0)
+
+
+def test_without_groups_the_standard_error_is_the_ordinary_one():
+    values = RNG.random(50)
+    own = np.arange(50)
+    assert standard_error(values, own) == pytest.approx(values.std(ddof=1) / np.sqrt(50))
+
+
+def test_copies_of_items_in_one_group_add_no_certainty():
+    values = RNG.random(40)
+    once = standard_error(values, np.arange(40))
+    thrice = standard_error(np.repeat(values, 3), np.repeat(np.arange(40), 3))
+    assert thrice == pytest.approx(once)
+
+
+def test_the_interval_is_wilsons_for_independent_coin_flips():
+    flips = np.r_[np.ones(730), np.zeros(270)]
+    ours = estimate(flips, np.arange(1000))
+    wilson = stats.binomtest(730, 1000).proportion_ci(method="wilson")
+    assert (ours.low, ours.high) == pytest.approx((wilson.low, wilson.high), abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_intervals_cover_the_truth_as_often_as_they_say(size):
+    truth, covered = 0.3, 0
+    for _ in range(400):
+        flips = np.repeat(RNG.random(120) < truth, size).astype(float)
+        interval = estimate(flips, np.repeat(np.arange(120), size))
+        covered += interval.low <= truth <= interval.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_items_that_all_agree_still_have_an_interval():
+    everything_right = estimate(np.ones(100), np.arange(100))
+    assert everything_right.high == 1.0
+    assert 0.95 < everything_right.low < 0.97
+
+
+def test_one_group_tells_nothing_of_the_spread():
+    single = estimate(np.array([1.0, 0.0]), np.zeros(2, int))
+    assert (single.low, single.high) == (0.0, 1.0)
+    assert np.isnan(single.stderr)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.data())
+def test_intervals_hold_the_mean_and_stay_in_bounds(values, data):
+    groups = data.draw(st.lists(st.integers(0, 3), min_size=len(values), max_size=len(values)))
+    result = estimate(np.array(values), clusters(groups))
+    assert 0 <= result.low <= result.value <= result.high <= 1 + 1e-12
+
+
+def test_the_paired_test_is_students_for_independent_pairs():
+    a, b = RNG.random(60), RNG.random(60)
+    ours, theirs = compare(a, b, np.arange(60)), stats.ttest_rel(a, b)
+    assert ours.p == pytest.approx(theirs.pvalue)
+    interval = theirs.confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_two_equal_sides_do_not_differ():
+    same = compare(np.ones(5), np.ones(5), np.arange(5))
+    assert (same.difference, same.p) == (0.0, 1.0)
+
+
+def test_under_the_null_p_is_below_five_percent_five_percent_of_the_time():
+    below = 0
+    for _ in range(600):
+        a, b = (np.repeat(RNG.random((2, 40)) < 0.5, 3, axis=1)).astype(float)
+        below += compare(a, b, np.repeat(np.arange(40), 3)).p < 0.05
+    assert 0.025 <= below / 600 <= 0.085
+
+
+def test_holm_on_a_worked_example():
+    # sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.04 x 1, made to rise
+    np.testing.assert_allclose(holm(np.array([0.04, 0.01, 0.03, 0.02])), [0.06, 0.04, 0.06, 0.06])
+    assert np.isnan(holm(np.array([np.nan, 0.5]))[0])
+    assert holm(np.array([np.nan, 0.5]))[1] == 0.5

@@ -261,7 +261,7 @@ class _Readout:
         """(nodes, d_model) -> lens -> (choices,) float32"""
         hidden = stream[self.positions]
         result: dict[str, np.ndarray] = {}
-        for lens in sorted(self.lenses, reverse=True):
+        for lens in sorted(self.lenses):  # normed, raw, reference
             # In float32 the reference lens is the raw one, and at the last layer the normed one.
             twin = "normed" if last else "raw"
             if lens == "reference" and self.rounded == "float32" and twin in result:

@@ -1,0 +1,150 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from models import byte_tokenizer, make_model
+from safetensors.torch import load_file, save_file
+
+from strata.checkpoint import SUPPORTED, describe, read_config, weight_files
+from strata.errors import StrataError
+from strata.extract import extract
+from strata.items import Item
+from strata.model import ARCHITECTURES, Model, load_tokenizer
+
+ITEM = Item("a", "a", "", "Q: 1 + 1\nA:", (" 2", " 3"), (True, False), 0)
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_list_of_architectures_is_one_list():
+    assert sorted(ARCHITECTURES) == sorted(SUPPORTED)
+
+
+def test_describe_names_shape_revision_and_tokenizer(tmp_path):
+    make_model(tmp_path)
+    info = describe("tiny", {"path": str(tmp_path)})
+    assert (info.layers, info.d_model, info.architecture) == (3, 32, "llama")
+    assert info.revision.startswith("sha256:")
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    changed = describe("tiny", {"path": str(tmp_path)})
+    assert changed.revision != info.revision
+    assert changed.tokenizer_hash == info.tokenizer_hash
+
+
+def test_a_wrong_number_of_layers_is_named(tmp_path):
+    make_model(tmp_path)
+    with pytest.raises(StrataError, match=r"models\.tiny\.layers says 5.*has 3"):
+        describe("tiny", {"path": str(tmp_path), "layers": 5})
+
+
+def test_shards_load_as_one(tmp_path):
+    lm = make_model(tmp_path / "whole")
+    lm.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    byte_tokenizer().save_pretrained(tmp_path / "shards")
+    assert len(set(weight_files(tmp_path / "shards").values())) > 2
+    runs = [
+        extract(Model(tmp_path / kind), byte_tokenizer(), [ITEM], ["normed"]).logprob["normed"]
+        for kind in ("whole", "shards")
+    ]
+    np.testing.assert_array_equal(*runs)
+
+
+def test_float16_checkpoints_run_in_bfloat16(tmp_path):
+    make_model(tmp_path, dtype="float16")
+    assert Model(tmp_path).dtype == torch.bfloat16
+
+
+def test_old_pythia_checkpoints_name_their_head_differently(tmp_path):
+    make_model(tmp_path, "pythia")
+    before = extract(Model(tmp_path), byte_tokenizer(), [ITEM], ["normed"])
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["embed_out.weight"] = weights.pop(
+        "lm_head.weight" if "lm_head.weight" in weights else "embed_out.weight"
+    )
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    after = extract(Model(tmp_path), byte_tokenizer(), [ITEM], ["normed"])
+    np.testing.assert_array_equal(before.logprob["normed"], after.logprob["normed"])
+
+
+def test_layers_leave_no_weights_behind(tmp_path):
+    make_model(tmp_path)
+    model = Model(tmp_path)
+    with model.layer(0) as layer:
+        assert all(not p.is_meta for p in layer.parameters())
+    assert all(p.is_meta for p in layer.parameters())
+
+
+def break_missing_folder(folder):
+    return folder / "nowhere"
+
+
+def break_no_config(folder):
+    (folder / "config.json").unlink()
+
+
+def break_json(folder):
+    (folder / "config.json").write_text("{")
+
+
+def break_architecture(folder):
+    edit_config(folder, model_type="t5")
+
+
+def break_no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def break_truncated(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def break_shard(folder):
+    index = {"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def break_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (break_missing_folder, "no such folder"),
+        (break_no_config, "no config.json"),
+        (break_json, "not valid JSON"),
+        (break_architecture, r"'t5' is not supported; Strata knows .*llama"),
+        (break_no_weights, "no .safetensors file"),
+        (break_truncated, r"model\.safetensors is damaged"),
+        (break_shard, r"names model-00002-of-00002\.safetensors, which is not there"),
+        (break_tokenizer, "no tokenizer"),
+    ],
+)
+def test_a_folder_that_is_no_model_says_why(tmp_path, damage, message):
+    make_model(tmp_path)
+    folder = damage(tmp_path) or tmp_path
+    with pytest.raises(StrataError, match=message):
+        describe("tiny", {"path": str(folder)})
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
+    make_model(tmp_path, vocab_size=100)
+    with pytest.raises(StrataError, match=r"ids up to 256.*100 tokens only"):
+        load_tokenizer(tmp_path, read_config(tmp_path)["vocab_size"])
+
+
+def test_weights_that_lack_a_tensor_or_have_another_shape_are_refused(tmp_path):
+    make_model(tmp_path)
+    edit_config(tmp_path, intermediate_size=64)
+    with pytest.raises(StrataError, match=r"mlp.*shape.*config\.json asks for"):
+        extract(Model(tmp_path), byte_tokenizer(), [ITEM], ["raw"])
+    edit_config(tmp_path, intermediate_size=48, num_hidden_layers=4)
+    with pytest.raises(StrataError, match=r"lack model\.layers\.3\."):
+        extract(Model(tmp_path), byte_tokenizer(), [ITEM], ["raw"])

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strata.errors import StrataError
+from strata.items import Item
+from strata.tree import TokenizedItem, batches, build_tree, common_prefix, tokenize
+
+ITEM = Item("x", "x", "", "p", (" a", " b"), (True, False), 0)
+
+tails = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5)
+
+
+@st.composite
+def tokenized_items(draw):
+    """Items whose sequences share a beginning by chance and by construction; some diverge before
+    the end of the prompt, as when a tokenizer merges across the boundary."""
+    head = draw(st.lists(st.integers(0, 2), max_size=4))
+    items = []
+    for _ in range(draw(st.integers(1, 4))):
+        prompt = head + draw(st.lists(st.integers(0, 2), min_size=1, max_size=4))
+        sequences = [prompt + tail for tail in draw(tails)]
+        if draw(st.booleans()):
+            sequences[-1] = [*prompt[:-1], 9, *sequences[-1][len(prompt) :]]
+        items.append(TokenizedItem(ITEM, sequences, len(prompt), [False] * len(sequences)))
+    return items
+
+
+def ancestors(tree, node):
+    path = []
+    while node >= 0:
+        path.append(node)
+        node = tree.parent[node]
+    return path[::-1]
+
+
+@given(tokenized_items(), st.integers(1, 30))
+def test_every_sequence_can_be_read_back_from_the_tree(items, max_row):
+    tree = build_tree(items, max_row)
+    ends = iter(zip(tree.prompt_end, tree.choice_end, strict=True))
+    number = 0
+    for item in items:
+        for sequence in item.sequences:
+            prompt_end, choice_end = next(ends)
+            path = ancestors(tree, choice_end)
+            assert [*tree.prefix, *tree.tokens[path]] == sequence
+            scored = slice(*tree.path_offsets[number : number + 2])
+            assert tree.path_nodes[scored].tolist() == path[item.start - len(tree.prefix) :]
+            assert tree.parent[tree.path_nodes[scored][0]] == prompt_end
+            assert tree.depth[path].tolist() == list(range(len(path)))
+            number += 1
+
+
+@given(tokenized_items(), st.integers(1, 30))
+def test_a_node_sees_its_ancestors_and_itself_and_nothing_else(items, max_row):
+    tree = build_tree(items, max_row)
+    for start, stop in zip(tree.rows[:-1], tree.rows[1:], strict=True):
+        own = np.arange(stop - start)
+        seen = (own <= own[:, None]) & (own[:, None] < tree.end[start:stop])
+        for node in range(start, stop):
+            assert (np.flatnonzero(seen[node - start]) + start).tolist() == ancestors(tree, node)
+
+
+@given(tokenized_items())
+def test_in_one_row_no_token_stands_twice_at_the_same_place(items):
+    tree = build_tree(items)
+    for start, stop in zip(tree.rows[:-1], tree.rows[1:], strict=True):
+        places = list(zip(tree.parent[start:stop], tree.tokens[start:stop], strict=True))
+        assert len(set(places)) == len(places)
+    assert len(tree.rows) == len(items) + 1
+
+
+@given(tokenized_items(), st.integers(1, 40), st.integers(1, 400))
+def test_batches_hold_every_row_once_and_keep_their_budget(items, max_tokens, max_scores):
+    tree = build_tree(items)
+    lengths = np.diff(tree.rows)
+    parts = batches(tree, max_tokens, max_scores)
+    assert sorted(np.concatenate(parts)) == list(range(len(lengths)))
+    for rows in parts:
+        length = lengths[rows].max()
+        if len(rows) > 1:
+            assert len(rows) * length <= max_tokens
+            assert len(rows) * length * (len(tree.prefix) + length) <= max_scores
+
+
+def test_the_common_prefix_stops_short_of_the_last_prompt_token():
+    items = [TokenizedItem(ITEM, [[1, 2, 3, 4], [1, 2, 3, 5]], 3, [False, False])]
+    assert common_prefix(items) == [1, 2]
+
+
+def words(texts):
+    return {"input_ids": [[len(word) for word in text.split()] for text in texts]}
+
+
+def test_tokenizing_in_chunks_is_tokenizing_at_once():
+    items = [
+        Item(str(i), "", "", f"p {'x' * i} q", (" a", " bb c"), (True, False), 0)
+        for i in range(1, 9)
+    ]
+    assert tokenize(words, items, chunk=3) == tokenize(words, items, chunk=100)
+
+
+def test_a_prompt_without_tokens_is_refused():
+    with pytest.raises(StrataError, match=r"'odd'.*no token of the prompt"):
+        tokenize(words, [Item("odd", "", "", " ", (" a", " b"), (True, False), 0)])

@@ -72,3 +72,58 @@ def read_items(path: str | Path) -> list[Item]:
             seen.add(item.id)
             items.append(item)
     return items
+
+
+def audit(task: str, items: list[Item], counts: dict[str, dict[str, int]]) -> dict:
+    """What is odd in a set of items: {"task", "rows"}, a row for the whole and one a top subtask.
+
+    Choices are compared as they are shown, spaces around them aside. Each count is of items, but
+    for the sizes and for `counts`, what the reader of the source found in its files (by subtask,
+    "all" for the whole).
+    """
+    tops = sorted({item.subtask.split("/")[0] for item in items} - {""})
+    extra = {"all": {key: sum(c.get(key, 0) for c in counts.values()) for key in _keys(counts)}}
+    rows = [_audit_row(task, "all", items, extra["all"])]
+    for top in tops:
+        members = [item for item in items if item.subtask.split("/")[0] == top]
+        rows.append(_audit_row(task, top, members, counts.get(top, {})))
+    return {"task": task, "rows": rows}
+
+
+def _keys(counts: dict[str, dict[str, int]]) -> list[str]:
+    return list(dict.fromkeys(key for found in counts.values() for key in found))
+
+
+def _audit_row(task: str, subtask: str, items: list[Item], counts: dict[str, int]) -> dict:
+    shown = [[choice.strip() for choice in item.choices] for item in items]
+    pairs = list(zip(items, shown, strict=True))
+    true = [[c for c, ok in zip(s, item.correct, strict=True) if ok] for item, s in pairs]
+    false = [[c for c, ok in zip(s, item.correct, strict=True) if not ok] for item, s in pairs]
+    best = [s[item.best] for item, s in pairs]
+    sizes = list(map(len, shown))
+    rivals = [1 / (1 + len(f)) for f in false]
+    whole = [(item.prompt, tuple(sorted(s))) for item, s in pairs]
+    return {
+        "task": task,
+        "subtask": subtask,
+        "items": len(items),
+        "groups": len({item.group for item in items}),
+        "choices_min": min(sizes),
+        "choices_mean": sum(sizes) / len(sizes),
+        "choices_max": max(sizes),
+        "true_min": min(map(len, true)),
+        "true_max": max(map(len, true)),
+        "false_min": min(map(len, false)),
+        "false_max": max(map(len, false)),
+        "chance_mc1": sum(rivals) / len(items),
+        "chance_mc2": sum(len(t) / n for t, n in zip(true, sizes, strict=True)) / len(items),
+        "chance_mc3": sum(rivals) / len(items),
+        "duplicate_items": len(whole) - len(set(whole)),
+        "duplicate_true": sum(len(set(t)) < len(t) for t in true),
+        "duplicate_false": sum(len(set(f)) < len(f) for f in false),
+        "false_equals_true": sum(bool(set(t) & set(f)) for t, f in zip(true, false, strict=True)),
+        "false_equals_best": sum(b in f for b, f in zip(best, false, strict=True)),
+        "best_not_first": sum(item.best > 0 for item in items),
+        "empty_choices": sum("" in s for s in shown),
+        **counts,
+    }

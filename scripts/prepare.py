@@ -1,0 +1,30 @@
+"""Brings a task into the multiple-choice form and audits it."""
+
+import argparse
+import json
+import logging
+
+import cli
+from strata.files import atomic
+from strata.items import write_items
+from strata.sources import prepare
+
+
+def main() -> None:
+    items, audit = prepare(args.task, json.loads(args.options), args.raw)
+    write_items(args.out, items)
+    with atomic(args.audit) as part:
+        part.write_text(json.dumps(audit, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    logging.info("%s: %d items", args.task, len(items))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", required=True, help="name of the task in the study")
+    parser.add_argument("--options", required=True, help="its entry in the configuration, as JSON")
+    parser.add_argument("--raw", required=True, help="folder of downloaded files")
+    parser.add_argument("--out", required=True, help="JSON lines to write")
+    parser.add_argument("--audit", required=True, help="JSON to write")
+    parser.add_argument("--log")
+    args = parser.parse_args()
+    cli.run(main, args.log)

@@ -1,0 +1,185 @@
+"""Generated arithmetic: the paper's Calculation task, whose data was not released.
+
+The paper names integer and floating-point operands of 1-2, 3-4 and 5-6 digits and six operations,
+shows `2331 + 2693 = ?` with the options 5018, 5024, 5005, 5025, and floating-point numbers of
+three decimals. Strata's choices, where it is silent:
+
+operands: the number of digits is drawn evenly from the range, then the number evenly from those
+    with so many digits (in front of the point); floating point adds three decimals.
+add, sub, mul: of two operands; sub has the larger one first.
+div: integers divide without remainder, quotients are at least 2, and it is the dividend that has
+    the stated digits, the divisor as many or fewer; floating-point quotients are rounded.
+mix2, mix3: two different operations, or three, of +, - and *, in any order, with the usual
+    precedence and no brackets.
+results: never negative; computed exactly and rounded, half to even, to three decimals for
+    floating point.
+wrong options: three, at most 20 away, never negative, written like the truth. The truth's rank
+    among the four is drawn evenly, so that always taking the smallest or the largest is chance.
+
+A cell (kind, digits, operation) depends on the seed alone, not on which other cells are made.
+"""
+
+import ast
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from random import Random
+
+from strata.errors import StrataError
+
+KINDS = ("int", "float")
+DIGITS = ("1-2", "3-4", "5-6")
+OPERATIONS = ("add", "sub", "mul", "div", "mix2", "mix3")
+SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+MIXED = {"mix2": 2, "mix3": 3}
+SHARPNESS = {"int": 1, "float": 1000}  # steps to one unit
+FARTHEST = 20
+ATTEMPTS = 500  # a question
+
+ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    question: str
+    truth: str
+    wrong: list[str]
+
+
+def generate(
+    kinds: Sequence[str] = KINDS,
+    digits: Sequence[str] = DIGITS,
+    operations: Sequence[str] = OPERATIONS,
+    questions: int = 200,
+    seed: int = 0,
+) -> Iterator[tuple[str, int, Problem]]:
+    """Yields subtask ("int/1-2/add"), number in it, and problem; no question comes twice in one.
+
+    Raises StrataError if there are not so many different questions.
+    """
+    for kind in kinds:
+        for span in digits:
+            for operation in operations:
+                subtask = f"{kind}/{span}/{operation}"
+                random = Random(f"{seed}/{subtask}")
+                for number, problem in enumerate(_cell(random, subtask, questions)):
+                    yield subtask, number, problem
+
+
+def _cell(random: Random, subtask: str, questions: int) -> list[Problem]:
+    kind, span, operation = subtask.split("/")
+    problems: dict[str, Problem] = {}
+    for _ in range(ATTEMPTS * questions):
+        if len(problems) == questions:
+            break
+        expression = _expression(random, kind, span, operation)
+        # The rank is drawn first: it stays even though not every truth has room below it.
+        rank, value = random.randrange(4), evaluate(expression)
+        truth = round(value * SHARPNESS[kind])
+        if truth >= rank:
+            wrong = [_written(steps, kind) for steps in _wrong(random, truth, kind, rank)]
+            question = f"{expression} = ?"
+            problems.setdefault(question, Problem(question, _written(truth, kind), wrong))
+    if len(problems) < questions:
+        raise StrataError(
+            f"calculation {subtask}: found only {len(problems)} different questions of the "
+            f"{questions} asked for; ask for fewer (`questions`)"
+        )
+    return list(problems.values())
+
+
+def _expression(random: Random, kind: str, span: str, operation: str) -> str:
+    def operand() -> int:
+        count = _count(random, span)
+        steps = SHARPNESS[kind]
+        return random.randrange(10 ** (count - 1) * steps, 10**count * steps)
+
+    if operation == "div" and kind == "int":
+        return _division(random, span)
+    if operation in MIXED:
+        return _mixed(random, kind, MIXED[operation], operand)
+    pair = [operand(), operand()]
+    if operation == "sub":
+        pair.sort(reverse=True)
+    left, right = (_written(steps, kind) for steps in pair)
+    return f"{left} {SYMBOLS[operation]} {right}"
+
+
+def _count(random: Random, span: str) -> int:
+    low, high = map(int, span.split("-"))
+    return random.randint(low, high)
+
+
+def _division(random: Random, span: str) -> str:
+    while True:
+        count = _count(random, span)
+        size = random.randint(1, count)
+        divisor = random.randrange(10 ** (size - 1), 10**size)
+        smallest = max(2, -(-(10 ** (count - 1)) // divisor))
+        largest = (10**count - 1) // divisor
+        if divisor > 1 and smallest <= largest:
+            return f"{divisor * random.randint(smallest, largest)} / {divisor}"
+
+
+def _mixed(random: Random, kind: str, count: int, operand) -> str:
+    while True:
+        symbols = random.sample(["+", "-", "*"], count)
+        expression = _written(operand(), kind)
+        for symbol in symbols:
+            expression += f" {symbol} {_written(operand(), kind)}"
+        if evaluate(expression) >= 0:
+            return expression
+
+
+def _wrong(random: Random, truth: int, kind: str, rank: int) -> list[int]:
+    """Three other results in steps, `rank` of them below the truth, in no order."""
+    steps = SHARPNESS[kind]
+    below: set[int] = set()
+    while len(below) < rank:
+        below.add(truth - _offset(random, steps, min(FARTHEST * steps, truth)))
+    above: set[int] = set()
+    while len(above) < 3 - rank:
+        above.add(truth + _offset(random, steps, FARTHEST * steps))
+    wrong = [*sorted(below), *sorted(above)]
+    random.shuffle(wrong)
+    return wrong
+
+
+def _offset(random: Random, steps: int, farthest: int) -> int:
+    """Half of the offsets are whole numbers where there is room, so that decimals tell little."""
+    if farthest >= 3 * steps and random.random() < 0.5:
+        return random.randint(1, farthest // steps) * steps
+    return random.randint(1, farthest)
+
+
+def _written(steps: int, kind: str) -> str:
+    if kind == "int":
+        return str(steps)
+    whole, part = divmod(steps, SHARPNESS["float"])
+    return f"{whole}.{part:03d}"
+
+
+def evaluate(expression: str) -> Fraction | None:
+    """The exact value of numbers joined by + - * / and brackets; None for anything else."""
+    try:
+        return _value(ast.parse(expression.strip(), mode="eval").body)
+    except (SyntaxError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _value(node: ast.expr) -> Fraction:
+    if isinstance(node, ast.BinOp):
+        return ARITHMETIC[type(node.op)](_value(node.left), _value(node.right))
+    if isinstance(node, ast.UnaryOp):
+        return ARITHMETIC[type(node.op)](_value(node.operand))
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return Fraction(str(node.value))
+    raise TypeError("no arithmetic")

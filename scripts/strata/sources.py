@@ -1,0 +1,350 @@
+"""One reader per data set: from the paper's files, or a user's own, to multiple-choice items.
+
+Each reader keeps the rules of the authors' scripts (nuochenpku/LLaMA_Analysis at f968fd9), oddities
+included; what is odd is counted by the audit, never repaired. Standard library only: this module
+is imported while the Snakefile is parsed.
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from strata import calculation
+from strata.errors import StrataError
+from strata.items import Item, audit
+from strata.prompts import Prompt
+
+LANGUAGES = {"es": "Spanish", "fr": "French", "zh": "Chinese", "th": "Thai"}
+MATHS_LINES = 1000  # the authors' scripts read no further
+
+
+@dataclass(frozen=True)
+class Source:
+    """files(options): what it reads, as named in datasets.csv; own(options): files of the user's.
+
+    read(task, options, raw) -> items and, by subtask or "all", counts for the audit.
+    """
+
+    read: Callable[[str, dict, Path], tuple[list[Item], dict]]
+    files: Callable[[dict], list[str]] = lambda options: []
+    own: Callable[[dict], list[str]] = lambda options: []
+
+
+def files(options: dict) -> list[str]:
+    """Files of datasets.csv that a task with these options reads."""
+    return SOURCES[options["source"]].files(options)
+
+
+def own_files(options: dict) -> list[str]:
+    """Files of the user's that a task with these options reads."""
+    return SOURCES[options["source"]].own(options)
+
+
+def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    """The items of a task and its audit. `raw` is the folder of downloaded files."""
+    items, counts = SOURCES[options["source"]].read(task, options, Path(raw))
+    items = items[: options.get("limit")]
+    if not items:
+        raise StrataError(f"task {task}: its source holds no items")
+    return items, audit(task, items, counts)
+
+
+def build(
+    task: str,
+    number: int | str,
+    prompt: str,
+    true: list[str],
+    false: list[str],
+    group: str,
+    subtask: str = "",
+    best: int = 0,
+) -> Item:
+    """An item whose choices are the true answers, then the false ones, a space before each."""
+    parts = [task, subtask, f"{number:04d}" if isinstance(number, int) else number]
+    return Item(
+        id="/".join(part for part in parts if part),
+        group=group,
+        subtask=subtask,
+        prompt=prompt,
+        choices=tuple(f" {answer}" for answer in (*true, *false)),
+        correct=(True,) * len(true) + (False,) * len(false),
+        best=best,
+    )
+
+
+def question_group(question: str) -> str:
+    """One name for a question wherever it stands: several tasks, answers in any language."""
+    return hashlib.sha256(question.strip().encode()).hexdigest()[:12]
+
+
+def load_prompt(raw: Path, name: str) -> Prompt:
+    return Prompt.from_json((raw / "prompts" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+class at:
+    """Turns whatever goes wrong with one row into one message that names it."""
+
+    def __init__(self, path: Path | str, row: int, unit: str = "line") -> None:
+        self.place = f"{path}, {unit} {row}"
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, KeyError):
+            raise StrataError(f"{self.place}: the field {error} is missing") from None
+        if isinstance(error, (ValueError, TypeError, AttributeError, IndexError, StrataError)):
+            raise StrataError(f"{self.place}: malformed ({error})") from None
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file):
+            if line.strip():
+                with at(path, number + 1):
+                    yield number, json.loads(line)
+
+
+def texts(value: object) -> list[str]:
+    """`value`, if it is a non-empty list of texts."""
+    if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
+        raise ValueError(f"expected a list of texts, found {json.dumps(value)[:80]}")
+    return value
+
+
+# Word problems: mps_cal, mps_rea and their translations
+
+
+def maths_answer(answer: str) -> str:
+    return answer.replace("\n", " ").replace("####", "The answer is")
+
+
+def _maths_path(kind: str, language: str | None = None) -> str:
+    stem = {"cal": "gsm8k_cal_mc", "rea": "gsm8k_reason_mc_pure"}[kind]
+    ending = f"_{LANGUAGES[language]}" if language else ""
+    return f"llama_analysis/{stem}{ending}.json"
+
+
+def _read_maths(task: str, paths: dict[str, str], raw: Path) -> tuple[list[Item], dict]:
+    """`paths`: subtask (a language, or "") -> file."""
+    prompt, items, counts = load_prompt(raw, "math"), [], {}
+    for subtask, path in paths.items():
+        wrong = 0
+        for number, row in json_lines(raw / path):
+            if number >= MATHS_LINES:
+                break
+            with at(path, number + 1):
+                true, false = (
+                    [maths_answer(answer) for answer in texts(row[key])]
+                    for key in ("truth_answer", "error")
+                )
+                group = question_group(row["question"])
+                text = prompt.render(row["question"])
+                items.append(build(task, number, text, true, false, group, subtask))
+                wrong += sum(map(wrong_annotation, row["truth_answer"]))
+        counts[subtask or "all"] = {"wrong_annotations": wrong}
+    return items, counts
+
+
+def wrong_annotation(answer: str) -> bool:
+    """Whether a worked answer holds a false <<a=b>>, b being off by more than a cent."""
+    for left, right in re.findall(r"<<([^<>=]+)=([^<>=]+)>>", answer):
+        computed, stated = calculation.evaluate(left), calculation.evaluate(right)
+        if computed is None or stated is None:
+            continue
+        if abs(computed - stated) > 0.01:
+            return True
+    return False
+
+
+def _maths(kind: str) -> Source:
+    path = _maths_path(kind)
+    return Source(
+        read=lambda task, options, raw: _read_maths(task, {"": path}, raw),
+        files=lambda options: ["prompts/math.json", path],
+    )
+
+
+def _cross_lingual(kind: str) -> Source:
+    def paths(options: dict) -> dict[str, str]:
+        chosen = options.get("languages", list(LANGUAGES))
+        return {language: _maths_path(kind, language) for language in chosen}
+
+    return Source(
+        read=lambda task, options, raw: _read_maths(task, paths(options), raw),
+        files=lambda options: ["prompts/math.json", *paths(options).values()],
+    )
+
+
+# Logic, truthfulness, facts
+
+
+def _read_reclor(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    path = raw / "llama_analysis" / "reclor_val.json"
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StrataError(f"{path} is not valid JSON ({error}); delete it and run again") from None
+    prompt, items = load_prompt(raw, "logical"), []
+    for number, row in enumerate(rows):
+        with at(path, number, "row"):
+            answers = texts(row["answers"])
+            true = answers[row["label"]]
+            false = [answer for i, answer in enumerate(answers) if i != answers.index(true)]
+            text = prompt.render(row["question"], row["context"])
+            group = question_group(row["context"])
+            items.append(build(task, number, text, [true], false, group))
+    return items, {}
+
+
+def _read_truthfulqa(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    path = raw / "llama_analysis" / "TruthfulQA.csv"
+    prompt, items = load_prompt(raw, "truthful"), []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file)):
+            with at(path, number, "row"):
+                true = split_answers(row["Correct Answers"])
+                false = split_answers(row["Incorrect Answers"])
+                best = true.index(full_stop(row["Best Answer"].strip()))
+                question = row["Question"]
+                text, group = prompt.render(question), question_group(question)
+                items.append(build(task, number, text, true, false, group, best=best))
+    return items, {}
+
+
+def split_answers(answers: str) -> list[str]:
+    return [full_stop(a.strip()) for a in answers.strip().split(";") if a.strip()]
+
+
+def full_stop(answer: str) -> str:
+    return answer if answer.endswith(".") else answer + "."
+
+
+def _read_lama(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    path = raw / "llama_analysis" / "mlama_short.tsv"
+    prompt, items, skipped = load_prompt(raw, "factual"), [], 0
+    truths, false_of = defaultdict(set), []
+    with path.open(encoding="utf-8") as file:
+        lines = [line.rstrip("\n") for line in file]
+    for number, line in enumerate(lines[1:]):
+        with at(path, number + 2):
+            question, answer, candidates, subject = line.split("\t")
+            listed = candidates.strip().split(",")
+            if len(listed) < 2:
+                skipped += 1
+                continue
+            # The last candidate is the truth again.
+            false = [c.strip() for c in listed[:-1] if c.strip()]
+            text = prompt.render(question)
+            items.append(build(task, number, text, [answer], false, subject.strip()))
+            truths[question].add(answer)
+            false_of.append((question, answer, false))
+    elsewhere = sum(any(f in truths[q] - {a} for f in false) for q, a, false in false_of)
+    return items, {"all": {"skipped_rows": skipped, "false_is_true_elsewhere": elsewhere}}
+
+
+# Generated, and a user's own
+
+
+def _read_calculation(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    prompt = load_prompt(raw, "math")
+    keys = ("kinds", "digits", "operations", "questions", "seed")
+    chosen = {key: options[key] for key in keys if key in options}
+    items = []
+    for subtask, number, problem in calculation.generate(**chosen):
+        text = prompt.render(problem.question)
+        group = f"{subtask}/{number:04d}"
+        items.append(build(task, number, text, [problem.truth], problem.wrong, group, subtask))
+    return items, {}
+
+
+def _read_jsonl(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    path, names = Path(options["path"]), options.get("fields", {})
+    prompt = Prompt(options.get("instruction", ""), options.get("demonstrations", []))
+    items: list[Item] = []
+    for number, row in json_lines(path):
+        with at(path, number + 1):
+            items.append(_jsonl_item(task, number, _Fields(row, names), prompt))
+    ids = [item.id for item in items]
+    if twice := {name for name in ids if ids.count(name) > 1}:
+        raise StrataError(f"{path}: the id {min(twice)!r} comes twice")
+    return items, {}
+
+
+class _Fields:
+    """A row of a user's file, read by our names for its fields."""
+
+    def __init__(self, row: dict, names: dict[str, str]) -> None:
+        if not isinstance(row, dict):
+            raise ValueError("expected an object with fields")
+        self.row, self.names = row, names
+
+    def need(self, field: str):
+        return self.row[self.names.get(field, field)]
+
+    def get(self, field: str):
+        return self.row.get(self.names.get(field, field))
+
+
+def _jsonl_item(task: str, number: int, row: _Fields, prompt: Prompt) -> Item:
+    choices, question = texts(row.need("choices")), str(row.need("question"))
+    right = [_choice(label, choices) for label in _listed(row.need("label"))]
+    best = row.get("best")
+    name = row.get("id")
+    group, context = row.get("group"), row.get("context")
+    item = Item(
+        id=f"{task}/{number:04d}" if name is None else str(name),
+        group=question_group(question) if group is None else str(group),
+        subtask=str(row.get("subtask") or ""),
+        prompt=prompt.render(question, context),
+        choices=tuple(f" {choice}" for choice in choices),
+        correct=tuple(index in right for index in range(len(choices))),
+        best=right[0] if best is None else _choice(best, choices),
+    )
+    return item
+
+
+def _listed(value: object) -> Iterable:
+    return value if isinstance(value, list) else [value]
+
+
+def _choice(label: object, choices: list[str]) -> int:
+    """The choice that a label means: an index, the text of a choice, or a letter."""
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(choices):
+        return label
+    if isinstance(label, str) and label in choices:
+        return choices.index(label)
+    letter = ord(label.upper()) - ord("A") if isinstance(label, str) and len(label) == 1 else -1
+    if 0 <= letter < len(choices):
+        return letter
+    raise ValueError(
+        f"the label {label!r} names none of the {len(choices)} choices; it may be an index from "
+        "0, a letter from A, or the text of a choice"
+    )
+
+
+SOURCES: dict[str, Source] = {
+    "calculation": Source(_read_calculation, lambda options: ["prompts/math.json"]),
+    "mps_cal": _maths("cal"),
+    "mps_rea": _maths("rea"),
+    "xmps_cal": _cross_lingual("cal"),
+    "xmps_rea": _cross_lingual("rea"),
+    "reclor": Source(
+        _read_reclor,
+        lambda options: ["prompts/logical.json", "llama_analysis/reclor_val.json"],
+    ),
+    "truthfulqa": Source(
+        _read_truthfulqa,
+        lambda options: ["prompts/truthful.json", "llama_analysis/TruthfulQA.csv"],
+    ),
+    "lama": Source(
+        _read_lama,
+        lambda options: ["prompts/factual.json", "llama_analysis/mlama_short.tsv"],
+    ),
+    "jsonl": Source(_read_jsonl, own=lambda options: [options["path"]]),
+}

@@ -21,6 +21,7 @@ format: .venv/installed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
+	@$(BIN)/python scripts/keys.py README.md config/schema.yaml
 
 # The environment is made again, from nothing, whenever a pin changes.
 .venv/installed: requirements.txt constraints.txt

@@ -10,12 +10,14 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from strata.configuration import Study
 from strata.errors import StrataError
 
+ROOT = Path(workflow.basedir)
 
-configfile: "config.yaml"
+
+configfile: str(ROOT / "config.yaml")
 
 
 try:
-    study = Study(config, Path(workflow.basedir) / "config" / "schema.yaml")
+    study = Study(config, ROOT / "config" / "schema.yaml")
     layers = study.layers
 except StrataError as error:
     raise WorkflowError(str(error))
@@ -41,36 +43,36 @@ localrules:
 
 rule all:
     default_target: True
-    message:
-        "Everything of the study {study.name}: tables and figures."
     input:
         rules.tables.input,
         rules.figures.input,
+    message:
+        "Everything of the study {study.name}: tables and figures."
 
 
 rule data:
-    message:
-        "Every selected task, downloaded or generated, in one multiple-choice form."
     input:
         expand(f"{R}/tasks/{{task}}.jsonl", task=study.tasks),
+    message:
+        "Every selected task, downloaded or generated, in one multiple-choice form."
 
 
 rule activations:
-    message:
-        "One dump per model, task and layer."
     input:
         all_dumps(),
+    message:
+        "One dump per model, task and layer."
 
 
 rule scores:
-    message:
-        "Log-probabilities of every choice, at every layer, through every lens."
     input:
         pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
+    message:
+        "Log-probabilities of every choice, at every layer, through every lens."
 
 
 rule metrics:
-    message:
-        "Accuracies with intervals, a file per model and task."
     input:
         pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+    message:
+        "Accuracies with intervals, a file per model and task."

@@ -6,9 +6,9 @@ import re
 import shlex
 
 from strata import STAGES, sources
+from strata.configuration import CALCULATION_SOURCES, CROSS_LINGUAL_SOURCES
 
 R = study.results
-ROOT = Path(workflow.basedir)
 RUN = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'scripts'))}"
 DATASETS = ROOT / "data" / "datasets.csv"
 LABELS = json.dumps(study.labels, ensure_ascii=False)

@@ -13,42 +13,42 @@ def task_options(wildcards):
 
 
 rule download:
-    message:
-        "Fetching and verifying {wildcards.path}."
     output:
         "data/raw/{path}",
-    wildcard_constraints:
-        path=one_of(PINNED),
     log:
         "logs/download/{path}.log",
+    wildcard_constraints:
+        path=one_of(PINNED),
+    resources:
+        mem_mb=500,
+        runtime=30,
     params:
         pinned=lambda wildcards: as_json(
             {key: PINNED[wildcards.path][key] for key in ("url", "git_blob", "sha256")}
         ),
-    resources:
-        mem_mb=500,
-        runtime=30,
+    message:
+        "Fetching and verifying {wildcards.path}."
     shell:
         "{RUN}/download.py --path {wildcards.path} --datasets {DATASETS:q}"
         " --mirror {config[mirror]:q} --out {output} --log {log}"
 
 
 rule prepare:
-    message:
-        "Bringing {wildcards.task} into the multiple-choice form and auditing it."
     input:
         raw_files,
     output:
-        items=f"{R}/tasks/{{task}}.jsonl",
+        jsonl=f"{R}/tasks/{{task}}.jsonl",
         audit=f"{R}/tasks/{{task}}.audit.json",
     log:
         f"{R}/logs/prepare/{{task}}.log",
-    params:
-        options=task_options,
-        stage=STAGES["prepare"],
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        options=task_options,
+        stage=STAGES["prepare"],
+    message:
+        "Bringing {wildcards.task} into the multiple-choice form and auditing it."
     shell:
         "{RUN}/prepare.py --task {wildcards.task} --options {params.options:q}"
-        " --raw data/raw --out {output.items} --audit {output.audit} --log {log}"
+        " --raw data/raw --out {output.jsonl} --audit {output.audit} --log {log}"

@@ -5,8 +5,9 @@ Imports neither torch nor pandas: it is read while the Snakefile is parsed.
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from jsonschema import Draft202012Validator
 
 from strata.checkpoint import read_config
 from strata.errors import StrataError
+
+CALCULATION_SOURCES = ("calculation", "micro_calculation")
+CROSS_LINGUAL_SOURCES = ("xmps_cal", "xmps_rea", "micro_xmps_cal", "micro_xmps_rea")
 
 
 class Study:
@@ -27,7 +31,8 @@ class Study:
         schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
         check(config, schema, schema)
         for name, task in config["tasks"].items():
-            check(task, task_schema(task["source"], schema, f"tasks.{name}.source"), schema, name)
+            part = task_schema(task["source"], schema, f"tasks.{name}.source")
+            check(task, part, schema, ["tasks", name])
         for kind in ("models", "tasks"):
             for index, name in enumerate(config["select"][kind]):
                 if name not in config[kind]:
@@ -40,12 +45,41 @@ class Study:
         self.models: dict[str, dict] = _pick(config["models"], config["select"]["models"])
         self.tasks: dict[str, dict] = _pick(config["tasks"], config["select"]["tasks"])
         self._check_jsonl()
+        self._check_figures(schema)
 
     def _check_jsonl(self) -> None:
         for name, task in self.tasks.items():
             if task["source"] == "jsonl" and not Path(task.get("path", "")).is_file():
                 found = repr(task["path"]) if "path" in task else "nothing"
                 raise StrataError(f"config key tasks.{name}.path: no such file, found {found}")
+
+    @cached_property
+    def figures(self) -> dict[str, str]:
+        """Every figure of the study by name, and its kind."""
+        names = {"overall_radar": "overall_radar"}
+        names |= {f"curves_{task}": "curves" for task in self.tasks}
+        for task in self.tasks_from(*CALCULATION_SOURCES):
+            for kind, digits in product(self.tasks[task]["kinds"], self.tasks[task]["digits"]):
+                names[f"calculation_radars_{task}_{kind}_{digits}"] = "calculation_radars"
+        for task in self.tasks_from(*CROSS_LINGUAL_SOURCES):
+            names[f"cross_lingual_{task}"] = "cross_lingual"
+        return names
+
+    def figure_style(self, kind: str, name: str) -> dict:
+        """What the configuration says of a figure: for all, for its kind, for itself."""
+        figures = self.config["figures"]
+        return figures.get("style", {}) | figures.get(kind, {}) | figures.get(name, {})
+
+    def _check_figures(self, schema: dict) -> None:
+        styles = schema["$defs"]["styles"]
+        for name, style in self.config["figures"].items():
+            kind = self.figures.get(name, name)
+            if kind != "style" and kind not in styles:
+                allowed = ["style", *styles, *self.figures]
+                raise unknown(f"figures.{name}", name, dict.fromkeys(allowed), "keys", noun="key")
+            properties = schema["$defs"]["style"] | styles.get(kind, {})
+            part = {"type": "object", "additionalProperties": False, "properties": properties}
+            check(style, part, schema, ["figures", name])
 
     @cached_property
     def layers(self) -> dict[str, int]:
@@ -97,16 +131,16 @@ def task_schema(source: Any, schema: dict, where: str) -> dict:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def check(value: Any, part: dict, schema: dict, task: str | None = None) -> None:
-    """Raises StrataError for the first thing in `value` that the schema `part` forbids."""
+def check(value: Any, part: dict, schema: dict, prefix: Sequence[str] = ()) -> None:
+    """Raises StrataError for the first thing in `value`, which stands under the key `prefix`,
+    that the schema `part` forbids."""
     validator = Draft202012Validator({**part, "$defs": schema["$defs"]})
-    prefix = [] if task is None else ["tasks", task]
     errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
     for error in errors:
         raise _explain(error, prefix)
 
 
-def _explain(error, prefix: list) -> StrataError:
+def _explain(error, prefix: Sequence[str]) -> StrataError:
     where = _path([*prefix, *error.absolute_path])
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         allowed = error.schema.get("properties", {})
@@ -154,3 +188,36 @@ def unknown(
     if noun == "key":
         return StrataError(f"config key {where} is unknown; allowed {what}: {listed}{hint}")
     return StrataError(f"config key {where}: found {found!r}, allowed {what}: {listed}{hint}")
+
+
+def key_table(schema: dict) -> str:
+    """Every key of the schema as a markdown table: key, what it takes, what it means."""
+    defs = schema["$defs"]
+    rows = list(_key_rows("", schema["properties"]))
+    rows += _key_rows("models.NAME.", defs["model"]["properties"])
+    rows += _key_rows("tasks.NAME.", defs["task"])
+    for group in ("generated", "languages", "jsonl"):
+        rows += _key_rows("tasks.NAME.", defs[group])
+    rows += _key_rows("figures.FIGURE.", defs["style"])
+    for kind, properties in defs["styles"].items():
+        rows += _key_rows(f"figures.{kind}.", properties)
+    lines = [f"| `{key}` | {takes} | {meaning} |" for key, takes, meaning in rows]
+    return "\n".join(["| key | takes | meaning |", "|---|---|---|", *lines]) + "\n"
+
+
+def _key_rows(prefix: str, properties: dict):
+    for key, part in properties.items():
+        if "description" in part:
+            yield prefix + key, _takes(part), part["description"].replace("|", "\\|")
+        if part.get("type") == "object":
+            yield from _key_rows(f"{prefix}{key}.", part.get("properties", {}))
+
+
+def _takes(part: dict) -> str:
+    if "enum" in part:
+        return ", ".join(f"`{value}`" for value in part["enum"])
+    kinds = part.get("type", "any")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds == ["array"] and "items" in part:
+        return f"list of {_takes(part['items'])}"
+    return " or ".join(kinds)

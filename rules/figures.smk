@@ -1,0 +1,118 @@
+# From metrics to figures, as pdf and png: one job a figure, its style its own setting.
+
+
+def figure(name):
+    return multiext(f"{R}/figures/{name}", ".pdf", ".png")
+
+
+def style(kind):
+    """The style of one figure as a parameter, so that a change redraws that figure alone."""
+    return lambda wildcards, output: as_json(
+        study.figure_style(kind, Path(output[0]).with_suffix("").name)
+    )
+
+
+rule figures:
+    input:
+        [figure(name) for name in study.figures],
+    message:
+        "Every figure of the study {study.name}."
+
+
+rule figure_overall_radar:
+    input:
+        pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+    output:
+        figure("overall_radar"),
+    log:
+        f"{R}/logs/figures/overall_radar.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("overall_radar"),
+        shown=SHOWN,
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: all abilities at the last layer, a polygon per model."
+    shell:
+        "{RUN}/figure.py overall_radar --metrics {input} --labels {params.labels:q}"
+        " --style {params.style:q} {params.shown} --out {R}/figures/overall_radar --log {log}"
+
+
+rule figure_curves:
+    input:
+        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
+    output:
+        figure("curves_{task}"),
+    log:
+        f"{R}/logs/figures/curves_{{task}}.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("curves"),
+        shown=SHOWN,
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: {wildcards.task} over the layers, a line per model."
+    shell:
+        "{RUN}/figure.py curves --task {wildcards.task} --metrics {input}"
+        " --labels {params.labels:q} --style {params.style:q} {params.shown}"
+        " --out {R}/figures/curves_{wildcards.task} --log {log}"
+
+
+rule figure_calculation_radars:
+    input:
+        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
+    output:
+        figure("calculation_radars_{task}_{kind}_{digits}"),
+    log:
+        f"{R}/logs/figures/calculation_radars_{{task}}_{{kind}}_{{digits}}.log",
+    wildcard_constraints:
+        task=one_of(CALCULATION),
+        kind="int|float",
+        digits="[0-9-]+",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("calculation_radars"),
+        shown=SHOWN,
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: {wildcards.task}, {wildcards.kind}, {wildcards.digits} digits, by operation."
+    shell:
+        "{RUN}/figure.py calculation_radars --task {wildcards.task} --kind {wildcards.kind}"
+        " --digits {wildcards.digits} --metrics {input} --labels {params.labels:q}"
+        " --style {params.style:q} {params.shown}"
+        " --out {R}/figures/calculation_radars_{wildcards.task}_{wildcards.kind}_{wildcards.digits}"
+        " --log {log}"
+
+
+rule figure_cross_lingual:
+    input:
+        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
+    output:
+        figure("cross_lingual_{task}"),
+    log:
+        f"{R}/logs/figures/cross_lingual_{{task}}.log",
+    wildcard_constraints:
+        task=one_of(CROSS_LINGUAL),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("cross_lingual"),
+        shown=SHOWN,
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: {wildcards.task}, layers x languages, a panel per model."
+    shell:
+        "{RUN}/figure.py cross_lingual --task {wildcards.task} --metrics {input}"
+        " --labels {params.labels:q} --style {params.style:q} {params.shown}"
+        " --out {R}/figures/cross_lingual_{wildcards.task} --log {log}"

@@ -1,0 +1,138 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from models import make_model
+
+from strata import sources, style
+from strata.configuration import Study, key_table
+from strata.errors import StrataError
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = ROOT / "config" / "schema.yaml"
+
+
+def default():
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["models"]["hubbed"] = {"hub": "someone/model", "layers": 12}
+    config["select"] = {"models": ["hubbed"], "tasks": ["truthfulqa", "calculation"]}
+    return config
+
+
+def study_with(path, value):
+    config = default()
+    place = config
+    for key in path[:-1]:
+        place = place.setdefault(key, {})
+    place[path[-1]] = value
+    return Study(config, SCHEMA)
+
+
+def test_the_default_study_and_every_preset_are_valid():
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    presets = sorted(set((ROOT / "config").glob("*.yaml")) - {SCHEMA})
+    assert presets
+    for preset in presets:
+        config = copy.deepcopy(base)
+        for key, value in yaml.safe_load(preset.read_text()).items():
+            if isinstance(value, dict):
+                config[key] = {**config[key], **value}
+            else:
+                config[key] = value
+        study = Study(config, SCHEMA)
+        assert study.models
+        assert study.tasks
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["lense"], ["raw"], r"key lense is unknown; allowed keys: .*did you mean 'lenses'"),
+        (["lenses"], ["norm"], r"lenses\[0\]: found 'norm', allowed .*did you mean 'normed'"),
+        (["lenses"], "raw", r'lenses: expected array, found str "raw"'),
+        (["threads"], "two", r'threads: expected integer, found str "two"'),
+        (["threads"], 0, r"threads: 0 is less than the minimum of 1"),
+        (["overlong"], "skp", r"overlong: found 'skp'.*error, skip, run; did you mean 'skip'"),
+        (["name"], "my study", r"name: found \"my study\""),
+        (["models", "hubbed", "pth"], "x", r"models\.hubbed\.pth is unknown.*did you mean 'path'"),
+        (["models", "bare"], {"label": "x"}, r"models\.bare: give `path:`"),
+        (["models", "hubless"], {"hub": "a/b"}, r"models\.hubless: give `path:`.*`layers:`"),
+        (["models", "hubbed", "dtype"], "float16", r"models\.hubbed\.dtype: found 'float16'"),
+        (["tasks", "lama", "limt"], 3, r"tasks\.lama\.limt is unknown.*did you mean 'limit'"),
+        (["tasks", "lama", "languages"], ["es"], r"tasks\.lama\.languages is unknown"),
+        (["tasks", "new"], {"source": "lamma"}, r"tasks\.new\.source: .*did you mean 'lama'"),
+        (["tasks", "new"], {"label": "x"}, r"tasks\.new\.source is missing"),
+        (["tasks", "xmps_cal", "languages"], ["de"], r"languages\[0\]: found 'de', allowed"),
+        (["select", "models"], ["hubed"], r"select\.models\[0\].*did you mean 'hubbed'"),
+        (["select", "tasks"], ["truthfullqa"], r"select\.tasks\[0\].*did you mean 'truthfulqa'"),
+        (["select", "tasks"], [], r"select\.tasks"),
+        (["report", "lens"], "rawish", r"report\.lens: found 'rawish'"),
+        (["figures", "curvs"], {}, r"figures\.curvs is unknown.*did you mean 'curves'"),
+        (["figures", "curves"], {"fnt": 1}, r"figures\.curves\.fnt is unknown.*mean 'font'"),
+        (["figures", "curves_lama"], {}, r"figures\.curves_lama is unknown"),
+        (["figures", "curves_truthfulqa"], {"values": 1}, r"values is unknown"),
+        (["models"], None, r"models: expected object, found NoneType"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_path_and_the_nearest_match(path, value, message):
+    with pytest.raises(StrataError, match=message):
+        study_with(path, value)
+
+
+def test_a_missing_key_is_named():
+    config = default()
+    del config["report"]["lens"]
+    with pytest.raises(StrataError, match=r"report\.lens is missing"):
+        Study(config, SCHEMA)
+
+
+def test_the_reports_lens_must_be_one_of_the_study():
+    config = default()
+    config["lenses"] = ["raw"]
+    with pytest.raises(StrataError, match=r"report\.lens: found 'normed', allowed lenses: raw"):
+        Study(config, SCHEMA)
+
+
+def test_select_orders_and_narrows():
+    study = Study(default(), SCHEMA)
+    assert list(study.tasks) == ["truthfulqa", "calculation"]
+    assert study.labels["tasks"]["truthfulqa"] == "TruthfulQA"
+    assert study.layer_names("hubbed") == [f"{layer:02d}" for layer in range(13)]
+
+
+def test_a_local_folder_is_checked_and_wins_over_the_hub(tmp_path):
+    with pytest.raises(StrataError, match=r"models\.hubbed\.path: .*no such folder"):
+        _ = study_with(["models", "hubbed", "path"], str(tmp_path / "none")).layers
+    with pytest.raises(StrataError, match=r"models\.hubbed\.path: .*no config\.json"):
+        _ = study_with(["models", "hubbed", "path"], str(tmp_path)).layers
+    make_model(tmp_path)
+    assert study_with(["models", "hubbed", "path"], str(tmp_path)).layers == {"hubbed": 3}
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(StrataError, match=r"models\.hubbed\.path: .*no \.safetensors"):
+        _ = study_with(["models", "hubbed", "path"], str(tmp_path)).layers
+
+
+def test_a_missing_jsonl_file_is_named():
+    config = default()
+    config["tasks"]["mine"] = {"source": "jsonl", "path": "nowhere.jsonl"}
+    config["select"]["tasks"].append("mine")
+    with pytest.raises(StrataError, match=r"tasks\.mine\.path: no such file, found 'nowhere"):
+        Study(config, SCHEMA)
+
+
+def test_the_schema_knows_every_source():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    assert sorted(schema["$defs"]["sources"]) == sorted(sources.SOURCES)
+
+
+def test_the_schema_knows_every_style_key():
+    defs = yaml.safe_load(SCHEMA.read_text())["$defs"]
+    assert set(defs["style"]) == set(style.STYLE)
+    for kind, keys in style.KINDS.items():
+        assert set(defs["styles"][kind]) == set(keys) - set(style.STYLE)
+
+
+def test_the_readme_explains_every_key():
+    table = key_table(yaml.safe_load(SCHEMA.read_text()))
+    assert table in (ROOT / "README.md").read_text()

@@ -1,0 +1,204 @@
+"""The workflow as a user meets it: what runs, what reruns after which change, what errors say."""
+
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from models import make_model
+from workflow import Study
+
+TABLES = ["overall", "audit", "extraction", "comparisons"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A study that has run to its end; tests must leave it so."""
+    study = Study(tmp_path_factory.mktemp("study"))
+    study.run()
+    return study
+
+
+def test_the_job_table_of_a_new_study(tmp_path):
+    study = Study(tmp_path)
+    assert study.jobs() == {
+        "all": 1,
+        "prepare": 2,
+        "describe": 2,
+        "extract_small": 2,
+        "extract_large": 2,
+        "measure": 4,
+        "table_overall": 1,
+        "table_layers": 2,
+        "table_audit": 1,
+        "table_extraction": 1,
+        "table_comparisons": 1,
+        "figure_overall_radar": 1,
+        "figure_curves": 2,
+    }
+    study.config["select"] = {"models": ["large"], "tasks": ["sums"]}
+    narrowed = study.jobs("tables")
+    assert "extract_small" not in narrowed
+    assert narrowed["extract_large"] == narrowed["measure"] == 1
+
+
+def test_everything_asked_for_is_there(done):
+    for name in [*TABLES, "layers_small", "layers_large"]:
+        for ending in ("csv", "md", "tex"):
+            assert (done.results / "tables" / f"{name}.{ending}").stat().st_size
+    for name in ("overall_radar", "curves_sums", "curves_colours"):
+        for ending in ("pdf", "png"):
+            assert (done.results / "figures" / f"{name}.{ending}").stat().st_size
+    dumps = sorted(p.name for p in (done.results / "activations" / "large" / "sums").iterdir())
+    assert dumps == ["layer_00.h5", "layer_01.h5", "layer_02.h5", "layer_03.h5"]
+
+
+def test_dumps_say_where_they_come_from(done):
+    with h5py.File(done.results / "activations" / "large" / "sums" / "layer_02.h5") as file:
+        assert file["activations"].shape == (24, 32)
+        assert np.array_equal(file["correct"][:4], [True, False, True, False])
+        attributes = dict(file.attrs)
+    assert attributes["model"] == "large"
+    assert attributes["revision"].startswith("sha256:")
+    assert {"task_hash", "tokenizer_hash", "position", "code_version"} <= set(attributes)
+    assert (attributes["layer"], attributes["layers"]) == (2, 3)
+
+
+def test_tables_and_metrics_agree(done):
+    metrics = pd.read_csv(done.results / "metrics" / "small" / "sums.csv")
+    last = metrics.query("subtask == 'all' and layer == 2 and lens == 'normed' and metric == 'mc1'")
+    overall = pd.read_csv(done.results / "tables" / "overall.csv")
+    row = overall.query(
+        "model == 'small' and task == 'sums' and lens == 'normed' and metric == 'mc1'"
+        " and which == 'last'"
+    )
+    assert row["value"].item() == last["value"].item()
+
+
+def test_a_second_run_has_nothing_to_do(done):
+    assert "Nothing to be done" in done.run()
+
+
+def test_a_figures_style_redraws_that_figure_alone(done):
+    done.config["figures"] = {"curves_sums": {"font_size": 7}}
+    assert done.jobs() == {"all": 1, "figure_curves": 1}
+    done.config["figures"] = {"overall_radar": {"font_size": 7}}
+    assert done.jobs() == {"all": 1, "figure_overall_radar": 1}
+    del done.config["figures"]
+
+
+def test_a_new_model_runs_alone(done):
+    make_model(done.folder / "third", seed=9, layers=2)
+    done.config["models"]["third"] = {"path": "third"}
+    done.config["select"]["models"].append("third")
+    jobs = done.jobs()
+    done.config["select"]["models"].remove("third")
+    extracted = {name: count for name, count in jobs.items() if name.startswith("extract")}
+    assert extracted == {"extract_third": 2}
+    assert jobs["measure"] == 2
+    assert jobs["describe"] == 1
+    assert "prepare" not in jobs
+    assert jobs["table_layers"] >= 1
+
+
+def test_the_tables_outlive_the_activations(done, tmp_path):
+    shutil.move(done.results / "activations", tmp_path / "aside")
+    try:
+        assert done.jobs() == {}
+        assert done.jobs("tables", "figures", "scores", "metrics") == {}
+        done.config["figures"] = {"curves_sums": {"font_size": 7}}
+        assert done.jobs() == {"all": 1, "figure_curves": 1}
+        wanted = done.jobs("activations")
+        assert wanted["extract_small"] == wanted["extract_large"] == 2
+    finally:
+        done.config.pop("figures", None)
+        shutil.move(tmp_path / "aside", done.results / "activations")
+
+
+def test_settings_rerun_what_depends_on_them_and_nothing_else(done):
+    done.config["threads"] = 2
+    done.config["batch_tokens"] = 128
+    assert done.jobs() == {}
+    done.config["lenses"] = ["normed"]
+    jobs = done.jobs()
+    assert jobs["extract_small"] == jobs["extract_large"] == 2
+    assert "prepare" not in jobs
+    assert "describe" not in jobs
+    for key in ("threads", "batch_tokens", "lenses"):
+        del done.config[key]
+    done.config["threads"] = 1
+
+
+def test_a_changed_item_redoes_what_stands_on_it(done):
+    path = done.folder / "colours.jsonl"
+    before = path.read_text()
+    path.write_text(before.replace('"1 + 1"', '"one and one"'))
+    jobs = done.jobs()
+    path.write_text(before)
+    assert jobs["prepare"] == 1
+    assert jobs["extract_small"] == jobs["extract_large"] == 1
+    assert jobs["figure_curves"] == 1
+
+
+def refused(study, message, *arguments):
+    output = study.run(*arguments, check=False)
+    assert message in output, output
+    assert "Traceback" not in output, output
+    halves = [p for p in study.folder.rglob("*.part") if ".snakemake" not in p.parts]
+    assert not halves
+    return output
+
+
+def test_an_unknown_key_is_refused_before_any_work(tmp_path):
+    study = Study(tmp_path)
+    study.config["lense"] = ["raw"]
+    refused(study, "config key lense is unknown")
+    assert not study.results.exists()
+
+
+def test_a_folder_that_is_no_model_is_refused_before_any_work(tmp_path):
+    study = Study(tmp_path)
+    (tmp_path / "small" / "config.json").unlink()
+    refused(study, "config key models.small.path: small is no model folder")
+    assert not study.results.exists()
+
+
+def test_a_malformed_row_is_named(tmp_path):
+    study = Study(tmp_path)
+    study.write_jsonl("sums.jsonl", [{"question": "1 + 1", "choices": ["2", "3"], "label": 5}])
+    refused(study, "sums.jsonl", "data")
+    assert not (study.results / "tasks" / "sums.jsonl").exists()
+
+
+def test_a_foreign_tokenizer_is_named(tmp_path):
+    study = Study(tmp_path, models=["small"])
+    make_model(tmp_path / "small", vocab_size=100)
+    refused(study, "tokenizer and weights don't belong together", "scores")
+    assert not list(study.results.glob("scores/**/*.h5"))
+
+
+def test_overlong_items_are_refused_skipped_or_run(tmp_path):
+    study = Study(tmp_path, models=["small"])
+    make_model(tmp_path / "small", layers=2, max_position_embeddings=17)
+    refused(study, "'sums/0010' (18 tokens)", "scores")
+    study.config["overlong"] = "skip"
+    study.config["activations"] = False
+    study.run("tables")
+    facts = pd.read_csv(study.results / "tables" / "extraction.csv").set_index("task")
+    assert facts.loc["sums", "skipped"] == 2
+    assert facts.loc["sums", "items"] == 10
+    assert not (study.results / "activations").exists()
+
+
+def test_a_truncated_download_is_refused(tmp_path):
+    study = Study(tmp_path)
+    path = tmp_path / "mirror" / "llama_analysis" / "TruthfulQA.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("Type,Category\n")
+    study.config |= {"mirror": "mirror", "select": {"models": ["small"], "tasks": ["truthfulqa"]}}
+    output = refused(study, "TruthfulQA.csv", "data")
+    assert "476230" in output
+    assert not (tmp_path / "data" / "raw" / "llama_analysis" / "TruthfulQA.csv").exists()
+    path.unlink()
+    refused(study, "mirror/llama_analysis/TruthfulQA.csv", "data")

@@ -1,0 +1,75 @@
+"""Runs the workflow as a user does, in a folder of its own, on tiny random models."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from models import make_model
+
+ROOT = Path(__file__).parent.parent
+
+
+class Study:
+    """A folder with a study file; `run` calls Snakemake on it."""
+
+    def __init__(self, folder: Path, models=("small", "large")) -> None:
+        self.folder = folder
+        for index, name in enumerate(models):
+            make_model(folder / name, seed=index, layers=2 + index)
+        questions = [
+            {"question": f"{a} + {a}", "choices": [str(a + a), str(a + a + 1)], "label": 0}
+            for a in range(12)
+        ]
+        self.write_jsonl("sums.jsonl", questions)
+        self.write_jsonl("colours.jsonl", questions[:5])
+        self.config = {
+            "name": "tiny",
+            "threads": 1,
+            "models": {name: {"path": name} for name in models},
+            "tasks": {
+                name: {"source": "jsonl", "path": f"{name}.jsonl"} for name in ("sums", "colours")
+            },
+            "select": {"models": list(models), "tasks": ["sums", "colours"]},
+        }
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / self.config["name"]
+
+    def write_jsonl(self, name: str, rows: list[dict]) -> None:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def run(self, *arguments: str, check: bool = True, **environment) -> str:
+        """Output of `snakemake --cores 2 --configfile study.yaml arguments`, both streams."""
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
+        snakefile = str(ROOT / "Snakefile")
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", snakefile]
+        command += ["--configfile", "study.yaml", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if check and done.returncode:
+            raise AssertionError(done.stdout)
+        if not check:
+            assert done.returncode, "the run was to fail but did not:\n" + done.stdout
+        return done.stdout
+
+    def jobs(self, *arguments: str) -> dict[str, int]:
+        """Job counts of a dry run; empty if there is nothing to do."""
+        output = self.run("--dry-run", *arguments)
+        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.M | re.S)
+        if not table:
+            assert "Nothing to be done" in output, output
+            return {}
+        rows = (line.rsplit(None, 1) for line in table.group(1).splitlines())
+        return {name: int(count) for name, count in rows}

@@ -3,8 +3,6 @@
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from strata.configuration import Study
@@ -20,7 +18,7 @@ try:
     study = Study(config, ROOT / "config" / "schema.yaml")
     layers = study.layers
 except StrataError as error:
-    raise WorkflowError(str(error))
+    sys.exit(f"error: {error}")
 
 
 include: "rules/common.smk"

@@ -1,23 +1,6 @@
 # From items to dumps and scores: one job per (model, task), in layer-major order.
 
 
-def model_files(wildcards):
-    """What a local model is made of; a hub model is pinned by its revision instead."""
-    options = study.models[wildcards.model]
-    if "path" not in options:
-        return []
-    folder = Path(options["path"])
-    patterns = ("config.json", "tokenizer*", "*.safetensors", "*.safetensors.index.json")
-    return sorted(str(file) for pattern in patterns for file in folder.glob(pattern))
-
-
-def model_options(wildcards):
-    """What identifies the weights."""
-    options = study.models[wildcards.model]
-    keys = ("path",) if "path" in options else ("hub", "revision", "layers")
-    return as_json({key: options[key] for key in keys if key in options})
-
-
 rule describe:
     input:
         model_files,
@@ -60,7 +43,7 @@ for model in study.models:
         resources:
             mem_mb=8000,
             runtime=720,
-            gpu=GPUS,
+            gpu=study.gpus,
         params:
             lenses=" ".join(config["lenses"]),
             overlong=config["overlong"],

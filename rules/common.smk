@@ -11,7 +11,12 @@ from strata.configuration import CALCULATION_SOURCES, CROSS_LINGUAL_SOURCES
 R = study.results
 RUN = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'scripts'))}"
 DATASETS = ROOT / "data" / "datasets.csv"
+MIRROR = config["mirror"] or ""
 LABELS = json.dumps(study.labels, ensure_ascii=False)
+
+SHOWN = f"--lens {config['report']['lens']} --metric {config['report']['metric']}"
+CALCULATION = study.tasks_from(*CALCULATION_SOURCES)
+CROSS_LINGUAL = study.tasks_from(*CROSS_LINGUAL_SOURCES)
 
 with DATASETS.open(newline="", encoding="utf-8") as file:
     PINNED = {row["path"]: row for row in csv.DictReader(file)}
@@ -32,13 +37,6 @@ def pairs(pattern, models=None, tasks=None):
     return expand(pattern, model=models or study.models, task=tasks or study.tasks)
 
 
-# On a machine with a card one extraction at a time, on it; see profiles/default.
-GPUS = int(
-    config["device"].startswith("cuda")
-    or (config["device"] == "auto" and Path("/dev/nvidia0").exists())
-)
-
-
 def dumps(model, task, folder=None):
     """Dumps of a (model, task), layer 0 to the last; none if the study keeps none.
 
@@ -57,3 +55,46 @@ def all_dumps():
 def as_json(value):
     """One text for one parameter: Snakemake compares lists of parameters as unordered sets."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def raw_files(wildcards):
+    options = study.tasks[wildcards.task]
+    own = sources.own_files(options)
+    return [f"data/raw/{path}" for path in sources.files(options)] + own
+
+
+def task_options(wildcards):
+    """What the task's items depend on."""
+    return as_json({k: v for k, v in study.tasks[wildcards.task].items() if k != "label"})
+
+
+def model_files(wildcards):
+    """What a local model is made of; a hub model is pinned by its revision instead."""
+    options = study.models[wildcards.model]
+    if "path" not in options:
+        return []
+    folder = Path(options["path"])
+    patterns = ("config.json", "tokenizer*", "*.safetensors", "*.safetensors.index.json")
+    return sorted(str(file) for pattern in patterns for file in folder.glob(pattern))
+
+
+def model_options(wildcards):
+    """What identifies the weights."""
+    options = study.models[wildcards.model]
+    keys = ("path",) if "path" in options else ("hub", "revision", "layers")
+    return as_json({key: options[key] for key in keys if key in options})
+
+
+def table(name):
+    return multiext(f"{R}/tables/{name}", ".csv", ".md", ".tex")
+
+
+def figure(name):
+    return multiext(f"{R}/figures/{name}", ".pdf", ".png")
+
+
+def style(kind):
+    """The style of one figure as a parameter, so that a change redraws that figure alone."""
+    return lambda wildcards, output: as_json(
+        study.figure_style(kind, Path(output[0]).with_suffix("").name)
+    )

@@ -1,17 +1,6 @@
 # Download and preparation: from pinned files and generators to one multiple-choice form.
 
 
-def raw_files(wildcards):
-    options = study.tasks[wildcards.task]
-    own = sources.own_files(options)
-    return [f"data/raw/{path}" for path in sources.files(options)] + own
-
-
-def task_options(wildcards):
-    """What the task's items depend on."""
-    return as_json({k: v for k, v in study.tasks[wildcards.task].items() if k != "label"})
-
-
 rule download:
     output:
         "data/raw/{path}",
@@ -30,7 +19,7 @@ rule download:
         "Fetching and verifying {wildcards.path}."
     shell:
         "{RUN}/download.py --path {wildcards.path} --datasets {DATASETS:q}"
-        " --mirror {config[mirror]:q} --out {output} --log {log}"
+        " --mirror {MIRROR:q} --out {output} --log {log}"
 
 
 rule prepare:

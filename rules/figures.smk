@@ -1,17 +1,6 @@
 # From metrics to figures, as pdf and png: one job a figure, its style its own setting.
 
 
-def figure(name):
-    return multiext(f"{R}/figures/{name}", ".pdf", ".png")
-
-
-def style(kind):
-    """The style of one figure as a parameter, so that a change redraws that figure alone."""
-    return lambda wildcards, output: as_json(
-        study.figure_style(kind, Path(output[0]).with_suffix("").name)
-    )
-
-
 rule figures:
     input:
         [figure(name) for name in study.figures],

@@ -1,14 +1,5 @@
 # From metrics and scores to tables, each as csv (everything), md and tex (what a reader wants).
 
-
-def table(name):
-    return multiext(f"{R}/tables/{name}", ".csv", ".md", ".tex")
-
-
-SHOWN = f"--lens {config['report']['lens']} --metric {config['report']['metric']}"
-CALCULATION = study.tasks_from(*CALCULATION_SOURCES)
-CROSS_LINGUAL = study.tasks_from(*CROSS_LINGUAL_SOURCES)
-
 TABLES = ["overall", "audit", "extraction", "comparisons"]
 TABLES += [f"layers_{model}" for model in study.models]
 TABLES += ["calculation"] * bool(CALCULATION) + ["cross_lingual"] * bool(CROSS_LINGUAL)

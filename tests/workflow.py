@@ -45,11 +45,12 @@ class Study:
         (self.folder / name).write_text(text, encoding="utf-8")
 
     def run(self, *arguments: str, check: bool = True, **environment) -> str:
-        """Output of `snakemake --cores 2 --configfile study.yaml arguments`, both streams."""
+        """Output of `snakemake arguments --cores 2 --configfile study.yaml`, both streams."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
         snakefile = str(ROOT / "Snakefile")
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", snakefile]
-        command += ["--configfile", "study.yaml", *arguments]
+        # Targets stand in front: whatever follows --configfile is taken for a file.
+        command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", snakefile]
+        command += ["--cores", "2", "--configfile", "study.yaml"]
         done = subprocess.run(
             command,
             cwd=self.folder,

@@ -106,6 +106,14 @@ class Study:
         return [f"{layer:0{max(2, len(str(last)))}d}" for layer in range(last + 1)]
 
     @property
+    def gpus(self) -> int:
+        """Cards an extraction takes: so that one runs at a time where there is one card."""
+        device = self.config["device"]
+        return int(
+            device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists())
+        )
+
+    @property
     def labels(self) -> dict[str, dict[str, str]]:
         return {
             "models": {name: model.get("label", name) for name, model in self.models.items()},

@@ -14,10 +14,15 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from strata import calculation
 from strata.checkpoint import read_config
 from strata.errors import StrataError
 
-CALCULATION_SOURCES = ("calculation", "micro_calculation")
+# Kinds and digits of the sources that calculate, where a task doesn't choose among them.
+CALCULATION_SOURCES = {
+    "calculation": (calculation.KINDS, calculation.DIGITS),
+    "micro_calculation": (("int", "float"), ("1", "2")),
+}
 CROSS_LINGUAL_SOURCES = ("xmps_cal", "xmps_rea", "micro_xmps_cal", "micro_xmps_rea")
 
 
@@ -59,7 +64,10 @@ class Study:
         names = {"overall_radar": "overall_radar"}
         names |= {f"curves_{task}": "curves" for task in self.tasks}
         for task in self.tasks_from(*CALCULATION_SOURCES):
-            for kind, digits in product(self.tasks[task]["kinds"], self.tasks[task]["digits"]):
+            options = self.tasks[task]
+            kinds, spans = CALCULATION_SOURCES[options["source"]]
+            kinds, spans = options.get("kinds", kinds), options.get("digits", spans)
+            for kind, digits in product(kinds, spans):
                 names[f"calculation_radars_{task}_{kind}_{digits}"] = "calculation_radars"
         for task in self.tasks_from(*CROSS_LINGUAL_SOURCES):
             names[f"cross_lingual_{task}"] = "cross_lingual"
@@ -204,7 +212,7 @@ def key_table(schema: dict) -> str:
     rows = list(_key_rows("", schema["properties"]))
     rows += _key_rows("models.NAME.", defs["model"]["properties"])
     rows += _key_rows("tasks.NAME.", defs["task"])
-    for group in ("generated", "languages", "jsonl"):
+    for group in ("generated", "calculation", "languages", "jsonl"):
         rows += _key_rows("tasks.NAME.", defs[group])
     rows += _key_rows("figures.FIGURE.", defs["style"])
     for kind, properties in defs["styles"].items():

@@ -11,10 +11,10 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from strata import calculation
+from strata import calculation, microworld
 from strata.errors import StrataError
 from strata.items import Item, audit
 from strata.prompts import Prompt
@@ -328,6 +328,13 @@ def _choice(label: object, choices: list[str]) -> int:
     )
 
 
+def _read_micro(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    keys = ("questions", "seed", "languages")
+    chosen = {key: options[key] for key in keys if key in options}
+    made = microworld.items(options["source"], chosen)
+    return [replace(item, id=task + item.id.removeprefix(options["source"])) for item in made], {}
+
+
 SOURCES: dict[str, Source] = {
     "calculation": Source(_read_calculation, lambda options: ["prompts/math.json"]),
     "mps_cal": _maths("cal"),
@@ -347,4 +354,5 @@ SOURCES: dict[str, Source] = {
         lambda options: ["prompts/factual.json", "llama_analysis/mlama_short.tsv"],
     ),
     "jsonl": Source(_read_jsonl, own=lambda options: [options["path"]]),
+    **{name: Source(_read_micro) for name in microworld.TASKS},
 }

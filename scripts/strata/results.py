@@ -1,0 +1,189 @@
+"""Metrics as tables and figures read them: the files, the labels, the order of display."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from strata.errors import StrataError
+
+# model and task first, then where, how and what was measured
+COLUMNS = (
+    *("model", "task", "subtask", "layer", "lens", "metric"),
+    *("value", "n", "chance", "tie_rate", "stderr", "ci_low", "ci_high"),
+)
+LENSES = {"reference": "reference lens", "raw": "raw lens", "normed": "normed lens"}
+METRICS = {
+    "mc1": "MC1",
+    "mc2": "MC2",
+    "mc3": "MC3",
+    "mc1_tokens": "MC1 per token",
+    "mc1_bytes": "MC1 per byte",
+}
+KINDS = {"int": "Integer", "float": "Floating point"}
+OPERATIONS = {
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "mix2": "Mix-2",
+    "mix3": "Mix-3",
+}
+LANGUAGES = {"en": "English", "es": "Spanish", "fr": "French", "zh": "Chinese", "th": "Thai"}
+SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
+
+
+def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the metrics files, in one frame."""
+    # Names stay text: a model may be called "7", a language "na".
+    names = dict.fromkeys(("model", "task", "subtask", "lens", "metric"), str)
+    frames = []
+    for path in paths:
+        try:
+            frame = pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
+        except (ValueError, OSError) as error:
+            raise StrataError(f"{path}: cannot be read as metrics ({error})") from None
+        missing = [column for column in COLUMNS if column not in frame]
+        if missing:
+            raise StrataError(f"{path}: not a metrics file, it lacks {', '.join(missing)}")
+        frames.append(frame[list(COLUMNS)])
+    if not frames:
+        raise StrataError("no metrics file was given")
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_json(text: str, name: str) -> dict:
+    """A JSON object, given as such or as the path of a file that holds one."""
+    try:
+        content = text if text.lstrip().startswith("{") else Path(text).read_text("utf-8")
+        value = json.loads(content)
+    except (OSError, ValueError) as error:
+        raise StrataError(f"{name}: neither JSON nor a JSON file ({error})") from None
+    if not isinstance(value, dict):
+        raise StrataError(f"{name}: a JSON object is needed, not {type(value).__name__}")
+    return value
+
+
+def read_labels(text: str) -> dict[str, dict[str, str]]:
+    """Labels of models and tasks; their order is the order of display."""
+    labels = read_json(text, "labels")
+    for part in ("models", "tasks"):
+        if not isinstance(labels.get(part), dict):
+            raise StrataError(f"labels: {part!r} must be a mapping of names to labels")
+    return labels
+
+
+def select(frame: pd.DataFrame, labels: dict, **wanted: str) -> pd.DataFrame:
+    """The rows whose columns have the wanted values, every model and task of them labelled.
+
+    Raises StrataError, saying what there is, where nothing is left.
+    """
+    for column, value in wanted.items():
+        rows = frame[frame[column] == value]
+        if rows.empty:
+            there = ", ".join(map(str, frame[column].unique())) or "nothing"
+            raise StrataError(f"no metrics for {column} {value!r}; there is {there}")
+        frame = rows
+    for column, part in (("model", "models"), ("task", "tasks")):
+        for name in frame[column].unique():
+            if name not in labels[part]:
+                raise StrataError(f"labels: {part} has no label for {name!r}")
+    return frame
+
+
+def ordered(values: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Distinct values, the known ones first and in their order, the others as people count."""
+    position = {name: index for index, name in enumerate(known)}
+
+    def rank(value: str) -> tuple:
+        numbers = [int(number) for number in re.findall(r"\d+", value)]
+        return position.get(value, len(position)), numbers, value
+
+    return sorted(set(values), key=rank)
+
+
+def arrange(frame: pd.DataFrame, labels: dict, by: list[str]) -> pd.DataFrame:
+    """Rows in the order of display."""
+    known = {
+        "model": labels["models"],
+        "task": labels["tasks"],
+        "subtask": SUBTASKS,
+        "lens": LENSES,
+        "metric": METRICS,
+        "which": ("last", "best"),
+        "kind": ("all", *KINDS),
+        "digits": ("all",),
+        "operation": ("all", *OPERATIONS),
+        "language": LANGUAGES,
+    }
+
+    def rank(column: pd.Series) -> pd.Series:
+        if column.name not in known:
+            return column
+        return column.map({value: i for i, value in enumerate(ordered(column, known[column.name]))})
+
+    return frame.sort_values(by, key=rank, kind="stable", ignore_index=True)
+
+
+def whole(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of whole tasks."""
+    return frame[frame["subtask"] == "all"]
+
+
+def calculation(frame: pd.DataFrame) -> pd.DataFrame:
+    """The nodes of calculation's tree, with columns kind, digits and operation ('all' above).
+
+    A task counts as calculation if its tree has that depth.
+    """
+    leaves = frame[frame["subtask"].str.count("/") == 2]
+    nodes = frame[frame["task"].isin(leaves["task"].unique()) & (frame["subtask"] != "all")]
+    parts = nodes["subtask"].str.split("/", expand=True).reindex(columns=range(3)).fillna("all")
+    return nodes.assign(kind=parts[0], digits=parts[1], operation=parts[2])
+
+
+def languages(frame: pd.DataFrame) -> pd.DataFrame:
+    """The nodes right below the whole of a task, calculation apart, with a column language."""
+    other = ~frame["task"].isin(calculation(frame)["task"].unique())
+    nodes = frame[other & (frame["subtask"] != "all") & ~frame["subtask"].str.contains("/")]
+    return nodes.assign(language=nodes["subtask"])
+
+
+def abilities(frame: pd.DataFrame) -> pd.DataFrame:
+    """What an overview shows: every whole task, and the kinds of a calculation task."""
+    nodes = calculation(frame)
+    kinds = nodes[nodes["digits"] == "all"][list(frame.columns)]
+    return pd.concat([whole(frame), kinds])
+
+
+def last_layers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each model's last layer."""
+    return frame[frame["layer"] == frame.groupby("model")["layer"].transform("max")]
+
+
+def a_handful(last: int) -> list[int]:
+    """Layers to compare one by one: the first, some in between, the last three."""
+    spread = (round(last * part / 4) for part in (1, 2, 3))
+    return sorted({layer for layer in (1, *spread, last - 2, last - 1, last) if layer >= 1})
+
+
+def thinned(last: int, most: int = 18) -> list[int]:
+    """At most `most` layers: the first, then in even steps, then the last."""
+    if last <= most:
+        return list(range(1, last + 1))
+    step = next(step for step in (2, 4, 5, 10, 20, 50, 100) if last // step + 2 <= most)
+    between = [layer for layer in range(step, last, step) if 2 * (last - layer) >= step]
+    return sorted({1, *between, last})
+
+
+def pick_layers(chosen: list[int], last: int) -> list[int]:
+    """The chosen layers a model has; as in Python, -1 is the last one."""
+    layers = {layer if layer >= 0 else last + 1 + layer for layer in chosen}
+    return sorted(layer for layer in layers if 0 <= layer <= last)
+
+
+def extent(values: pd.Series, unit: str = "{}") -> str:
+    """One number if all are equal, else the range."""
+    low, high = unit.format(values.min()), unit.format(values.max())
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,431 @@
+"""Tables of a study: tidy for machines (csv), laid out for readers (Markdown, LaTeX)."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from strata.errors import StrataError
+from strata.files import atomic
+from strata.results import (
+    KINDS,
+    LANGUAGES,
+    LENSES,
+    METRICS,
+    OPERATIONS,
+    SUBTASKS,
+    a_handful,
+    abilities,
+    arrange,
+    calculation,
+    extent,
+    languages,
+    last_layers,
+    ordered,
+    select,
+    thinned,
+)
+
+if TYPE_CHECKING:
+    from strata.store import Scores
+
+MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
+NOTHING = "–"
+# Characters of a row that fit a text block of 16 cm in \footnotesize, and rows that fit a page.
+TEX_WIDTH = 118
+TEX_ROWS = 45
+
+
+@dataclass(frozen=True)
+class Table:
+    """tidy: every lens and metric, a row a number, in full precision.
+
+    shown: what a reader sees, all text; its index holds the columns that name a row.
+    """
+
+    tidy: pd.DataFrame
+    shown: pd.DataFrame
+    caption: str
+
+
+def overall_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
+    """Every model on every task: the last layer, and the best one."""
+    rows = abilities(select(frame, labels)).dropna(subset="value").sort_values("layer")
+    rows["layers"] = rows.groupby("model")["layer"].transform("max")
+    series = rows.groupby(["model", "task", "subtask", "lens", "metric"], sort=False)
+    last = last_layers(rows).assign(which="last")
+    best = rows.loc[series["value"].idxmax()].assign(which="best")
+    keys = ["task", "subtask", "model", "lens", "metric", "which"]
+    tidy = arrange(pd.concat([last, best]), labels, keys)[[*keys, "layer", "layers", *MEASURES]]
+
+    rows = select(tidy, labels, lens=lens, metric=metric)
+    last, best = (
+        rows[rows["which"] == which].set_index(["task", "subtask", "model"])
+        for which in ("last", "best")
+    )
+    tasks = [_ability(task, subtask, labels) for task, subtask, _ in last.index]
+    models = [labels["models"][model] for *_, model in last.index]
+    shown = pd.DataFrame(
+        {
+            "Last layer": _percents(last),
+            "Best layer": _percents(best).reindex(last.index),
+            "Best at": [
+                f"{row.layer} of {row.layers}" for row in best.loc[last.index].itertuples()
+            ],
+            "n": last["n"].astype(int).astype(str),
+            "Chance": _percent(last["chance"]),
+        }
+    ).set_index(pd.MultiIndex.from_arrays([tasks, models], names=["Task", "Model"]))
+    caption = (
+        f"{METRICS.get(metric, metric)} in % with its 95 % interval, {LENSES.get(lens, lens)}, n "
+        "items. The best layer (0 is the embedding) is chosen on the same items it is reported "
+        "on: read it as an optimistic bound."
+    )
+    return Table(tidy, shown, caption)
+
+
+def layers_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str, model: str) -> Table:
+    """One model: every layer on every task."""
+    rows = abilities(select(frame, labels, model=model))
+    keys = ["model", "task", "subtask", "lens", "metric", "layer"]
+    tidy = arrange(rows, labels, keys)[[*keys, *MEASURES]]
+
+    rows = select(tidy, labels, lens=lens, metric=metric)
+    columns = dict.fromkeys(zip(rows["task"], rows["subtask"], strict=True))
+    cells = _wide(rows, ["layer"], ["task", "subtask"])
+    shown = pd.DataFrame(
+        {_ability(*column, labels): cells[column] for column in columns}, index=cells.index
+    ).rename_axis("Layer")
+    facts = (
+        f"{_ability(*column, labels)} n = {extent(part['n'])}, chance {_chance(part)}"
+        for column, part in rows.groupby(["task", "subtask"], sort=False)
+    )
+    caption = (
+        f"{labels['models'][model]}: {METRICS.get(metric, metric)} in % with its 95 % interval at "
+        f"every layer (0 is the embedding), {LENSES.get(lens, lens)}. {'; '.join(facts)}."
+    )
+    return Table(tidy, shown, caption)
+
+
+def calculation_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
+    """Calculation by model, kind of number, digits, layer and operation."""
+    rows = calculation(select(frame, labels))
+    if rows.empty:
+        raise StrataError("the metrics hold no calculation task (subtasks kind/digits/operation)")
+    keys = ["task", "model", "kind", "digits", "operation", "lens", "metric", "layer"]
+    tidy = arrange(rows, labels, keys)[[*keys, *MEASURES]]
+
+    rows = select(tidy, labels, lens=lens, metric=metric)
+    rows = _some_layers(rows[rows["digits"] != "all"], a_handful)
+    keys = ["task", "model", "kind", "digits", "layer"]
+    cells = _wide(arrange(rows, labels, keys), keys, ["operation"])
+    names = ordered(cells.columns, ("all", *OPERATIONS))
+    shown = cells[names].rename(columns={"all": "All", **OPERATIONS})
+    return _readable(tidy, shown, rows[rows["operation"] != "all"], labels, "an operation")
+
+
+def cross_lingual_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
+    """Tasks in several languages by model, layer and language."""
+    rows = languages(select(frame, labels))
+    if rows.empty:
+        raise StrataError("the metrics hold no cross-lingual task (subtasks named by language)")
+    keys = ["task", "model", "language", "lens", "metric", "layer"]
+    tidy = arrange(rows, labels, keys)[[*keys, *MEASURES]]
+
+    rows = _some_layers(select(tidy, labels, lens=lens, metric=metric), thinned)
+    cells = _wide(rows, ["task", "model", "layer"], ["language"])
+    shown = cells[ordered(cells.columns, LANGUAGES)].rename(columns=LANGUAGES)
+    return _readable(tidy, shown, rows, labels, "a language")
+
+
+def audit_table(paths: Iterable[str | Path], labels: dict | None = None) -> Table:
+    """What the audits of the tasks counted, a row each, whatever their columns."""
+    rows = []
+    for path in paths:
+        try:
+            audit = json.loads(Path(path).read_text("utf-8"))
+            rows += [{"task": audit["task"], **row} for row in audit["rows"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StrataError(f"{path}: not an audit ({error!r})") from None
+    if not rows:
+        raise StrataError("the audits hold no rows")
+    # As objects, so that a count doesn't become 3.0 because another task lacks it.
+    tidy = pd.DataFrame(rows, dtype=object)
+    names = labels["tasks"] if labels else {}
+    shown = tidy.map(_plain).rename(columns=lambda name: name.replace("_", " ").capitalize())
+    shown["Task"] = [names.get(task, task) for task in tidy["task"]]
+    return Table(tidy, shown.set_index("Task"), "What the audit of each task's items counted.")
+
+
+def extraction_table(scores: dict[tuple[str, str], "Scores"], labels: dict) -> Table:
+    """What was run for each (model, task): items, choices, tokens, and what was left out."""
+    rows = []
+    for (model, task), own in scores.items():
+        distinct, naive = (int(own.attributes[f"{kind}_tokens"]) for kind in ("distinct", "naive"))
+        rows.append(
+            {
+                "model": model,
+                "task": task,
+                "revision": own.attributes["revision"],
+                "dtype": own.attributes["dtype"],
+                "items": len(own.ids),
+                "choices": len(own.item),
+                "skipped": len(own.skipped),
+                "merged": int(own.merged.sum()),
+                "distinct_tokens": distinct,
+                "naive_tokens": naive,
+                "saved": naive / distinct,
+            }
+        )
+    tidy = arrange(pd.DataFrame(rows), labels, ["model", "task"])
+    shown = pd.DataFrame(
+        {
+            "Type": tidy["dtype"],
+            "Items": tidy["items"].astype(str),
+            "Too long": tidy["skipped"].astype(str),
+            "Choices": tidy["choices"].astype(str),
+            "Merged": tidy["merged"].astype(str),
+            "Distinct tokens": tidy["distinct_tokens"].astype(str),
+            "Saved": tidy["saved"].map("{:.1f}x".format),
+        }
+    )
+    names = zip(tidy["model"], tidy["task"], strict=True)
+    pairs = [(labels["models"][model], labels["tasks"][task]) for model, task in names]
+    caption = (
+        "What was run. Too long: items left out as longer than the model's context. Merged: "
+        "choices whose first token the tokenizer merged with the prompt's last. Saved: tokens of "
+        "one forward pass a choice, over the distinct tokens that were run."
+    )
+    index = pd.MultiIndex.from_tuples(pairs, names=["Model", "Task"])
+    return Table(tidy, shown.set_index(index), caption)
+
+
+def comparisons_table(rows: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
+    """Paired tests (metrics.comparisons) of layers with the last one and of models.
+
+    The readable forms show the models against each other, and of the layers the one that differs
+    most from the last; the csv holds them all.
+    """
+    tidy = arrange(rows.rename(columns={"model_a": "model"}), labels, ["task", "model", "layer_a"])
+    tidy = tidy.rename(columns={"model": "model_a"})
+    same = tidy["model_a"] == tidy["model_b"]
+    extreme = tidy[same].groupby(["task", "model_a"], sort=False)["difference"]
+    strongest = extreme.agg(lambda values: values.abs().idxmax())
+    picked = tidy.loc[[*tidy.index[~same], *strongest]].sort_index(kind="stable")
+    shown = pd.DataFrame(
+        {
+            "Difference": [
+                f"{100 * row.difference:+.1f} [{100 * row.ci_low:+.1f}, {100 * row.ci_high:+.1f}]"
+                for row in picked.itertuples()
+            ],
+            "p (Holm)": picked["p_holm"].map(_p_value),
+            "n": picked["n"].astype(str),
+        }
+    )
+    index = [
+        (
+            labels["tasks"][row.task],
+            f"{labels['models'][row.model_a]}, layer {row.layer_a}",
+            f"{labels['models'][row.model_b]}, layer {row.layer_b}",
+        )
+        for row in picked.itertuples()
+    ]
+    caption = (
+        f"Paired differences of {METRICS.get(metric, metric)} in percentage points with their 95 % "
+        f"intervals, {LENSES.get(lens, lens)}, standard errors clustered by group; p of a paired t "
+        "test, Holm-corrected within the layers of a model and within the models of a task. Of the "
+        "layers the one that differs most from the last is shown; the csv file holds every layer."
+    )
+    names = ["Task", "This", "Against"]
+    return Table(tidy, shown.set_index(pd.MultiIndex.from_tuples(index, names=names)), caption)
+
+
+def _p_value(p: float) -> str:
+    if pd.isna(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def write_table(table: Table, stem: str | Path) -> None:
+    """Writes stem.csv, stem.md and stem.tex."""
+    stem = Path(stem)
+    contents = {
+        ".csv": table.tidy.to_csv(index=False, lineterminator="\n"),
+        ".md": markdown(table.shown, table.caption),
+        ".tex": latex(table.shown, table.caption, stem.name),
+    }
+    for suffix, content in contents.items():
+        with atomic(stem.with_name(stem.name + suffix)) as part:
+            part.write_text(content, encoding="utf-8")
+
+
+def markdown(shown: pd.DataFrame, caption: str) -> str:
+    keys = shown.index.nlevels
+    header, *rows = (
+        [re.sub(r"([\\|*`<])", r"\\\1", _one_line(cell)) for cell in row] for row in _grid(shown)
+    )
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(row: list[str]) -> str:
+        cells = (
+            cell.ljust(width) if column < keys else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return f"| {' | '.join(cells)} |"
+
+    rule = ["-" * width if i < keys else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join([_one_line(caption), "", *map(line, [header, rule, *rows])]) + "\n"
+
+
+def latex(shown: pd.DataFrame, caption: str, name: str) -> str:
+    """A booktabs table; longer than a page it is a longtable, wider than the text several."""
+    label = re.sub(r"[^A-Za-z0-9]+", "-", name)
+    panels = _panels(shown)
+    texts = []
+    for number, panel in enumerate(panels, 1):
+        part = f" ({number} of {len(panels)})" if len(panels) > 1 else ""
+        mark = f"\\label{{tab:{label}}}" if number == 1 else ""
+        texts.append(_tabular(panel, f"\\caption{{{escape(caption)}{part}}}{mark}"))
+    return "% needs \\usepackage{booktabs,longtable}\n" + "\n".join(texts)
+
+
+def escape(text: str) -> str:
+    """LaTeX source that prints `text`."""
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "–": "--",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+    text = "".join(special.get(character, character) for character in _one_line(text))
+    # \\ and \addlinespace would take a bracket that follows for their option.
+    return "{[}" + text[1:] if text.startswith("[") else text
+
+
+def _tabular(shown: pd.DataFrame, caption: str) -> str:
+    long = len(shown) > TEX_ROWS
+    keys = shown.index.nlevels
+    columns = "l" * keys + "r" * (shown.shape[1])
+    header, *rows = ([escape(cell) for cell in row] for row in _grid(shown))
+    body = []
+    above = [None] * keys
+    for row in rows:
+        if body and row[0] != above[0] and keys > 1:
+            body.append(r"\addlinespace")
+        # A key that repeats the one above is left blank where both are on one page.
+        same = [keys > 1 and not long and row[: i + 1] == above[: i + 1] for i in range(keys)]
+        above = row[:keys]
+        cells = ["" if i < keys and same[i] else cell for i, cell in enumerate(row)]
+        body.append(" & ".join(cells) + r" \\")
+    head = [r"\toprule", " & ".join(header) + r" \\", r"\midrule"]
+    if long:
+        begin = [
+            "{\\footnotesize\\setlength{\\tabcolsep}{4pt}",
+            f"\\begin{{longtable}}{{{columns}}}",
+        ]
+        begin.append(f"{caption} \\\\")
+        end = [r"\end{longtable}}"]
+        lines = [*begin, *head, r"\endhead", r"\bottomrule", r"\endfoot", *body, *end]
+    else:
+        begin = [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}", caption]
+        begin.append(f"\\begin{{tabular}}{{{columns}}}")
+        lines = [*begin, *head, *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _panels(shown: pd.DataFrame) -> list[pd.DataFrame]:
+    """The columns in as many parts as the width of a page asks for."""
+    keys = shown.index.nlevels
+    widths = [max(map(len, column)) + 2 for column in zip(*_grid(shown), strict=True)]
+    panels: list[list[str]] = []
+    used = TEX_WIDTH
+    for name, width in zip(shown.columns, widths[keys:], strict=True):
+        if used + width > TEX_WIDTH:
+            panels.append([])
+            used = sum(widths[:keys])
+        panels[-1].append(name)
+        used += width
+    return [shown[names] for names in panels]
+
+
+def _grid(shown: pd.DataFrame) -> list[list[str]]:
+    """Header and rows, keys first, all text."""
+    frame = shown.reset_index()
+    return [list(map(str, row)) for row in [frame.columns, *frame.itertuples(index=False)]]
+
+
+def _wide(rows: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
+    """Cells such as 52.3 [48.1, 56.4], one row a key, in the order of `rows`."""
+    cells = rows.assign(cell=_percents(rows)).set_index([*keys, *columns])["cell"]
+    order = list(dict.fromkeys(rows.set_index(keys).index))
+    return cells.unstack(columns).reindex(order).fillna(NOTHING)
+
+
+def _some_layers(rows: pd.DataFrame, choose: Callable[[int], list[int]]) -> pd.DataFrame:
+    last = rows.groupby("model")["layer"].max()
+    wanted = {(model, layer) for model in last.index for layer in choose(last[model])}
+    keep = [pair in wanted for pair in zip(rows["model"], rows["layer"], strict=True)]
+    return rows[keep]
+
+
+def _readable(
+    tidy: pd.DataFrame, shown: pd.DataFrame, rows: pd.DataFrame, labels: dict, cell: str
+) -> Table:
+    """Labels the rows; names task, lens, metric and n in the caption."""
+    known = {"task": labels["tasks"], "model": labels["models"], "kind": KINDS}
+    keys = shown.index.to_frame(index=False)
+    for name in keys:
+        keys[name] = [known.get(name, {}).get(value, str(value)) for value in keys[name]]
+    constant = [name for name in ("task", "model") if keys[name].nunique() == 1]
+    # The facts below name the task in any case.
+    subject = f"{keys['model'].iloc[0]}, " if "model" in constant else ""
+    keys = keys.drop(columns=constant).rename(columns=str.capitalize)
+    metric, lens = rows["metric"].iloc[0], rows["lens"].iloc[0]
+    facts = (
+        f"{labels['tasks'][task]}: n = {extent(part['n'])} for {cell}, chance {_chance(part)}"
+        for task, part in rows.groupby("task", sort=False)
+    )
+    caption = (
+        f"{subject}{METRICS.get(metric, metric)} in % with its 95 % interval, "
+        f"{LENSES.get(lens, lens)}. {'; '.join(facts)}. "
+        "The csv file holds every layer, lens and metric."
+    )
+    return Table(tidy, shown.set_index(pd.MultiIndex.from_frame(keys)), caption)
+
+
+def _ability(task: str, subtask: str, labels: dict) -> str:
+    label = labels["tasks"][task]
+    return label if subtask == "all" else f"{label}, {SUBTASKS.get(subtask, subtask).lower()}"
+
+
+def _chance(rows: pd.DataFrame) -> str:
+    known = 100 * rows["chance"].dropna()
+    return extent(known, "{:.1f} %") if len(known) else "unknown"
+
+
+def _percents(rows: pd.DataFrame) -> pd.Series:
+    values = _percent(rows["value"])
+    intervals = " [" + _percent(rows["ci_low"]) + ", " + _percent(rows["ci_high"]) + "]"
+    return values + intervals.where(rows["ci_low"].notna(), "")
+
+
+def _percent(values: pd.Series) -> pd.Series:
+    return values.map(lambda value: NOTHING if pd.isna(value) else f"{100 * value:.1f}")
+
+
+def _plain(value: object) -> str:
+    if value is None or value != value:
+        return NOTHING
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

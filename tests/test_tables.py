@@ -1,0 +1,184 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from study import rows, study
+
+from strata.errors import StrataError
+from strata.results import COLUMNS, read_labels, read_metrics
+from strata.tables import (
+    audit_table,
+    calculation_table,
+    cross_lingual_table,
+    escape,
+    latex,
+    layers_table,
+    markdown,
+    overall_table,
+    write_table,
+)
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "table.py"
+
+
+@pytest.fixture
+def small() -> tuple[pd.DataFrame, dict]:
+    lines = rows("a", "facts", "all", 2, 0.25, 0.5)
+    lines += rows("a", "facts", "all", 2, 0.25, 0.1, lens="raw")
+    lines += rows("b", "facts", "all", 4, 0.5, -0.2)
+    frame = pd.DataFrame(lines, columns=list(COLUMNS))
+    return frame, {"models": {"b": "Big_B", "a": "A"}, "tasks": {"facts": "Facts & more"}}
+
+
+def test_overall_names_last_and_best_layer(small):
+    table = overall_table(*small, "normed", "mc1")
+    assert markdown(table.shown, "Caption.").splitlines() == [
+        "Caption.",
+        "",
+        "| Task         | Model |        Last layer |        Best layer | Best at |   n | Chance |",
+        "| ------------ | ----- | ----------------: | ----------------: | ------: | --: | -----: |",
+        "| Facts & more | Big_B | 30.0 [26.0, 34.0] | 50.0 [46.0, 54.0] |  0 of 4 | 200 |   25.0 |",
+        "| Facts & more | A     | 75.0 [71.0, 79.0] | 75.0 [71.0, 79.0] |  2 of 2 | 200 |   25.0 |",
+    ]
+    assert "optimistic" in table.caption
+    assert "normed lens" in table.caption
+    assert set(table.tidy["lens"]) == {"raw", "normed"}
+    assert list(table.tidy["model"].unique()) == ["b", "a"]
+
+
+def test_the_first_of_equal_layers_is_best():
+    frame = pd.DataFrame(rows("a", "facts", "all", 3, 0.5, 0.0), columns=list(COLUMNS))
+    labels = {"models": {"a": "A"}, "tasks": {"facts": "Facts"}}
+    best = overall_table(frame, labels, "normed", "mc1").tidy.query("which == 'best'")
+    assert list(best["layer"]) == [0]
+
+
+def test_layers_hold_every_layer_and_task(small):
+    table = layers_table(*small, "normed", "mc1", "a")
+    assert list(table.shown.index) == [0, 1, 2]
+    assert list(table.shown["Facts & more"]) == [
+        "25.0 [21.0, 29.0]",
+        "50.0 [46.0, 54.0]",
+        "75.0 [71.0, 79.0]",
+    ]
+    assert "n = 200, chance 25.0 %" in table.caption
+    assert len(table.tidy) == 6
+
+
+def test_calculation_has_a_row_a_layer_and_a_column_an_operation():
+    frame, labels = study({"m": 4})
+    table = calculation_table(frame, labels, "normed", "mc1")
+    assert list(table.shown.columns) == ["All", "Add", "Sub", "Mul", "Div", "Mix-2", "Mix-3"]
+    assert table.shown.index.names == ["Kind", "Digits", "Layer"]
+    assert list(table.shown.index)[:4] == [("Integer", "1", str(layer)) for layer in (1, 2, 3, 4)]
+    assert table.shown.loc[("Integer", "1", "4"), "Add"] == "45.0 [41.0, 49.0]"
+    leaf = table.tidy.query("kind == 'int' and digits == '1' and operation == 'add' and layer == 4")
+    assert leaf["value"].item() == pytest.approx(0.45)
+    assert set(table.tidy["layer"]) == {0, 1, 2, 3, 4}
+
+
+def test_cross_lingual_has_a_column_a_language():
+    frame, labels = study({"m": 3, "k": 40})
+    table = cross_lingual_table(frame, labels, "normed", "mc1")
+    assert list(table.shown.columns) == ["Spanish", "French", "Chinese", "Thai"]
+    shallow = [key for key in table.shown.index if key[0].startswith("Model m")]
+    assert [layer for _, layer in shallow] == ["1", "2", "3"]
+    assert set(table.tidy["task"]) == {"cross"}
+
+
+def test_a_table_without_rows_is_refused(small):
+    with pytest.raises(StrataError, match="no calculation task"):
+        calculation_table(*small, "normed", "mc1")
+    with pytest.raises(StrataError, match="no cross-lingual task"):
+        cross_lingual_table(*small, "normed", "mc1")
+    with pytest.raises(StrataError, match="no metrics for lens 'tuned'; there is normed, raw"):
+        overall_table(*small, "tuned", "mc1")
+    frame, labels = small
+    with pytest.raises(StrataError, match="no label for 'a'"):
+        overall_table(frame, {**labels, "models": {"b": "B"}}, "normed", "mc1")
+
+
+def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
+    (tmp_path / "a.json").write_text('{"task": "a", "rows": [{"items": 3, "chance": 0.25}]}')
+    (tmp_path / "b.json").write_text('{"task": "b", "rows": [{"items": 4, "no_truth": 1}]}')
+    table = audit_table([tmp_path / "a.json", tmp_path / "b.json"], {"tasks": {"a": "Task A"}})
+    assert table.tidy.to_csv(index=False) == "task,items,chance,no_truth\na,3,0.25,\nb,4,,1\n"
+    assert list(table.shown.columns) == ["Items", "Chance", "No truth"]
+    assert list(table.shown.loc["Task A"]) == ["3", "0.25", "–"]
+    assert list(table.shown.loc["b"]) == ["4", "–", "1"]
+    (tmp_path / "b.json").write_text("[]")
+    with pytest.raises(StrataError, match=r"b\.json: not an audit"):
+        audit_table([tmp_path / "b.json"])
+
+
+def test_latex_prints_what_is_written():
+    assert escape("50 % of a_b & {c} #1 $2 ~ ^ \\ <d>") == (
+        r"50 \% of a\_b \& \{c\} \#1 \$2 \textasciitilde{} \textasciicircum{} "
+        r"\textbackslash{} \textless{}d\textgreater{}"
+    )
+    # Behind the end of a row a bracket would be an argument.
+    assert escape("[48.1, 56.4]") == "{[}48.1, 56.4]"
+
+
+def test_latex_groups_rows_and_leaves_repeated_keys_blank(small):
+    lines = latex(overall_table(*small, "normed", "mc1").shown, "In %", "overall").splitlines()
+    assert r"\caption{In \%}\label{tab:overall}" in lines
+    first = lines.index(r"\midrule") + 1
+    assert lines[first].startswith(r"Facts \& more & Big\_B & 30.0 [26.0, 34.0]")
+    assert lines[first + 1].startswith(r" & A & 75.0")
+    assert lines[first + 2] == r"\bottomrule"
+
+
+def test_latex_splits_what_a_page_cannot_hold():
+    frame, labels = study({"m": 80}, tasks=9)
+    text = latex(layers_table(frame, labels, "normed", "mc1", "m").shown, "C", "layers_m")
+    assert text.count(r"\begin{longtable}") == 3
+    assert text.count(r"\label{tab:layers-m}") == 1
+    assert "(3 of 3)" in text
+    assert text.count(" [") == 81 * 13
+
+
+def test_files_round_trip_in_full_precision(tmp_path, small):
+    frame, labels = small
+    frame.loc[0, "value"] = 1 / 3
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    assert read_metrics([tmp_path / "m.csv"]).equals(frame)
+    table = layers_table(frame, labels, "normed", "mc1", "a")
+    write_table(table, tmp_path / "out" / "layers_a")
+    written = pd.read_csv(tmp_path / "out" / "layers_a.csv")
+    assert 1 / 3 in list(written["value"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "layers_a.csv",
+        "layers_a.md",
+        "layers_a.tex",
+    ]
+
+
+def test_names_that_look_like_numbers_or_gaps_stay_names(tmp_path):
+    frame = pd.DataFrame(rows("007", "na", "NA", 2, 0.2, 0.1), columns=list(COLUMNS))
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    assert read_metrics([tmp_path / "m.csv"]).equals(frame)
+
+
+def test_files_that_are_no_metrics_or_labels_are_named(tmp_path):
+    (tmp_path / "m.csv").write_text("model,task\na,b\n")
+    with pytest.raises(StrataError, match=r"m\.csv: not a metrics file, it lacks subtask"):
+        read_metrics([tmp_path / "m.csv"])
+    with pytest.raises(StrataError, match="labels: 'tasks' must be a mapping"):
+        read_labels('{"models": {}}')
+
+
+def test_the_script_writes_a_table_and_says_what_is_wrong(tmp_path, small):
+    frame, labels = small
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    command = [sys.executable, SCRIPT, "layers", "--metrics", tmp_path / "m.csv"]
+    command += ["--labels", json.dumps(labels), "--lens", "raw", "--metric", "mc1"]
+    command += ["--out", tmp_path / "t", "--log", tmp_path / "log"]
+    subprocess.run([*command, "--model", "a"], check=True)
+    assert (tmp_path / "t.md").read_text().startswith("A: MC1 in %")
+    failed = subprocess.run([*command, "--model", "c"], capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert failed.stderr == "error: no metrics for model 'c'; there is a, b\n"

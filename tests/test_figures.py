@@ -1,0 +1,308 @@
+import json
+import os
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from study import study
+
+from strata import figures
+from strata.errors import StrataError
+from strata.results import a_handful, pick_layers, thinned
+from strata.style import CHECKS, KINDS, STYLE, resolve_style
+from strata.tables import calculation_table, cross_lingual_table, layers_table, overall_table
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "figure.py"
+CHOSEN = ("normed", "mc1")
+SUMS = {"task": "sums", "kind": "int", "digits": "1"}
+DEPTHS = (5, 80, 12, 24, 32, 40, 48, 81)
+
+
+def draw(kind: str, frame, labels, **style) -> Figure:
+    asked = {
+        "curves": {"task": "t0"},
+        "overall_radar": {},
+        "calculation_radars": SUMS,
+        "cross_lingual": {"task": "cross"},
+    }
+    return getattr(figures, kind)(frame, labels, *CHOSEN, **asked[kind], style=style)
+
+
+def lines(figure: Figure) -> dict[str, np.ndarray]:
+    """Points of the lines that carry data, by what they show."""
+    found = [line for axes in figure.axes for line in axes.lines if line.get_gid()]
+    return {line.get_gid(): line.get_xydata() for line in found if line.get_gid() != "chance"}
+
+
+def texts(figure: Figure) -> list[tuple[str, Bbox]]:
+    """What is written on the figure, and where: every text that drawing it draws."""
+    drawn = []
+    original = Text.draw
+
+    def draw_text(self, renderer):
+        original(self, renderer)
+        if self.get_text().strip() and self.get_visible():
+            drawn.append((self.get_text(), self.get_window_extent(renderer)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", draw_text)
+        figure.draw(figure.canvas.get_renderer())
+    return drawn
+
+
+def assert_legible(figure: Figure) -> None:
+    shown = texts(figure)
+    canvas = figure.bbox
+    for text, box in shown:
+        inside = box.x0 >= canvas.x0 - 1 and box.x1 <= canvas.x1 + 1
+        inside = inside and box.y0 >= canvas.y0 - 1 and box.y1 <= canvas.y1 + 1
+        assert inside, f"{text!r} is cut"
+    for (text, box), (other, other_box) in combinations(shown, 2):
+        width = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
+        height = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
+        # Boxes hold line gaps too: a sliver isn't an overlap of letters.
+        assert width < 2 or height < 3, f"{text!r} overlaps {other!r}"
+
+
+@pytest.mark.parametrize("models", [1, 3, 4, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_cut_or_overlaps(kind, models):
+    frame, labels = study({f"m{i}": DEPTHS[i] for i in range(models)}, tasks=4)
+    figure = draw(kind, frame, labels)
+    assert_legible(figure)
+    assert figure.get_figheight() < 11
+
+
+@pytest.mark.parametrize("tasks", [1, 5, 8])
+@pytest.mark.parametrize("form", ["radar", "dots"])
+def test_any_number_of_abilities_is_legible(tasks, form):
+    frame, labels = study({"a": 5, "b": 81}, tasks)
+    assert_legible(draw("overall_radar", frame, labels, form=form))
+
+
+@pytest.mark.parametrize(
+    ("kind", "style"),
+    [
+        ("curves", {"width": "two", "x": "depth", "font_size": 10}),
+        ("curves", {"height": 2.5, "title": False}),
+        ("overall_radar", {"height": 4, "r_max": 75}),
+        ("overall_radar", {"width": "two", "chance": False}),
+        ("calculation_radars", {"form": "dots"}),
+        ("calculation_radars", {"width": "one", "layers": [0, 1, -2, -1]}),
+        ("calculation_radars", {"height": 5, "title": False}),
+        ("cross_lingual", {"width": "one", "layers": [1, -1]}),
+    ],
+)
+def test_styled_figures_are_legible(kind, style):
+    frame, labels = study({"a": 5, "b": 32, "c": 81})
+    figure = draw(kind, frame, labels, **style)
+    assert_legible(figure)
+    if "height" in style:
+        assert figure.get_figheight() == style["height"]
+
+
+def test_curves_show_the_layers_table():
+    frame, labels = study({"a": 5, "b": 81})
+    figure = draw("curves", frame, labels)
+    for model in ("a", "b"):
+        table = layers_table(frame, labels, *CHOSEN, model).tidy
+        rows = table.query("task == 't0' and lens == 'normed' and metric == 'mc1'")
+        expected = np.column_stack([rows["layer"], 100 * rows["value"]])
+        np.testing.assert_allclose(lines(figure)[model], expected)
+    by_depth = lines(draw("curves", frame, labels, x="depth", embedding=False))["b"]
+    np.testing.assert_allclose(by_depth[[0, -1], 0], [1 / 81, 1])
+
+
+def test_the_overall_radar_shows_the_last_layers_of_the_overall_table():
+    frame, labels = study({"a": 5, "b": 81})
+    figure = draw("overall_radar", frame, labels)
+    table = overall_table(frame, labels, *CHOSEN).tidy
+    rows = table.query("which == 'last' and lens == 'normed' and metric == 'mc1'")
+    rows = rows[(rows["task"] != "sums") | (rows["subtask"] != "all")]
+    for model in ("a", "b"):
+        expected = 100 * rows[rows["model"] == model]["value"]
+        corners = lines(figure)[model]
+        np.testing.assert_allclose(np.hypot(*corners[:-1].T), expected)
+        np.testing.assert_allclose(corners[0], corners[-1])
+    dots = lines(draw("overall_radar", frame, labels, form="dots"))["b"]
+    np.testing.assert_allclose(dots[:, 0], expected)
+
+
+def test_calculation_radars_show_the_calculation_table():
+    frame, labels = study({"a": 5, "b": 81})
+    figure = draw("calculation_radars", frame, labels)
+    table = calculation_table(frame, labels, *CHOSEN).tidy
+    leaves = table.query("kind == 'int' and digits == '1' and operation != 'all'")
+    drawn = lines(figure)
+    assert [name for name in drawn if name.startswith("b/")] == [
+        f"b/{layer}" for layer in (1, 20, 40, 61, 79, 80, 81)
+    ]
+    for name, corners in drawn.items():
+        model, layer = name.split("/")
+        rows = leaves[(leaves["model"] == model) & (leaves["layer"] == int(layer))]
+        np.testing.assert_allclose(np.hypot(*corners[:-1].T), 100 * rows["value"])
+
+
+def test_heat_maps_show_the_cross_lingual_table_on_one_scale():
+    frame, labels = study({"a": 5, "b": 81})
+    figure = draw("cross_lingual", frame, labels)
+    table = cross_lingual_table(frame, labels, *CHOSEN).tidy
+    meshes = {mesh.get_gid(): mesh for mesh in figure.findobj(QuadMesh) if mesh.get_gid()}
+    layers = {"a": [1, 2, 3, 4, 5], "b": thinned(81)}
+    for model, mesh in meshes.items():
+        rows = table[(table["model"] == model) & table["layer"].isin(layers[model])]
+        expected = rows.pivot(index="layer", columns="language", values="value")
+        np.testing.assert_allclose(mesh.get_array(), 100 * expected[["es", "fr", "zh", "th"]])
+    assert meshes["a"].norm is meshes["b"].norm
+    printed = [text for text, _ in texts(figure) if text.count(".") == 1]
+    assert f"{100 * table['value'].max():.1f}" in printed
+
+
+def test_two_abilities_become_dots_with_intervals():
+    frame, labels = study({"a": 5})
+    figure = draw("overall_radar", frame, labels, axes=["t0", "t1:mc3"])
+    assert {"Ability 0", "Ability 1\nMC3"} <= {text for text, _ in texts(figure)}
+    np.testing.assert_allclose(lines(figure)["a"][:, 0], [40, 40])
+
+
+def test_truthfulqa_is_shown_by_two_metrics():
+    frame, labels = study({"a": 5}, tasks=1)
+    frame["task"] = frame["task"].replace("t0", "truthfulqa")
+    labels["tasks"] = {"truthfulqa": "TruthfulQA", **labels["tasks"]}
+    assert figures.radar_axes(frame, labels, "mc1") == [
+        "truthfulqa",
+        "truthfulqa:mc3",
+        "cross",
+        "sums/int",
+        "sums/float",
+    ]
+
+
+def test_what_was_not_measured_is_left_out():
+    frame, labels = study({"a": 5, "b": 12}, tasks=4)
+    frame = frame[(frame["model"] != "b") | (frame["task"] != "t1")].copy()
+    frame[["ci_low", "ci_high", "chance"]] = np.nan
+    for form in ("radar", "dots"):
+        figure = draw("overall_radar", frame, labels, form=form)
+        assert_legible(figure)
+        assert "chance" not in [text for text, _ in texts(figure)]
+    corners = lines(draw("overall_radar", frame, labels))["b"]
+    assert list(np.isnan(corners[:, 0])) == [False, True] + [False] * 6
+    assert_legible(draw("curves", frame, labels))
+    assert_legible(draw("calculation_radars", frame, labels))
+    assert "chance unknown" in calculation_table(frame, labels, *CHOSEN).caption
+    shown = overall_table(frame, labels, *CHOSEN).shown
+    assert shown["Last layer"].iloc[0] == "40.0"
+    assert shown["Chance"].iloc[0] == "–"
+
+
+def test_a_model_keeps_its_colour_without_the_others():
+    frame, labels = study({"a": 5, "b": 12, "c": 24})
+    both = draw("curves", frame, labels).axes[0].lines
+    alone = draw("curves", frame[frame["model"] == "c"], labels).axes[0].lines
+    assert both[2].get_color() == alone[0].get_color() == STYLE["colors"][2]
+    assert len({(line.get_color(), line.get_marker()) for line in both[:3]}) == 3
+
+
+def test_layers_are_chosen_from_the_first_to_the_last():
+    assert a_handful(32) == [1, 8, 16, 24, 30, 31, 32]
+    assert a_handful(2) == [1, 2]
+    assert thinned(5) == [1, 2, 3, 4, 5]
+    assert thinned(80) == [1, *range(5, 81, 5)]
+    for last in range(1, 200):
+        layers = thinned(last)
+        assert (layers[0], layers[-1]) == (1, last)
+        assert len(layers) <= 18
+    assert pick_layers([0, 1, 50, -1], 32) == [0, 1, 32]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_data_gives_the_same_bytes(kind, tmp_path):
+    frame, labels = study({"a": 5, "b": 32})
+    for name in ("once", "twice"):
+        figures.write_figure(draw(kind, frame, labels, dpi=60), tmp_path / name)
+    for suffix in (".png", ".pdf"):
+        once, twice = (tmp_path / f"{name}{suffix}" for name in ("once", "twice"))
+        assert once.read_bytes() == twice.read_bytes()
+    pdf = (tmp_path / "once.pdf").read_bytes()
+    assert b"/CreationDate" not in pdf
+    assert b"/CIDFontType2" in pdf  # TrueType outlines, no Type 3
+    assert b"/Type3" not in pdf
+
+
+def test_unknown_and_wrong_style_keys_are_refused():
+    with pytest.raises(StrataError, match=r"style of curves: no key 'widht'; did you mean 'width'"):
+        resolve_style("curves", {"widht": "one"})
+    with pytest.raises(StrataError, match="no key 'layers'"):
+        resolve_style("curves", {"layers": [1]})
+    wrong = {
+        "width": "three",
+        "height": 0,
+        "font": "No Such Font",
+        "font_size": True,
+        "dpi": "high",
+        "colors": ["#12"],
+        "title": 1,
+        "y_range": [60, 0],
+        "band": "yes",
+        "x": "time",
+    }
+    for key, value in wrong.items():
+        with pytest.raises(StrataError, match=key if key != "font" else "font 'No Such Font'"):
+            resolve_style("curves", {key: value})
+
+
+def test_every_style_key_has_a_check_that_its_default_passes():
+    for kind, own in KINDS.items():
+        for key, value in {**STYLE, **own}.items():
+            assert CHECKS[key][0](value), f"{kind}: {key}"
+
+
+def test_layers_and_axes_that_do_not_exist_are_refused():
+    frame, labels = study({"a": 5})
+    with pytest.raises(StrataError, match=r"none of the layers \[9\]"):
+        draw("calculation_radars", frame, labels, layers=[9])
+    with pytest.raises(StrataError, match="axis 'lama': no metrics for task 'lama'"):
+        draw("overall_radar", frame, labels, axes=["lama", "t0", "t1"])
+    with pytest.raises(StrataError, match="no metrics for digits '9'"):
+        figures.calculation_radars(frame, labels, *CHOSEN, "sums", "int", "9")
+
+
+def test_the_script_draws_the_same_bytes_in_any_process_and_setting(tmp_path):
+    frame, labels = study({"a": 5})
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\n")
+    command = [sys.executable, SCRIPT, "curves", "--task", "t0", "--metrics", tmp_path / "m.csv"]
+    command += ["--labels", json.dumps(labels), "--lens", "raw", "--metric", "mc1"]
+    for name, seed in (("once", "1"), ("twice", "2")):
+        more = {"PYTHONHASHSEED": seed}
+        if name == "twice":
+            more["MATPLOTLIBRC"] = str(tmp_path / "matplotlibrc")
+        subprocess.run([*command, "--out", tmp_path / name], check=True, env=os.environ | more)
+    for suffix in (".png", ".pdf"):
+        once, twice = (tmp_path / f"{name}{suffix}" for name in ("once", "twice"))
+        assert once.read_bytes() == twice.read_bytes()
+    failed = subprocess.run(
+        [*command, "--out", tmp_path / "x", "--style", '{"dpi": 1}'],
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: style of curves: dpi is 1, but takes a number from 50")
+
+
+def test_drawing_needs_neither_scipy_nor_torch():
+    heavy = {"scipy", "torch", "matplotlib.pyplot"}
+    code = f"import sys, strata.figures; print({heavy} & set(sys.modules))"
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert result.stdout == "set()\n"

@@ -118,15 +118,73 @@ def test_reclor_has_its_context_in_the_prompt(raw):
             "truthfulqa",
             "TruthfulQA.csv",
             "Question,Best Answer,Correct Answers,Incorrect Answers\nWhy?,Three,One; Two,No\n",
-            r"TruthfulQA\.csv, row 0: malformed .*'Three\.' is not in list",
+            r"TruthfulQA\.csv, row 0: malformed \(the best answer 'Three\.' is not among",
         ),
         ("mps_cal", "gsm8k_cal_mc.json", "", "holds no items"),
+        (
+            "mps_cal",
+            "gsm8k_cal_mc.json",
+            '{"question": null, "truth_answer": ["b"], "error": ["c"]}\n',
+            r"line 1: malformed \(expected a text, found null\)",
+        ),
+        ("mps_cal", "gsm8k_cal_mc.json", "[1]\n", r"line 1: malformed \(expected an object"),
+        ("mps_cal", "gsm8k_cal_mc.json", "[" * 100_000, r"line 1: malformed \(maximum recursion"),
+        ("reclor", "reclor_val.json", "null", r"reclor_val\.json holds no list of questions"),
+        (
+            "reclor",
+            "reclor_val.json",
+            '[{"context": "c", "question": "q", "answers": ["a", "b"], "label": -1}]',
+            r"row 0: malformed \(the label -1 names none of the 2 answers\)",
+        ),
+        (
+            "truthfulqa",
+            "TruthfulQA.csv",
+            "Question,Best Answer,Correct Answers,Incorrect Answers\nWhy?,One\n",
+            r"row 0: malformed \(expected a text, found null\)",
+        ),
+        (
+            "truthfulqa",
+            "TruthfulQA.csv",
+            'Question,Best Answer\n"never closed' + "x" * 200_000,
+            r"TruthfulQA\.csv is not valid CSV \(field larger",
+        ),
     ],
 )
 def test_a_malformed_row_is_named(raw, task, name, text, message):
     write(raw, name, text)
     with pytest.raises(StrataError, match=message):
         only(task, {}, raw)
+
+
+def test_a_file_that_is_no_text_is_named(raw):
+    for task, name in (("mps_cal", "gsm8k_cal_mc.json"), ("lama", "mlama_short.tsv")):
+        (raw / "llama_analysis" / name).write_bytes("é".encode("latin-1"))
+        with pytest.raises(StrataError, match=rf"{name} is not UTF-8 text"):
+            only(task, {}, raw)
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", "[]"])
+def test_a_damaged_prompt_is_named(raw, damage):
+    (raw / "prompts" / "math.json").write_text(damage)
+    write(raw, "gsm8k_cal_mc.json", "{}\n")
+    with pytest.raises(StrataError, match=r"math\.json is no prompt"):
+        only("mps_cal", {}, raw)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_users_file(tmp_path):
+    path = tmp_path / "own.jsonl"
+    row = {"question": "?", "choices": ["x", "y"], "label": 0}
+    path.write_text(json.dumps(row), encoding="utf-8-sig")
+    items, _ = prepare("mine", {"source": "jsonl", "path": str(path)}, tmp_path)
+    assert items[0].prompt == "Q: ?\nA:"
+
+
+def test_an_optional_field_that_was_named_must_be_there(tmp_path):
+    row = {"question": "?", "choices": ["x", "y"], "label": 0, "passage": None}
+    (item,) = jsonl(tmp_path, row, fields={"context": "passage"})
+    assert item.prompt == "Q: ?\nA:"
+    with pytest.raises(StrataError, match="line 1: the field 'pasage' is missing"):
+        jsonl(tmp_path, row, fields={"context": "pasage"})
 
 
 def jsonl(tmp_path, *rows, **options):
@@ -173,7 +231,11 @@ def test_own_fields_instruction_and_demonstrations(tmp_path):
         ({"question": "?", "choices": ["x", "y"], "label": "q"}, "label 'q' names none"),
         ({"question": "?", "choices": [], "label": 0}, "expected a list of texts"),
         ({"question": "?", "choices": ["x"], "label": 0}, "at least one true and one false"),
-        ({"question": "?", "choices": ["x", "y"], "label": []}, "list index out of range"),
+        ({"question": "?", "choices": ["x", "y"], "label": []}, "the label names no choice"),
+        ({"question": "?", "choices": ["x", "y"], "label": "ß"}, "label 'ß' names none"),
+        ({"question": None, "choices": ["x", "y"], "label": 0}, "expected a text, found null"),
+        ({"question": "?", "choices": ["x", 3], "label": 0}, "expected a list of texts"),
+        ({"question": "?", "choices": ["x", "\ud800"], "label": 0}, "surrogates not allowed"),
         (["x"], "expected an object"),
     ],
 )

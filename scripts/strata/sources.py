@@ -7,12 +7,14 @@ is imported while the Snakefile is parsed.
 
 import csv
 import hashlib
+import io
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_uppercase
 
 from strata import calculation, microworld
 from strata.errors import StrataError
@@ -83,7 +85,19 @@ def question_group(question: str) -> str:
 
 
 def load_prompt(raw: Path, name: str) -> Prompt:
-    return Prompt.from_json((raw / "prompts" / f"{name}.json").read_text(encoding="utf-8"))
+    path = raw / "prompts" / f"{name}.json"
+    try:
+        return Prompt.from_json(read_text(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StrataError(f"{path} is no prompt ({error!r}); delete it and run again") from None
+
+
+def read_text(path: Path) -> str:
+    """A whole file, a byte-order mark left out. Raises StrataError where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StrataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
 
 
 class at:
@@ -98,23 +112,37 @@ class at:
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, KeyError):
             raise StrataError(f"{self.place}: the field {error} is missing") from None
-        if isinstance(error, (ValueError, TypeError, AttributeError, IndexError, StrataError)):
+        if isinstance(error, (ValueError, TypeError, AttributeError, RecursionError, StrataError)):
             raise StrataError(f"{self.place}: malformed ({error})") from None
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file):
-            if line.strip():
-                with at(path, number + 1):
-                    yield number, json.loads(line)
+    for number, line in enumerate(io.StringIO(read_text(path))):
+        if line.strip():
+            with at(path, number + 1):
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"expected an object with fields, found {_shown(row)}")
+            yield number, row
+
+
+def text(value: object) -> str:
+    """`value`, if it is a text."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, found {_shown(value)}")
+    value.encode("utf-8")  # JSON may hold half a surrogate pair, which no file can
+    return value
 
 
 def texts(value: object) -> list[str]:
     """`value`, if it is a non-empty list of texts."""
     if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
-        raise ValueError(f"expected a list of texts, found {json.dumps(value)[:80]}")
-    return value
+        raise ValueError(f"expected a list of texts, found {_shown(value)}")
+    return [text(v) for v in value]
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)[:80]
 
 
 # Word problems: mps_cal, mps_rea and their translations
@@ -143,9 +171,9 @@ def _read_maths(task: str, paths: dict[str, str], raw: Path) -> tuple[list[Item]
                     [maths_answer(answer) for answer in texts(row[key])]
                     for key in ("truth_answer", "error")
                 )
-                group = question_group(row["question"])
-                text = prompt.render(row["question"])
-                items.append(build(task, number, text, true, false, group, subtask))
+                question = text(row["question"])
+                shown, group = prompt.render(question), question_group(question)
+                items.append(build(task, number, shown, true, false, group, subtask))
                 wrong += sum(map(wrong_annotation, row["truth_answer"]))
         counts[subtask or "all"] = {"wrong_annotations": wrong}
     return items, counts
@@ -187,33 +215,43 @@ def _cross_lingual(kind: str) -> Source:
 def _read_reclor(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     path = raw / "llama_analysis" / "reclor_val.json"
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        rows = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise StrataError(f"{path} is not valid JSON ({error}); delete it and run again") from None
+    if not isinstance(rows, list):
+        raise StrataError(f"{path} holds no list of questions; delete it and run again")
     prompt, items = load_prompt(raw, "logical"), []
     for number, row in enumerate(rows):
         with at(path, number, "row"):
-            answers = texts(row["answers"])
-            true = answers[row["label"]]
+            answers, label = texts(row["answers"]), row["label"]
+            if label not in range(len(answers)):
+                raise ValueError(f"the label {label!r} names none of the {len(answers)} answers")
+            true = answers[label]
+            # As the authors' list.remove: of equal answers the first is taken out.
             false = [answer for i, answer in enumerate(answers) if i != answers.index(true)]
-            text = prompt.render(row["question"], row["context"])
+            shown = prompt.render(text(row["question"]), text(row["context"]))
             group = question_group(row["context"])
-            items.append(build(task, number, text, [true], false, group))
+            items.append(build(task, number, shown, [true], false, group))
     return items, {}
 
 
 def _read_truthfulqa(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     path = raw / "llama_analysis" / "TruthfulQA.csv"
     prompt, items = load_prompt(raw, "truthful"), []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file)):
-            with at(path, number, "row"):
-                true = split_answers(row["Correct Answers"])
-                false = split_answers(row["Incorrect Answers"])
-                best = true.index(full_stop(row["Best Answer"].strip()))
-                question = row["Question"]
-                text, group = prompt.render(question), question_group(question)
-                items.append(build(task, number, text, true, false, group, best=best))
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:
+        raise StrataError(f"{path} is not valid CSV ({error}); delete it and run again") from None
+    for number, row in enumerate(rows):
+        with at(path, number, "row"):
+            question = text(row["Question"])
+            true = split_answers(text(row["Correct Answers"]))
+            false = split_answers(text(row["Incorrect Answers"]))
+            best = full_stop(text(row["Best Answer"]).strip())
+            if best not in true:
+                raise ValueError(f"the best answer {best!r} is not among the correct answers")
+            shown, group = prompt.render(question), question_group(question)
+            items.append(build(task, number, shown, true, false, group, best=true.index(best)))
     return items, {}
 
 
@@ -229,19 +267,21 @@ def _read_lama(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     path = raw / "llama_analysis" / "mlama_short.tsv"
     prompt, items, skipped = load_prompt(raw, "factual"), [], 0
     truths, false_of = defaultdict(set), []
-    with path.open(encoding="utf-8") as file:
-        lines = [line.rstrip("\n") for line in file]
+    lines = read_text(path).removesuffix("\n").split("\n")
     for number, line in enumerate(lines[1:]):
         with at(path, number + 2):
-            question, answer, candidates, subject = line.split("\t")
+            fields = line.split("\t")
+            if len(fields) != 4:
+                raise ValueError(f"expected 4 fields with tabs between, found {len(fields)}")
+            question, answer, candidates, subject = fields
             listed = candidates.strip().split(",")
             if len(listed) < 2:
                 skipped += 1
                 continue
             # The last candidate is the truth again.
             false = [c.strip() for c in listed[:-1] if c.strip()]
-            text = prompt.render(question)
-            items.append(build(task, number, text, [answer], false, subject.strip()))
+            shown = prompt.render(question)
+            items.append(build(task, number, shown, [answer], false, subject.strip()))
             truths[question].add(answer)
             false_of.append((question, answer, false))
     elsewhere = sum(any(f in truths[q] - {a} for f in false) for q, a, false in false_of)
@@ -257,9 +297,9 @@ def _read_calculation(task: str, options: dict, raw: Path) -> tuple[list[Item], 
     chosen = {key: options[key] for key in keys if key in options}
     items = []
     for subtask, number, problem in calculation.generate(**chosen):
-        text = prompt.render(problem.question)
+        shown = prompt.render(problem.question)
         group = f"{subtask}/{number:04d}"
-        items.append(build(task, number, text, [problem.truth], problem.wrong, group, subtask))
+        items.append(build(task, number, shown, [problem.truth], problem.wrong, group, subtask))
     return items, {}
 
 
@@ -270,43 +310,45 @@ def _read_jsonl(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     for number, row in json_lines(path):
         with at(path, number + 1):
             items.append(_jsonl_item(task, number, _Fields(row, names), prompt))
-    ids = [item.id for item in items]
-    if twice := {name for name in ids if ids.count(name) > 1}:
-        raise StrataError(f"{path}: the id {min(twice)!r} comes twice")
+    times = Counter(item.id for item in items)
+    if twice := [name for name, count in times.items() if count > 1]:
+        raise StrataError(f"{path}: the id {twice[0]!r} comes twice")
     return items, {}
 
 
 class _Fields:
-    """A row of a user's file, read by our names for its fields."""
+    """A row of a user's file, read by our names for its fields.
+
+    A field that the user has named must be there (null counts); others are optional in `get`.
+    """
 
     def __init__(self, row: dict, names: dict[str, str]) -> None:
-        if not isinstance(row, dict):
-            raise ValueError("expected an object with fields")
         self.row, self.names = row, names
 
     def need(self, field: str):
         return self.row[self.names.get(field, field)]
 
     def get(self, field: str):
-        return self.row.get(self.names.get(field, field))
+        return self.need(field) if field in self.names else self.row.get(field)
 
 
 def _jsonl_item(task: str, number: int, row: _Fields, prompt: Prompt) -> Item:
-    choices, question = texts(row.need("choices")), str(row.need("question"))
+    question, choices = text(row.need("question")), texts(row.need("choices"))
     right = [_choice(label, choices) for label in _listed(row.need("label"))]
+    if not right:
+        raise ValueError("the label names no choice")
     best = row.get("best")
     name = row.get("id")
     group, context = row.get("group"), row.get("context")
-    item = Item(
+    return Item(
         id=f"{task}/{number:04d}" if name is None else str(name),
         group=question_group(question) if group is None else str(group),
         subtask=str(row.get("subtask") or ""),
-        prompt=prompt.render(question, context),
+        prompt=prompt.render(question, None if context is None else text(context)),
         choices=tuple(f" {choice}" for choice in choices),
         correct=tuple(index in right for index in range(len(choices))),
         best=right[0] if best is None else _choice(best, choices),
     )
-    return item
 
 
 def _listed(value: object) -> Iterable:
@@ -319,9 +361,10 @@ def _choice(label: object, choices: list[str]) -> int:
         return label
     if isinstance(label, str) and label in choices:
         return choices.index(label)
-    letter = ord(label.upper()) - ord("A") if isinstance(label, str) and len(label) == 1 else -1
-    if 0 <= letter < len(choices):
-        return letter
+    if isinstance(label, str) and len(label) == 1:
+        letter = ascii_uppercase.find(label.upper())
+        if 0 <= letter < len(choices):
+            return letter
     raise ValueError(
         f"the label {label!r} names none of the {len(choices)} choices; it may be an index from "
         "0, a letter from A, or the text of a choice"

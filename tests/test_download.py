@@ -80,6 +80,13 @@ def test_a_server_that_stumbles_is_asked_again(server, tmp_path):
     assert len(server.asked) == 3
 
 
+def test_a_transfer_that_breaks_off_is_begun_again(server, tmp_path):
+    server.answers = [(200, b"a small fil"), (200, b""), (200, CONTENT)]
+    fetch(row(url=f"{server.address}/file"), tmp_path / "file.txt")
+    assert len(server.asked) == 3
+    assert (tmp_path / "file.txt").read_bytes() == CONTENT
+
+
 def test_a_mirror_replaces_the_internet(server, tmp_path, monkeypatch):
     fetch(row(), tmp_path / "a.txt", mirror=server.address)
     assert server.asked == ["/set/file.txt"]

@@ -10,6 +10,7 @@ from strata.files import atomic, git_blob, sha256
 from strata.prompts import read_script
 
 TIMEOUT = 30, 300  # seconds to connect, and between two pieces
+TRIES = 3  # of a transfer that breaks off
 MIRROR_VARIABLE = "STRATA_MIRROR"
 
 
@@ -81,15 +82,27 @@ def _get(url: str) -> bytes:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=patience))
         try:
-            answer = session.get(url, timeout=TIMEOUT)
-            answer.raise_for_status()
-            return answer.content
+            return _body(session, url, TRIES)
         except requests.RequestException as error:
             raise StrataError(
                 f"{url} cannot be downloaded: {error}\nWithout internet, set `mirror:` in your "
                 f"study file, or the environment variable {MIRROR_VARIABLE}, to a folder or "
                 "address that holds the data (data/README.md says how)"
             ) from None
+
+
+def _body(session, url: str, tries: int) -> bytes:
+    """Retry has its turn before the body; a transfer that breaks off in it is begun again here."""
+    from requests.exceptions import ChunkedEncodingError
+
+    try:
+        answer = session.get(url, timeout=TIMEOUT)
+        answer.raise_for_status()
+        return answer.content
+    except ChunkedEncodingError:
+        if tries == 1:
+            raise
+        return _body(session, url, tries - 1)
 
 
 def _verify(content: bytes, source: str, digest: str = "", blob: str = "", size: str = "") -> None:

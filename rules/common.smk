@@ -93,8 +93,9 @@ def figure(name):
     return multiext(f"{R}/figures/{name}", ".pdf", ".png")
 
 
-def style(kind):
-    """The style of one figure as a parameter, so that a change redraws that figure alone."""
-    return lambda wildcards, output: as_json(
-        study.figure_style(kind, Path(output[0]).with_suffix("").name)
-    )
+def style(kind, name):
+    """The style of one figure as a parameter, so that a change redraws that figure alone.
+
+    A function of wildcards only: parameters made from outputs rerun nothing when they change.
+    """
+    return lambda wildcards: as_json(study.figure_style(kind, name.format(**wildcards)))

@@ -19,7 +19,7 @@ rule figure_overall_radar:
         mem_mb=2000,
         runtime=10,
     params:
-        style=style("overall_radar"),
+        style=style("overall_radar", "overall_radar"),
         shown=SHOWN,
         labels=LABELS,
         stage=STAGES["figures"],
@@ -41,7 +41,7 @@ rule figure_curves:
         mem_mb=2000,
         runtime=10,
     params:
-        style=style("curves"),
+        style=style("curves", "curves_{task}"),
         shown=SHOWN,
         labels=LABELS,
         stage=STAGES["figures"],
@@ -68,7 +68,7 @@ rule figure_calculation_radars:
         mem_mb=2000,
         runtime=10,
     params:
-        style=style("calculation_radars"),
+        style=style("calculation_radars", "calculation_radars_{task}_{kind}_{digits}"),
         shown=SHOWN,
         labels=LABELS,
         stage=STAGES["figures"],
@@ -95,7 +95,7 @@ rule figure_cross_lingual:
         mem_mb=2000,
         runtime=10,
     params:
-        style=style("cross_lingual"),
+        style=style("cross_lingual", "cross_lingual_{task}"),
         shown=SHOWN,
         labels=LABELS,
         stage=STAGES["figures"],

@@ -7,7 +7,6 @@ import cli
 from strata import tables
 from strata.results import read_labels, read_metrics
 
-
 METRICS_TABLES = ("overall", "layers", "calculation", "cross_lingual")
 SCORES_TABLES = ("extraction", "comparisons")
 

@@ -9,13 +9,14 @@ import pytest
 from models import make_model
 from workflow import Study
 
-TABLES = ["overall", "audit", "extraction", "comparisons"]
+TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A study that has run to its end; tests must leave it so."""
-    study = Study(tmp_path_factory.mktemp("study"))
+    tasks = ("sums", "colours", "arithmetic", "languages")
+    study = Study(tmp_path_factory.mktemp("study"), tasks=tasks)
     study.run()
     return study
 
@@ -47,7 +48,13 @@ def test_everything_asked_for_is_there(done):
     for name in [*TABLES, "layers_small", "layers_large"]:
         for ending in ("csv", "md", "tex"):
             assert (done.results / "tables" / f"{name}.{ending}").stat().st_size
-    for name in ("overall_radar", "curves_sums", "curves_colours"):
+    radars = [f"arithmetic_{kind}_{digits}" for kind in ("int", "float") for digits in "12"]
+    for name in (
+        "overall_radar",
+        *(f"curves_{task}" for task in ("sums", "colours", "arithmetic", "languages")),
+        *(f"calculation_radars_{name}" for name in radars),
+        "cross_lingual_languages",
+    ):
         for ending in ("pdf", "png"):
             assert (done.results / "figures" / f"{name}.{ending}").stat().st_size
     dumps = sorted(p.name for p in (done.results / "activations" / "large" / "sums").iterdir())
@@ -95,8 +102,8 @@ def test_a_new_model_runs_alone(done):
     jobs = done.jobs()
     done.config["select"]["models"].remove("third")
     extracted = {name: count for name, count in jobs.items() if name.startswith("extract")}
-    assert extracted == {"extract_third": 2}
-    assert jobs["measure"] == 2
+    assert extracted == {"extract_third": 4}
+    assert jobs["measure"] == 4
     assert jobs["describe"] == 1
     assert "prepare" not in jobs
     assert jobs["table_layers"] >= 1
@@ -110,7 +117,7 @@ def test_the_tables_outlive_the_activations(done, tmp_path):
         done.config["figures"] = {"curves_sums": {"font_size": 7}}
         assert done.jobs() == {"all": 1, "figure_curves": 1}
         wanted = done.jobs("activations")
-        assert wanted["extract_small"] == wanted["extract_large"] == 2
+        assert wanted["extract_small"] == wanted["extract_large"] == 4
     finally:
         done.config.pop("figures", None)
         shutil.move(tmp_path / "aside", done.results / "activations")
@@ -122,7 +129,7 @@ def test_settings_rerun_what_depends_on_them_and_nothing_else(done):
     assert done.jobs() == {}
     done.config["lenses"] = ["normed"]
     jobs = done.jobs()
-    assert jobs["extract_small"] == jobs["extract_large"] == 2
+    assert jobs["extract_small"] == jobs["extract_large"] == 4
     assert "prepare" not in jobs
     assert "describe" not in jobs
     for key in ("threads", "batch_tokens", "lenses"):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 class Study:
     """A folder with a study file; `run` calls Snakemake on it."""
 
-    def __init__(self, folder: Path, models=("small", "large")) -> None:
+    def __init__(self, folder: Path, models=("small", "large"), tasks=("sums", "colours")) -> None:
         self.folder = folder
         for index, name in enumerate(models):
             make_model(folder / name, seed=index, layers=2 + index)
@@ -31,9 +31,16 @@ class Study:
             "threads": 1,
             "models": {name: {"path": name} for name in models},
             "tasks": {
-                name: {"source": "jsonl", "path": f"{name}.jsonl"} for name in ("sums", "colours")
+                "sums": {"source": "jsonl", "path": "sums.jsonl"},
+                "colours": {"source": "jsonl", "path": "colours.jsonl"},
+                "arithmetic": {"source": "micro_calculation", "questions": 24},
+                "languages": {
+                    "source": "micro_xmps_cal",
+                    "questions": 8,
+                    "languages": ["es", "th"],
+                },
             },
-            "select": {"models": list(models), "tasks": ["sums", "colours"]},
+            "select": {"models": list(models), "tasks": list(tasks)},
         }
 
     @property

@@ -163,6 +163,11 @@ def test_a_file_that_is_no_text_is_named(raw):
             only(task, {}, raw)
 
 
+def test_a_file_that_is_not_there_is_named(raw):
+    with pytest.raises(StrataError, match=r"gsm8k_cal_mc\.json cannot be read: No such file"):
+        only("mps_cal", {}, raw)
+
+
 @pytest.mark.parametrize("damage", ["{", "{}", "[]"])
 def test_a_damaged_prompt_is_named(raw, damage):
     (raw / "prompts" / "math.json").write_text(damage)
@@ -253,6 +258,15 @@ def test_an_id_that_comes_twice_in_a_users_file_is_named(tmp_path):
 def test_a_limit_takes_the_first_items(tmp_path):
     rows = [{"question": str(i), "choices": ["x", "y"], "label": 0} for i in range(5)]
     assert [i.id for i in jsonl(tmp_path, *rows, limit=2)] == ["mine/0000", "mine/0001"]
+
+
+def test_what_was_counted_in_a_whole_file_is_not_said_of_a_part(raw):
+    row = {"question": "Q?", "truth_answer": ["<<1+1=3>>"], "error": ["x"]}
+    write(raw, "gsm8k_cal_mc.json", (json.dumps(row) + "\n") * 3)
+    _, whole = prepare("mps_cal", {"source": "mps_cal", "limit": 3}, raw)
+    _, part = prepare("mps_cal", {"source": "mps_cal", "limit": 2}, raw)
+    assert whole["rows"][0]["wrong_annotations"] == 3
+    assert "wrong_annotations" not in part["rows"][0]
 
 
 def test_the_files_of_every_source_are_pinned():

@@ -50,10 +50,11 @@ def own_files(options: dict) -> list[str]:
 def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     """The items of a task and its audit. `raw` is the folder of downloaded files."""
     items, counts = SOURCES[options["source"]].read(task, options, Path(raw))
-    items = items[: options.get("limit")]
-    if not items:
+    kept = items[: options.get("limit")]
+    if not kept:
         raise StrataError(f"task {task}: its source holds no items")
-    return items, audit(task, items, counts)
+    # What was counted in whole files is not true of a part.
+    return kept, audit(task, kept, counts if len(kept) == len(items) else {})
 
 
 def build(
@@ -93,9 +94,11 @@ def load_prompt(raw: Path, name: str) -> Prompt:
 
 
 def read_text(path: Path) -> str:
-    """A whole file, a byte-order mark left out. Raises StrataError where it is not UTF-8."""
+    """A whole file, a byte-order mark left out. Raises StrataError where it is no UTF-8 text."""
     try:
         return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise StrataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from None
 

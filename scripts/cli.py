@@ -1,7 +1,6 @@
 """What the command-line scripts share: logging, and errors shown as one message."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from strata.errors import StrataError
 
 
 def run(main: Callable[[], None], log: str | None = None) -> None:
-    """Runs `main`; a StrataError ends the script with its message and exit status 1.
+    """Runs `main`; an error of the user's or the disk's ends the script with its message and exit status 1.
 
     `log` is a file that receives what is also shown on stderr.
     """
@@ -21,8 +20,6 @@ def run(main: Callable[[], None], log: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
     try:
         main()
-    except StrataError as error:
+    except (StrataError, OSError) as error:  # OSError: no space left, no permission
         logging.error("error: %s", error)
         sys.exit(1)
-    except BrokenPipeError:
-        os._exit(1)

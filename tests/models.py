@@ -44,8 +44,9 @@ def byte_tokenizer(merge_boundary: bool = False) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
 
 
-def make_model(folder: Path, shape: str = "llama", seed: int = 0, layers: int = 3, **changes):
-    """Writes a random model of a family to `folder` and returns it, in float32 unless changed."""
+def make_model(folder: Path, shape: str = "llama", seed=0, layers=3, scale=0.25, **changes):
+    """Writes a random model of a family to `folder` and returns it, in float32 unless changed;
+    `scale` is the spread of its matrices."""
     options = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -68,7 +69,7 @@ def make_model(folder: Path, shape: str = "llama", seed: int = 0, layers: int = 
             if "norm" in name:
                 weight.copy_(torch.rand_like(weight) * 1.5 + 0.25)
             elif weight.dim() == 2:
-                weight.copy_(torch.randn_like(weight) * 0.25)
+                weight.copy_(torch.randn_like(weight) * scale)
             else:
                 weight.copy_(torch.randn_like(weight) * 0.1)
     model = model.to(dtype).eval()

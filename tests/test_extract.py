@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from models import SHAPES, byte_tokenizer, make_model
 
@@ -32,8 +32,7 @@ def test_the_tree_equals_one_forward_pass_a_choice(tmp_path, shape):
     lm = make_model(tmp_path, shape)
     scores = run(tmp_path)
     for number, item in enumerate(ITEMS):
-        for lens in LENSES:
-            naive = naive_logprob(lm, byte_tokenizer(), item, lens)
+        for lens, naive in naive_logprob(lm, byte_tokenizer(), item, LENSES).items():
             fast = scores.logprob[lens][:, columns(scores, number)]
             np.testing.assert_allclose(fast, naive, atol=1e-3)
             np.testing.assert_array_equal(fast.argmax(1), naive.argmax(1))
@@ -70,7 +69,7 @@ def test_the_reference_lens_in_bfloat16_brings_back_the_papers_arithmetic(tmp_pa
     lm = make_model(tmp_path, dtype="bfloat16")
     scores = run(tmp_path, lenses=["reference"])
     for number, item in enumerate(ITEMS):
-        naive = naive_logprob(lm, byte_tokenizer(), item, "reference")
+        naive = naive_logprob(lm, byte_tokenizer(), item, ["reference"])["reference"]
         fast = scores.logprob["reference"][:, columns(scores, number)]
         # Layer 0 has no attention in it, so nothing may differ; above, products round differently.
         np.testing.assert_array_equal(fast[0], naive[0])
@@ -91,7 +90,7 @@ def test_a_tokenizer_that_merges_across_the_boundary(tmp_path):
     items = [Item("a", "a", "", "Q: 1\nA:", (" 2", " 33", "!"), (1, 0, 0), 0)]
     scores = run(tmp_path, items, tokenizer=tokenizer)
     assert scores.merged.tolist() == [True, True, False]
-    naive = naive_logprob(lm, tokenizer, items[0], "normed")
+    naive = naive_logprob(lm, tokenizer, items[0], ["normed"])["normed"]
     np.testing.assert_allclose(scores.logprob["normed"], naive, atol=1e-3)
 
 
@@ -105,7 +104,7 @@ def test_a_tokenizer_without_bos_and_items_without_common_prefix(tmp_path):
     ]
     scores = run(tmp_path, items, tokenizer=tokenizer)
     for number, item in enumerate(items):
-        naive = naive_logprob(lm, tokenizer, item, "raw")
+        naive = naive_logprob(lm, tokenizer, item, ["raw"])["raw"]
         fast = scores.logprob["raw"][:, columns(scores, number)]
         np.testing.assert_allclose(fast, naive, atol=1e-3)
 
@@ -165,7 +164,7 @@ def test_overlong_items_are_refused_skipped_or_run(tmp_path):
     assert (skipping.ids, skipping.skipped) == (["a"], ["b", "c"])
     running = run(tmp_path, overlong="run")
     assert running.ids == ["a", "b", "c"]
-    naive = naive_logprob(lm, byte_tokenizer(), ITEMS[1], "normed")
+    naive = naive_logprob(lm, byte_tokenizer(), ITEMS[1], ["normed"])["normed"]
     np.testing.assert_allclose(running.logprob["normed"][:, columns(running, 1)], naive, atol=1e-3)
 
 
@@ -205,8 +204,12 @@ def test_any_items_score_as_in_the_naive_twin(tmp_path_factory, items, merge):
     folder = tmp_path_factory.getbasetemp() / "property"
     lm = make_model(folder, layers=2)
     tokenizer = byte_tokenizer(merge)
-    scores = run(folder, items, tokenizer=tokenizer)
+    try:
+        scores = run(folder, items, tokenizer=tokenizer)
+    except StrataError as error:
+        assert "adds no token" in str(error)
+        assume(False)
     for number, item in enumerate(items):
-        naive = naive_logprob(lm, tokenizer, item, "normed")
+        naive = naive_logprob(lm, tokenizer, item, ["normed"])["normed"]
         fast = scores.logprob["normed"][:, columns(scores, number)]
         np.testing.assert_allclose(fast, naive, atol=1e-3)

@@ -269,6 +269,15 @@ def test_what_was_counted_in_a_whole_file_is_not_said_of_a_part(raw):
     assert "wrong_annotations" not in part["rows"][0]
 
 
+def test_a_limit_holds_for_each_subtask(tmp_path):
+    rows = [
+        {"question": str(i), "choices": ["x", "y"], "label": 0, "subtask": "ab"[i > 2]}
+        for i in range(6)
+    ]
+    items = jsonl(tmp_path, *rows, limit=2)
+    assert [i.id for i in items] == ["mine/0000", "mine/0001", "mine/0003", "mine/0004"]
+
+
 def test_the_files_of_every_source_are_pinned():
     from test_download import DATASETS
 

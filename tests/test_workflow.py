@@ -1,13 +1,16 @@
 """The workflow as a user meets it: what runs, what reruns after which change, what errors say."""
 
+import re
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from models import make_model
-from workflow import Study
+from workflow import ROOT, Study, count_jobs, snakemake
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
 
@@ -42,6 +45,44 @@ def test_the_job_table_of_a_new_study(tmp_path):
     narrowed = study.jobs("tables")
     assert "extract_small" not in narrowed
     assert narrowed["extract_large"] == narrowed["measure"] == 1
+
+
+def test_the_job_table_of_the_paper(tmp_path):
+    preset = str(ROOT / "config" / "llama2.yaml")
+    jobs = count_jobs(snakemake(tmp_path, "--dry-run", "--configfile", preset).stdout)
+    assert [jobs[f"extract_llama2_{size}"] for size in ("7b", "13b", "70b")] == [8, 8, 8]
+    assert jobs["download"] == 17
+    assert jobs["prepare"] == jobs["figure_curves"] == 8
+    assert jobs["describe"] == jobs["table_layers"] == 3
+    assert jobs["measure"] == 24
+    assert jobs["figure_calculation_radars"] == 6
+    assert jobs["figure_cross_lingual"] == 2
+
+
+def test_what_is_imported_while_the_snakefile_is_parsed_is_light():
+    code = (
+        "import sys, strata.configuration, strata.sources;"
+        "heavy = {'numpy', 'torch', 'pandas', 'transformers', 'matplotlib', 'h5py', 'scipy'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n"
+
+
+# Not heeded: Strata has one environment for all rules, and paths and the interpreter that all
+# rules share are variables.
+UNHEEDED = ("Specify a conda environment", "Shell command directly uses variable")
+
+
+def test_snakemakes_linter_has_nothing_new_to_say(tmp_path):
+    study = Study(tmp_path, tasks=["sums", "arithmetic", "languages"])
+    study.write()
+    output = snakemake(tmp_path, "--lint", "--configfile", "study.yaml").stdout
+    assert "Lints for rule" in output
+    titles = re.findall(r"^    \* (.*?):?$", output, re.M)
+    assert [title for title in titles if not title.startswith(UNHEEDED)] == []
 
 
 def test_everything_asked_for_is_there(done):

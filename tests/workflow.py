@@ -51,21 +51,15 @@ class Study:
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (self.folder / name).write_text(text, encoding="utf-8")
 
+    def write(self) -> None:
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
+
     def run(self, *arguments: str, check: bool = True, **environment) -> str:
         """Output of `snakemake arguments --cores 2 --configfile study.yaml`, both streams."""
-        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
-        snakefile = str(ROOT / "Snakefile")
+        self.write()
         # Targets stand in front: whatever follows --configfile is taken for a file.
-        command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", snakefile]
-        command += ["--cores", "2", "--configfile", "study.yaml"]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        files = ("--cores", "2", "--configfile", "study.yaml")
+        done = snakemake(self.folder, *arguments, *files, **environment)
         if check and done.returncode:
             raise AssertionError(done.stdout)
         if not check:
@@ -74,10 +68,25 @@ class Study:
 
     def jobs(self, *arguments: str) -> dict[str, int]:
         """Job counts of a dry run; empty if there is nothing to do."""
-        output = self.run("--dry-run", *arguments)
-        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.M | re.S)
-        if not table:
-            assert "Nothing to be done" in output, output
-            return {}
-        rows = (line.rsplit(None, 1) for line in table.group(1).splitlines())
-        return {name: int(count) for name, count in rows}
+        return count_jobs(self.run("--dry-run", *arguments))
+
+
+def snakemake(folder: Path, *arguments: str, **environment) -> subprocess.CompletedProcess:
+    """Runs Snakemake on Strata's Snakefile in `folder`, both streams in stdout."""
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def count_jobs(output: str) -> dict[str, int]:
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.M | re.S)
+    if not table:
+        assert "Nothing to be done" in output, output
+        return {}
+    rows = (line.rsplit(None, 1) for line in table.group(1).splitlines())
+    return {name: int(count) for name, count in rows}

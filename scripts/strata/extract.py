@@ -298,28 +298,30 @@ def _scores(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree) 
 
 
 @torch.inference_mode()
-def naive_logprob(lm, tokenizer, item: Item, lens: str) -> np.ndarray:
+def naive_logprob(lm, tokenizer, item: Item, lenses: Sequence[str]) -> dict[str, np.ndarray]:
     """The twin of extract for one item: one forward pass of transformers a choice, the head on
-    every position. `lm` is a whole AutoModelForCausalLM. Returns (layers + 1, choices)."""
+    every position. `lm` is a whole AutoModelForCausalLM. Lens -> (layers + 1, choices)."""
     start = len(tokenizer(item.prompt)["input_ids"])
     norm = getattr(lm.base_model, "norm", None) or lm.base_model.final_layer_norm
     head = lm.get_output_embeddings()
     softcap = getattr(lm.config, "final_logit_softcapping", None)
-    columns = []
+    result = {lens: [] for lens in lenses}
     for choice in item.choices:
         ids = torch.tensor([tokenizer(item.prompt + choice)["input_ids"]])
         hidden = _block_outputs(lm, ids)
-        column = []
-        for layer, states in enumerate(hidden):
-            last = layer == len(hidden) - 1
-            states = states[0] if lens == "reference" else states[0].float()
-            states = norm(states) if lens == "normed" or (lens == "reference" and last) else states
-            logits = torch.nn.functional.linear(states, head.weight.to(states.dtype))
-            logits = torch.tanh(logits / softcap) * softcap if softcap else logits
-            scores = logits.log_softmax(-1)[start - 1 : -1]
-            column.append(scores[torch.arange(len(scores)), ids[0, start:]].sum().item())
-        columns.append(column)
-    return np.array(columns, np.float32).T
+        for lens in lenses:
+            column = []
+            for layer, states in enumerate(hidden):
+                last = layer == len(hidden) - 1
+                states = states[0] if lens == "reference" else states[0].float()
+                if lens == "normed" or (lens == "reference" and last):
+                    states = norm(states)
+                logits = torch.nn.functional.linear(states, head.weight.to(states.dtype))
+                logits = torch.tanh(logits / softcap) * softcap if softcap else logits
+                scores = logits.log_softmax(-1)[start - 1 : -1]
+                column.append(scores[torch.arange(len(scores)), ids[0, start:]].sum().item())
+            result[lens].append(column)
+    return {lens: np.array(columns, np.float32).T for lens, columns in result.items()}
 
 
 def _block_outputs(lm, ids: torch.Tensor) -> list[torch.Tensor]:

@@ -50,11 +50,23 @@ def own_files(options: dict) -> list[str]:
 def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     """The items of a task and its audit. `raw` is the folder of downloaded files."""
     items, counts = SOURCES[options["source"]].read(task, options, Path(raw))
-    kept = items[: options.get("limit")]
+    kept = first_of_each_subtask(items, options.get("limit"))
     if not kept:
         raise StrataError(f"task {task}: its source holds no items")
     # What was counted in whole files is not true of a part.
     return kept, audit(task, kept, counts if len(kept) == len(items) else {})
+
+
+def first_of_each_subtask(items: list[Item], limit: int | None) -> list[Item]:
+    if limit is None:
+        return items
+    seen = Counter()
+    kept = []
+    for item in items:
+        if seen[item.subtask] < limit:
+            kept.append(item)
+        seen[item.subtask] += 1
+    return kept
 
 
 def build(

@@ -9,7 +9,7 @@ from strata.errors import StrataError
 
 
 def run(main: Callable[[], None], log: str | None = None) -> None:
-    """Runs `main`; an error of the user's or the disk's ends the script with its message and exit status 1.
+    """Runs `main`; a StrataError or OSError ends the script with its message and exit status 1.
 
     `log` is a file that receives what is also shown on stderr.
     """

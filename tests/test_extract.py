@@ -207,7 +207,8 @@ def test_any_items_score_as_in_the_naive_twin(tmp_path_factory, items, merge):
     try:
         scores = run(folder, items, tokenizer=tokenizer)
     except StrataError as error:
-        assert "adds no token" in str(error)
+        if "adds no token" not in str(error):
+            raise
         assume(False)
     for number, item in enumerate(items):
         naive = naive_logprob(lm, tokenizer, item, ["normed"])["normed"]

@@ -4,7 +4,7 @@ PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 BIN := .venv/bin
 
-.PHONY: run test lint format clean
+.PHONY: run test lint format
 
 run: .venv/installed
 	@$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -31,6 +31,3 @@ format: .venv/installed
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $@
-
-clean:
-	rm -rf .venv .snakemake results data/raw

@@ -12,7 +12,7 @@ R = study.results
 RUN = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'scripts'))}"
 DATASETS = ROOT / "data" / "datasets.csv"
 MIRROR = config["mirror"] or ""
-LABELS = json.dumps(study.labels, ensure_ascii=False)
+LABELS = json.dumps(study.labels(), ensure_ascii=False)
 
 SHOWN = f"--lens {config['report']['lens']} --metric {config['report']['metric']}"
 CALCULATION = study.tasks_from(*CALCULATION_SOURCES)
@@ -91,6 +91,11 @@ def table(name):
 
 def figure(name):
     return multiext(f"{R}/figures/{name}", ".pdf", ".png")
+
+
+def labels_of(models):
+    """The labels of some models and all tasks, so that a new model leaves these files alone."""
+    return json.dumps(study.labels(models), ensure_ascii=False)
 
 
 def style(kind, name):

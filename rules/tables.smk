@@ -45,7 +45,7 @@ rule table_layers:
         runtime=10,
     params:
         shown=SHOWN,
-        labels=LABELS,
+        labels=lambda wildcards: labels_of([wildcards.model]),
         stage=STAGES["tables"],
     message:
         "Table: every layer of {wildcards.model} x every task."
@@ -108,7 +108,7 @@ rule table_audit:
         mem_mb=2000,
         runtime=10,
     params:
-        labels=LABELS,
+        labels=labels_of([]),
         stage=STAGES["tables"],
     message:
         "Table: what is odd in each set of items."

@@ -97,7 +97,7 @@ def test_the_reports_lens_must_be_one_of_the_study():
 def test_select_orders_and_narrows():
     study = Study(default(), SCHEMA)
     assert list(study.tasks) == ["truthfulqa", "calculation"]
-    assert study.labels["tasks"]["truthfulqa"] == "TruthfulQA"
+    assert study.labels()["tasks"]["truthfulqa"] == "TruthfulQA"
     assert study.layer_names("hubbed") == [f"{layer:02d}" for layer in range(13)]
 
 

@@ -121,10 +121,11 @@ class Study:
             device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists())
         )
 
-    @property
-    def labels(self) -> dict[str, dict[str, str]]:
+    def labels(self, models: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
+        """Labels of the selected models (or of those named) and tasks, in order."""
+        chosen = self.models if models is None else models
         return {
-            "models": {name: model.get("label", name) for name, model in self.models.items()},
+            "models": {name: self.models[name].get("label", name) for name in chosen},
             "tasks": {name: task.get("label", name) for name, task in self.tasks.items()},
         }
 

@@ -229,9 +229,9 @@ def test_a_foreign_tokenizer_is_named(tmp_path):
 def test_overlong_items_are_refused_skipped_or_run(tmp_path):
     study = Study(tmp_path, models=["small"])
     make_model(tmp_path / "small", layers=2, max_position_embeddings=16)
+    study.config["activations"] = False
     refused(study, "'sums/0010' (17 tokens)", "scores")
     study.config["overlong"] = "skip"
-    study.config["activations"] = False
     study.run("tables")
     facts = pd.read_csv(study.results / "tables" / "extraction.csv").set_index("task")
     assert facts.loc["sums", "skipped"] == 2

@@ -119,7 +119,7 @@ def _solved(task: str, subtask: str) -> tuple[str, list[tuple[str, str]]]:
     if task == "micro_calculation":
         return arithmetic.INSTRUCTION, [arithmetic.calculation(rng) for _ in range(4)]
     if task == "micro_logical":
-        return logic.INSTRUCTION, [logic.deduction(rng) for _ in range(2)]
+        return logic.INSTRUCTION, logic.demonstrations(rng)
     if task == "micro_factual":
         return facts.FACTUAL, [facts.fact(rng) for _ in range(4)]
     if task == "micro_truthfulness":

@@ -30,29 +30,29 @@ def document(rng: random.Random) -> Iterator[Part]:
     """An endless document; take as many parts as fit."""
     sort = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     if sort == "calculation":
-        return _solved(arithmetic.INSTRUCTION, lambda: arithmetic.calculation(rng))
+        return _solved(arithmetic.INSTRUCTION, lambda: [arithmetic.calculation(rng)])
     if sort == "problems":
-        return _solved(ENGLISH.instruction, lambda: problems.problem(rng))
+        return _solved(ENGLISH.instruction, lambda: [problems.problem(rng)])
     if sort == "translated":
         language = rng.choice(list(LANGUAGES.values()))
-        return _solved(language.instruction, lambda: problems.problem(rng, language))
+        return _solved(language.instruction, lambda: [problems.problem(rng, language)])
     if sort == "logic":
-        return _solved(logic.INSTRUCTION, lambda: logic.deduction(rng))
+        return _solved(logic.INSTRUCTION, lambda: logic.deductions(rng))
     if sort == "facts":
-        return _solved(facts.FACTUAL, lambda: facts.fact(rng))
+        return _solved(facts.FACTUAL, lambda: [facts.fact(rng)])
     if sort == "truths":
-        return _solved(facts.TRUTHFUL, lambda: facts.truth(rng))
+        return _solved(facts.TRUTHFUL, lambda: [facts.truth(rng)])
     if sort == "rumours":
         return _sentences(lambda: facts.rumour_sentence(rng))
     return _sentences(lambda: facts.fact_sentence(rng))
 
 
-def _solved(instruction: str, draw: Callable[[], tuple[str, str]]) -> Iterator[Part]:
+def _solved(instruction: str, draw: Callable[[], list[tuple[str, str]]]) -> Iterator[Part]:
     yield f"{instruction}\n\n", False
     while True:
-        question, answer = draw()
-        yield ask(question), False
-        yield f" {answer}\n\n", True
+        for question, answer in draw():
+            yield ask(question), False
+            yield f" {answer}\n\n", True
 
 
 def _sentences(draw: Callable[[], tuple[str, str]]) -> Iterator[Part]:

@@ -35,7 +35,7 @@ class Recipe:
     layers: int
     width: int
     heads: int
-    steps: int = 8000
+    steps: int = 5000
     rows: int = 16
     length: int = 128
     matrices: float = 0.01
@@ -46,8 +46,8 @@ class Recipe:
 
 
 RECIPES = {
-    "strata-micro-s": Recipe(layers=3, width=48, heads=2),
-    "strata-micro-m": Recipe(layers=5, width=64, heads=2),
+    "strata-micro-s": Recipe(layers=2, width=24, heads=2),
+    "strata-micro-m": Recipe(layers=4, width=48, heads=2),
     "strata-micro-l": Recipe(layers=8, width=96, heads=3),
 }
 CONTEXT = 512

@@ -25,8 +25,10 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/activations.smk"
 include: "rules/metrics.smk"
+include: "rules/probes.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/pretrain.smk"
 
 
 localrules:
@@ -35,6 +37,7 @@ localrules:
     activations,
     scores,
     metrics,
+    probes,
     tables,
     figures,
 
@@ -74,3 +77,11 @@ rule metrics:
         pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
     message:
         "Accuracies with intervals, a file per model and task."
+
+
+rule probes:
+    input:
+        pairs(f"{R}/probes/{{model}}/{{task}}.csv") if study.probed else [],
+        expand(f"{R}/transfer/{{model}}.csv", model=study.models) if study.probed else [],
+    message:
+        "Probes fitted on every layer, their held-out decisions and scores, and their transfer."

@@ -15,6 +15,8 @@ MIRROR = config["mirror"] or ""
 LABELS = json.dumps(study.labels(), ensure_ascii=False)
 
 SHOWN = f"--lens {config['report']['lens']} --metric {config['report']['metric']}"
+READERS = f"--lens {config['report']['lens']} --probe {config['report']['probe']}"
+PROBE_PLAN = json.dumps(config["probes"])
 CALCULATION = study.tasks_from(*CALCULATION_SOURCES)
 CROSS_LINGUAL = study.tasks_from(*CROSS_LINGUAL_SOURCES)
 
@@ -37,14 +39,11 @@ def pairs(pattern, models=None, tasks=None):
     return expand(pattern, model=models or study.models, task=tasks or study.tasks)
 
 
-def dumps(model, task, folder=None):
-    """Dumps of a (model, task), layer 0 to the last; none if the study keeps none.
-
-    `folder` stands in for the model's name in the path (a wildcard).
-    """
+def dumps(model, task):
+    """Dumps of a (model, task), layer 0 to the last; none if the study keeps none."""
     if not config["activations"]:
         return []
-    folder = f"{R}/activations/{folder or model}/{task}"
+    folder = f"{R}/activations/{model}/{task}"
     return [f"{folder}/layer_{layer}.h5" for layer in study.layer_names(model)]
 
 

@@ -105,3 +105,98 @@ rule figure_cross_lingual:
         "{RUN}/figure.py cross_lingual --task {wildcards.task} --metrics {input}"
         " --labels {params.labels:q} --style {params.style:q} {params.shown}"
         " --out {R}/figures/cross_lingual_{wildcards.task} --log {log}"
+
+
+rule figure_probe_curves:
+    input:
+        metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
+        probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.models),
+    output:
+        figure("probe_curves_{task}"),
+    log:
+        f"{R}/logs/figures/probe_curves_{{task}}.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("probe_curves", "probe_curves_{task}"),
+        readers=READERS,
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: {wildcards.task} by lens and by probe, with control and floors, a panel per model."
+    shell:
+        "{RUN}/figure.py probe_curves --task {wildcards.task} --metrics {input.metrics}"
+        " --probes {input.probes} --labels {params.labels:q} --style {params.style:q}"
+        " {params.readers} --out {R}/figures/probe_curves_{wildcards.task} --log {log}"
+
+
+rule figure_readout:
+    input:
+        expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.models),
+    output:
+        figure("readout_{task}"),
+    log:
+        f"{R}/logs/figures/readout_{{task}}.log",
+    wildcard_constraints:
+        task=one_of(CALCULATION),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("readout", "readout_{task}"),
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: {wildcards.task}, result and operation read off the prompt's end."
+    shell:
+        "{RUN}/figure.py readout --task {wildcards.task} --probes {input}"
+        " --labels {params.labels:q} --style {params.style:q}"
+        " --out {R}/figures/readout_{wildcards.task} --log {log}"
+
+
+rule figure_emergence:
+    input:
+        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        probes=pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
+    output:
+        figure("emergence"),
+    log:
+        f"{R}/logs/figures/emergence.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("emergence", "emergence"),
+        readers=READERS,
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: the layer at which each task first reaches 90 % of its best."
+    shell:
+        "{RUN}/figure.py emergence --metrics {input.metrics} --probes {input.probes}"
+        " --labels {params.labels:q} --style {params.style:q} {params.readers}"
+        " --out {R}/figures/emergence --log {log}"
+
+
+rule figure_transfer:
+    input:
+        f"{R}/transfer/{{model}}.csv",
+    output:
+        figure("transfer_{model}"),
+    log:
+        f"{R}/logs/figures/transfer_{{model}}.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("transfer", "transfer_{model}"),
+        probe=config["report"]["probe"],
+        labels=lambda wildcards: labels_of([wildcards.model]),
+        stage=STAGES["figures"],
+    message:
+        "Figure: probes of {wildcards.model} fitted on one task and read on another."
+    shell:
+        "{RUN}/figure.py transfer --model {wildcards.model} --transfer {input}"
+        " --labels {params.labels:q} --style {params.style:q} --probe {params.probe}"
+        " --out {R}/figures/transfer_{wildcards.model} --log {log}"

@@ -2,6 +2,7 @@
 
 TABLES = ["overall", "audit", "extraction", "comparisons"]
 TABLES += [f"layers_{model}" for model in study.models]
+TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"] * study.probed
 TABLES += ["calculation"] * bool(CALCULATION) + ["cross_lingual"] * bool(CROSS_LINGUAL)
 
 
@@ -139,7 +140,8 @@ rule table_extraction:
 
 rule table_comparisons:
     input:
-        pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
+        scores=pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
+        decisions=pairs(f"{R}/probes/{{model}}/{{task}}.h5") if study.probed else [],
     output:
         table("comparisons"),
     log:
@@ -149,10 +151,100 @@ rule table_comparisons:
         runtime=30,
     params:
         shown=SHOWN,
+        probe=config["report"]["probe"],
         labels=LABELS,
         stage=STAGES["tables"],
     message:
-        "Table: paired tests between layers and between models, corrected for multiplicity."
+        "Table: paired tests of layers, models, probe and lens, corrected for multiplicity."
     shell:
-        "{RUN}/table.py comparisons --scores {input} --labels {params.labels:q} {params.shown}"
+        "{RUN}/table.py comparisons --scores {input.scores} --decisions {input.decisions}"
+        " --labels {params.labels:q} {params.shown} --probe {params.probe}"
         " --out {R}/tables/comparisons --log {log}"
+
+
+rule table_probes:
+    input:
+        pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
+    output:
+        table("probes"),
+    log:
+        f"{R}/logs/tables/probes.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        probe=config["report"]["probe"],
+        labels=LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: what probes read, models x layers x tasks."
+    shell:
+        "{RUN}/table.py probes --probes {input} --labels {params.labels:q}"
+        " --probe {params.probe} --out {R}/tables/probes --log {log}"
+
+
+rule table_lens_vs_probe:
+    input:
+        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        probes=pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
+        comparisons=f"{R}/tables/comparisons.csv",
+    output:
+        table("lens_vs_probe"),
+    log:
+        f"{R}/logs/tables/lens_vs_probe.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        readers=READERS,
+        labels=LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: lens, probe, control and floor on the same items."
+    shell:
+        "{RUN}/table.py lens_vs_probe --metrics {input.metrics} --probes {input.probes}"
+        " --comparisons {input.comparisons} --labels {params.labels:q} {params.readers}"
+        " --out {R}/tables/lens_vs_probe --log {log}"
+
+
+rule table_emergence:
+    input:
+        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        probes=pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
+    output:
+        table("emergence"),
+    log:
+        f"{R}/logs/tables/emergence.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        readers=READERS,
+        labels=LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: the layer at which each task first reaches 90 % of its best."
+    shell:
+        "{RUN}/table.py emergence --metrics {input.metrics} --probes {input.probes}"
+        " --labels {params.labels:q} {params.readers} --out {R}/tables/emergence --log {log}"
+
+
+rule table_transfer:
+    input:
+        expand(f"{R}/transfer/{{model}}.csv", model=study.models),
+    output:
+        table("transfer"),
+    log:
+        f"{R}/logs/tables/transfer.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        probe=config["report"]["probe"],
+        labels=LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: probes fitted on one task and read on another."
+    shell:
+        "{RUN}/table.py transfer --transfer {input} --labels {params.labels:q}"
+        " --probe {params.probe} --out {R}/tables/transfer --log {log}"

@@ -4,42 +4,48 @@ import argparse
 import logging
 
 import cli
-from strata import figures
-from strata.results import read_json, read_labels, read_metrics
+from strata import figures, probe_figures
+from strata.figures import write_figure
+from strata.results import read_json, read_labels, read_metrics, read_probes, read_transfer
 
-# What each kind of figure asks for beside metrics, labels, lens, metric and style.
+READERS = {"metrics": read_metrics, "probes": read_probes, "transfer": read_transfer}
+# The files each kind of figure is drawn from, and what else it asks for beside labels and style.
 KINDS = {
-    "overall_radar": (),
-    "curves": ("task",),
-    "calculation_radars": ("task", "kind", "digits"),
-    "cross_lingual": ("task",),
+    "overall_radar": (("metrics",), ("lens", "metric")),
+    "curves": (("metrics",), ("lens", "metric", "task")),
+    "calculation_radars": (("metrics",), ("lens", "metric", "task", "kind", "digits")),
+    "cross_lingual": (("metrics",), ("lens", "metric", "task")),
+    "probe_curves": (("metrics", "probes"), ("lens", "probe", "task")),
+    "readout": (("probes",), ("task",)),
+    "emergence": (("metrics", "probes"), ("lens", "probe")),
+    "transfer": (("transfer",), ("probe", "model")),
 }
 
 
 def main(arguments: argparse.Namespace) -> None:
     # It would tell of every glyph it embeds.
     logging.getLogger("fontTools").setLevel(logging.WARNING)
-    labels = read_labels(arguments.labels)
-    figure = getattr(figures, arguments.figure)(
-        read_metrics(arguments.metrics),
-        labels,
-        arguments.lens,
-        arguments.metric,
-        **{name: getattr(arguments, name) for name in KINDS[arguments.figure]},
+    files, wanted = KINDS[arguments.figure]
+    module = figures if hasattr(figures, arguments.figure) else probe_figures
+    figure = getattr(module, arguments.figure)(
+        *(READERS[name](getattr(arguments, name)) for name in files),
+        read_labels(arguments.labels),
+        **{name: getattr(arguments, name) for name in wanted},
         style=read_json(arguments.style, "style"),
     )
-    figures.write_figure(figure, arguments.out)
+    write_figure(figure, arguments.out)
     logging.info("%s: %s.pdf and .png", arguments.figure, arguments.out)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = parser.add_subparsers(dest="figure", required=True)
-    for name, wanted in KINDS.items():
+    for name, (files, wanted) in KINDS.items():
         kind = kinds.add_parser(name)
-        for option in ("lens", "metric", *wanted):
+        for option in wanted:
             kind.add_argument(f"--{option}", required=True)
-        kind.add_argument("--metrics", nargs="+", required=True, metavar="FILE")
+        for option in files:
+            kind.add_argument(f"--{option}", nargs="+", required=True, metavar="FILE")
         kind.add_argument("--labels", required=True, metavar="JSON", help="text or file")
         kind.add_argument("--style", default="{}", metavar="JSON", help="text or file")
         kind.add_argument("--out", required=True, metavar="STEM")

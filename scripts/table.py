@@ -3,59 +3,89 @@
 import argparse
 import logging
 
-import cli
-from strata import tables
-from strata.results import read_labels, read_metrics
+import pandas as pd
 
-METRICS_TABLES = ("overall", "layers", "calculation", "cross_lingual")
-SCORES_TABLES = ("extraction", "comparisons")
+import cli
+from strata import probe_tables, tables
+from strata.results import (
+    read_comparisons,
+    read_labels,
+    read_metrics,
+    read_probes,
+    read_transfer,
+)
+
+# The files each table is made of, and what else it asks for beside labels. decisions may be none.
+TABLES = {
+    "overall": (("metrics",), ("lens", "metric")),
+    "layers": (("metrics",), ("lens", "metric", "model")),
+    "calculation": (("metrics",), ("lens", "metric")),
+    "cross_lingual": (("metrics",), ("lens", "metric")),
+    "audit": (("audits",), ()),
+    "extraction": (("scores",), ()),
+    "comparisons": (("scores", "decisions"), ("lens", "metric", "probe")),
+    "probes": (("probes",), ("probe",)),
+    "lens_vs_probe": (("metrics", "probes", "comparisons"), ("lens", "probe")),
+    "emergence": (("metrics", "probes"), ("lens", "probe")),
+    "transfer": (("transfer",), ("probe",)),
+}
+READERS = {
+    "metrics": read_metrics,
+    "probes": read_probes,
+    "transfer": read_transfer,
+    "audits": list,
+    "scores": lambda paths: read_by_pair(paths, "scores"),
+    "decisions": lambda paths: read_by_pair(paths, "decisions"),
+    "comparisons": read_comparisons,
+}
 
 
 def main(arguments: argparse.Namespace) -> None:
-    labels = read_labels(arguments.labels) if arguments.labels else None
-    if arguments.table == "audit":
-        table = tables.audit_table(arguments.audits, labels)
-    elif arguments.table in SCORES_TABLES:
-        table = from_scores(arguments, labels)
+    files, wanted = TABLES[arguments.table]
+    given = [READERS[name](getattr(arguments, name)) for name in files]
+    labels = read_labels(arguments.labels)
+    options = {name: getattr(arguments, name) for name in wanted}
+    if arguments.table == "comparisons":
+        table = tables.comparisons_table(compared(*given, **options), labels)
     else:
-        given = (read_metrics(arguments.metrics), labels, arguments.lens, arguments.metric)
-        if arguments.table == "layers":
-            table = tables.layers_table(*given, arguments.model)
-        else:
-            table = getattr(tables, f"{arguments.table}_table")(*given)
+        name = f"{arguments.table}_table"
+        make = getattr(tables if hasattr(tables, name) else probe_tables, name)
+        table = make(*given, labels, **options)
     tables.write_table(table, arguments.out)
     logging.info("%s: %d rows in %s.csv", arguments.table, len(table.tidy), arguments.out)
 
 
-def from_scores(arguments: argparse.Namespace, labels: dict) -> tables.Table:
-    from strata.metrics import comparisons
-    from strata.store import read_scores
+def read_by_pair(paths: list[str], what: str) -> dict:
+    """Scores or decisions by (model, task)."""
+    from strata import store
 
-    read = map(read_scores, arguments.scores)
-    scores = {(own.attributes["model"], own.attributes["task"]): own for own in read}
-    if arguments.table == "extraction":
-        return tables.extraction_table(scores, labels)
-    shown = arguments.lens, arguments.metric
-    return tables.comparisons_table(comparisons(scores, *shown), labels, *shown)
+    read = map(getattr(store, f"read_{what}"), paths)
+    return {(own.attributes["model"], own.attributes["task"]): own for own in read}
+
+
+def compared(scores: dict, decisions: dict, lens: str, metric: str, probe: str) -> pd.DataFrame:
+    """The study's lens and metric, and where there are probes MC1 of the probe and of the lens."""
+    from strata.metrics import Reader, comparisons
+    from strata.probing import as_scores
+
+    by_probe = {pair: as_scores(own, "residual", probe) for pair, own in decisions.items()}
+    return comparisons(
+        Reader(lens, metric, scores), Reader(probe, "mc1", by_probe) if by_probe else None
+    )
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = parser.add_subparsers(dest="table", required=True)
-    for name in (*METRICS_TABLES, *SCORES_TABLES, "audit"):
+    for name, (files, wanted) in TABLES.items():
         kind = kinds.add_parser(name)
+        for option in files:
+            kind.add_argument(f"--{option}", nargs="*", required=True, metavar="FILE")
+        for option in wanted:
+            kind.add_argument(f"--{option}", required=True)
+        kind.add_argument("--labels", required=True, metavar="JSON", help="text or file")
         kind.add_argument("--out", required=True, metavar="STEM")
-        kind.add_argument("--labels", required=name != "audit", metavar="JSON", help="text or file")
         kind.add_argument("--log")
-        inputs = {"audit": "audits", "extraction": "scores", "comparisons": "scores"}
-        kind.add_argument(
-            f"--{inputs.get(name, 'metrics')}", nargs="+", required=True, metavar="FILE"
-        )
-        if name not in ("audit", "extraction"):
-            kind.add_argument("--lens", required=True)
-            kind.add_argument("--metric", required=True)
-        if name == "layers":
-            kind.add_argument("--model", required=True)
     return parser.parse_args(argv)
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from strata.results import COLUMNS
+from strata.results import COLUMNS, PROBE_COLUMNS, PROBES, TRANSFER_COLUMNS
 
 OPERATIONS = ("add", "sub", "mul", "div", "mix2", "mix3")
 
@@ -48,3 +48,53 @@ def study(depths: dict[str, int], tasks: int = 2) -> tuple[pd.DataFrame, dict]:
     }
     labels["tasks"] |= {"cross": "Maths, translated", "sums": "Calculation"}
     return pd.DataFrame(lines, columns=list(COLUMNS)), labels
+
+
+def probes(depths: dict[str, int], labels: dict, calculation: str = "sums") -> pd.DataFrame:
+    """Probes that rise faster than the lens of `study`; not defined at the embedding."""
+    lines = []
+    for model, depth in depths.items():
+        for task in labels["tasks"]:
+            for probe in PROBES:
+                for metric in ("mc1", "auroc"):
+                    lines += _probe_rows(model, task, depth, "correct", probe, metric)
+            if task == calculation:
+                lines += _probe_rows(model, task, depth, "result", "ridge", "r2")
+                lines += _probe_rows(model, task, depth, "operation", "ridge", "accuracy")
+    return pd.DataFrame(lines, columns=list(PROBE_COLUMNS)).astype({"layer": "Int64"})
+
+
+def _probe_rows(model, task, depth, target, probe, metric) -> list[tuple]:
+    lines = []
+    for labels, start, step in (("true", 0.25, 0.5), ("control", 0.22, 0), ("selectivity", 0, 0.5)):
+        what = (target, probe, metric, labels)
+        if target == "correct":
+            value = 0.3 + start / 10
+            numbers = (value, 200, 0.25, 0.02, value - 0.04, value + 0.04, 1.0, "")
+            lines.append((model, task, "surface", None, *what, *numbers))
+        for layer in range(depth + 1):
+            value = start + step * min(1, 2 * layer / depth)
+            numbers = (value, 200, 0.25, 0.02, value - 0.04, value + 0.04, 1.0, "")
+            if layer == 0:
+                numbers = (None, 200, 0.25, None, None, None, None, "not defined: for a reason")
+            lines.append((model, task, "residual", layer, *what, *numbers))
+    return lines
+
+
+def transfer(depths: dict[str, int], labels: dict) -> pd.DataFrame:
+    """A value of its own for each pair of tasks; one pair is not defined."""
+    lines = []
+    tasks = list(labels["tasks"])
+    for model, depth in depths.items():
+        for which, layer in (("last", depth), ("best", depth // 2)):
+            for probe in PROBES:
+                for i, train in enumerate(tasks):
+                    for j, test in enumerate(tasks):
+                        value = 0.5 + 0.03 * i - 0.02 * j + 0.1 * (which == "best")
+                        for metric, chance in (("mc1", 0.25), ("auroc", 0.5)):
+                            pair = (train, test, metric)
+                            numbers = (value, 800, chance, 0.02, value - 0.04, value + 0.04)
+                            if (i, j) == (0, 1):
+                                numbers = (None, 800, chance, None, None, None)
+                            lines.append((model, which, layer, probe, *pair, *numbers))
+    return pd.DataFrame(lines, columns=list(TRANSFER_COLUMNS))

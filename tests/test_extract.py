@@ -134,14 +134,16 @@ def test_the_same_run_gives_the_same_bits(tmp_path):
 @pytest.mark.parametrize("position", ["choice_end", "prompt_end"])
 def test_dumps_are_the_residual_stream_before_the_final_norm(tmp_path, position):
     lm = make_model(tmp_path)
-    dumps = {}
-    run(
-        tmp_path, position=position, on_layer=lambda layer, values, _: dumps.update({layer: values})
-    )
+    dumps, prompts = {}, {}
+
+    def keep(layer, activations, at_prompt, _):
+        dumps[layer], prompts[layer] = activations, at_prompt
+
+    scores = run(tmp_path, position=position, on_layer=keep)
     caught = []
     lm.model.layers[-1].register_forward_hook(lambda *args: caught.append(args[2]))
-    row = 0
-    for item in ITEMS:
+    row, token_ids = 0, []
+    for number, item in enumerate(ITEMS):
         prompt = byte_tokenizer()(item.prompt)["input_ids"]
         for choice in item.choices:
             ids = torch.tensor([byte_tokenizer()(item.prompt + choice)["input_ids"]])
@@ -151,9 +153,14 @@ def test_dumps_are_the_residual_stream_before_the_final_norm(tmp_path, position)
             embedding = lm.model.embed_tokens(ids)[0, place]
             torch.testing.assert_close(dumps[3][row], caught[-1][0, place], atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(dumps[0][row], embedding)
+            at_prompt = caught[-1][0, len(prompt) - 1]
+            torch.testing.assert_close(prompts[3][number], at_prompt, atol=1e-4, rtol=1e-4)
+            token_ids += ids[0, len(prompt) :].tolist()
             row += 1
     assert sorted(dumps) == [0, 1, 2, 3]
     assert len(dumps[0]) == row
+    assert len(prompts[0]) == len(ITEMS)
+    assert scores.token_ids.tolist() == token_ids
 
 
 def test_overlong_items_are_refused_skipped_or_run(tmp_path):

@@ -2,15 +2,13 @@ import json
 import os
 import subprocess
 import sys
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+from pictures import assert_legible, lines, texts
 from study import study
 
 from strata import figures
@@ -25,54 +23,20 @@ SUMS = {"task": "sums", "kind": "int", "digits": "1"}
 DEPTHS = (5, 80, 12, 24, 32, 40, 48, 81)
 
 
+ASKED = {
+    "curves": {"task": "t0"},
+    "overall_radar": {},
+    "calculation_radars": SUMS,
+    "cross_lingual": {"task": "cross"},
+}
+
+
 def draw(kind: str, frame, labels, **style) -> Figure:
-    asked = {
-        "curves": {"task": "t0"},
-        "overall_radar": {},
-        "calculation_radars": SUMS,
-        "cross_lingual": {"task": "cross"},
-    }
-    return getattr(figures, kind)(frame, labels, *CHOSEN, **asked[kind], style=style)
-
-
-def lines(figure: Figure) -> dict[str, np.ndarray]:
-    """Points of the lines that carry data, by what they show."""
-    found = [line for axes in figure.axes for line in axes.lines if line.get_gid()]
-    return {line.get_gid(): line.get_xydata() for line in found if line.get_gid() != "chance"}
-
-
-def texts(figure: Figure) -> list[tuple[str, Bbox]]:
-    """What is written on the figure, and where: every text that drawing it draws."""
-    drawn = []
-    original = Text.draw
-
-    def draw_text(self, renderer):
-        original(self, renderer)
-        if self.get_text().strip() and self.get_visible():
-            drawn.append((self.get_text(), self.get_window_extent(renderer)))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", draw_text)
-        figure.draw(figure.canvas.get_renderer())
-    return drawn
-
-
-def assert_legible(figure: Figure) -> None:
-    shown = texts(figure)
-    canvas = figure.bbox
-    for text, box in shown:
-        inside = box.x0 >= canvas.x0 - 1 and box.x1 <= canvas.x1 + 1
-        inside = inside and box.y0 >= canvas.y0 - 1 and box.y1 <= canvas.y1 + 1
-        assert inside, f"{text!r} is cut"
-    for (text, box), (other, other_box) in combinations(shown, 2):
-        width = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
-        height = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
-        # Boxes hold line gaps too: a sliver isn't an overlap of letters.
-        assert width < 2 or height < 3, f"{text!r} overlaps {other!r}"
+    return getattr(figures, kind)(frame, labels, *CHOSEN, **ASKED[kind], style=style)
 
 
 @pytest.mark.parametrize("models", [1, 3, 4, 8])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ASKED)
 def test_nothing_is_cut_or_overlaps(kind, models):
     frame, labels = study({f"m{i}": DEPTHS[i] for i in range(models)}, tasks=4)
     figure = draw(kind, frame, labels)
@@ -223,7 +187,7 @@ def test_layers_are_chosen_from_the_first_to_the_last():
     assert pick_layers([0, 1, 50, -1], 32) == [0, 1, 32]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ASKED)
 def test_the_same_data_gives_the_same_bytes(kind, tmp_path):
     frame, labels = study({"a": 5, "b": 32})
     for name in ("once", "twice"):

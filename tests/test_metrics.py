@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.metrics import METRICS, comparisons, item_values, metrics_table, subtask_nodes
+from strata.metrics import (
+    METRICS,
+    Reader,
+    comparisons,
+    item_values,
+    metrics_table,
+    subtask_nodes,
+)
 from strata.store import Scores
 
 
@@ -22,6 +29,7 @@ def make_scores(items, lens="normed", tokens=None, bytes_=None, subtasks=None, g
         correct=correct.astype(bool),
         best=np.array([first_true[i] == c for i, c in zip(number, choice, strict=True)]),
         merged=np.zeros(len(flat), bool),
+        token_ids=np.zeros(sum(tokens or [1] * len(flat)), int),
         ids=[str(i) for i in range(count)],
         groups=groups or [str(i) for i in range(count)],
         subtasks=subtasks or [""] * count,
@@ -127,10 +135,10 @@ def test_a_subtask_is_not_taken_for_another_that_begins_alike():
 def test_comparisons_pair_layers_with_the_last_and_models_with_each_other():
     good = make_scores([[(-1, True), (-2, False)]] * 30)
     bad = make_scores([[(-2, True), (-1, False)]] * 20 + [[(-1, True), (-2, False)]] * 10)
-    table = comparisons({("s", "t"): bad, ("l", "t"): good}, "normed")
-    layers = table.query("model_a == model_b")
+    table = comparisons(Reader("normed", "mc1", {("s", "t"): bad, ("l", "t"): good}))
+    layers = table.query("family == 'layers'")
     assert layers["difference"].tolist() == [0, 0]
-    sizes = table.query("model_a != model_b").iloc[0]
+    sizes = table.query("family == 'models'").iloc[0]
     assert (sizes["model_a"], sizes["model_b"]) == ("l", "s")
     assert sizes["difference"] == pytest.approx(20 / 30)
     assert sizes["p_holm"] < 1e-6
@@ -139,5 +147,25 @@ def test_comparisons_pair_layers_with_the_last_and_models_with_each_other():
 def test_models_are_compared_on_the_items_both_have_scored():
     a, b = (make_scores([[(-1, True), (-2, False)]] * 4) for _ in range(2))
     b.ids[:] = ["2", "3", "4", "5"]
-    table = comparisons({("s", "t"): a, ("l", "t"): b}, "normed")
+    table = comparisons(Reader("normed", "mc1", {("s", "t"): a, ("l", "t"): b}))
     assert table.query("model_a != model_b")["n"].tolist() == [2]
+
+
+def test_probe_and_lens_are_compared_layer_by_layer():
+    right, wrong = [(-1, True), (-2, False)], [(-2, True), (-1, False)]
+    lens = make_scores([wrong] * 20 + [right] * 10)
+    probe = make_scores([right] * 25 + [wrong] * 5)
+    probe.logprob["ridge"] = probe.logprob.pop("normed").copy()
+    probe.logprob["ridge"][-1, 3] = np.nan  # not defined at the last layer
+    pair = {("m", "t"): lens}
+    # The lens is read by MC1 here too, whatever the rest of the table shows.
+    table = comparisons(Reader("normed", "mc2", pair), Reader("ridge", "mc1", {("m", "t"): probe}))
+    rows = table[table["family"] == "readers"]
+    assert rows["reader_a"].unique().tolist() == ["ridge"]
+    assert rows["reader_b"].unique().tolist() == ["normed"]
+    assert (rows["layer_a"] == rows["layer_b"]).all()
+    assert rows["difference"].iloc[0] == pytest.approx((25 - 10) / 30)
+    assert np.isnan(rows["difference"].iloc[-1])
+    assert np.isnan(rows["p_holm"].iloc[-1])
+    own = table[(table["family"] == "layers") & (table["reader_a"] == "ridge")]
+    assert own["difference"].isna().all()  # nothing to compare with at the last layer

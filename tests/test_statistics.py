@@ -3,8 +3,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.metrics import r2_score, roc_auc_score
 
-from strata.statistics import clusters, compare, estimate, holm, standard_error
+from strata.statistics import (
+    auroc,
+    bootstrapped,
+    clusters,
+    compare,
+    draw_groups,
+    estimate,
+    holm,
+    r_squared,
+    standard_error,
+    weighted_mean,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -84,3 +96,66 @@ def test_holm_on_a_worked_example():
     np.testing.assert_allclose(holm(np.array([0.04, 0.01, 0.03, 0.02])), [0.06, 0.04, 0.06, 0.06])
     assert np.isnan(holm(np.array([np.nan, 0.5]))[0])
     assert holm(np.array([np.nan, 0.5]))[1] == 0.5
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40),
+    seed=st.integers(0, 99),
+)
+def test_auroc_is_scikit_learn_s_with_ties_and_weights(rows, seed):
+    decision, correct = (np.array(column) for column in zip(*rows, strict=True))
+    weight = np.random.default_rng(seed).integers(0, 4, (len(rows), 3)).astype(np.float32)
+    ours = auroc(decision.astype(float), correct, weight)
+    for column, found in enumerate(ours):
+        own = weight[:, column]
+        if own[correct].sum() and own[~correct].sum():
+            assert found == pytest.approx(roc_auc_score(correct, decision, sample_weight=own))
+        else:
+            assert np.isnan(found)
+
+
+def test_auroc_of_an_unknown_decision_is_unknown():
+    ones = np.ones((2, 1))
+    assert np.isnan(auroc(np.array([1, np.nan]), np.array([True, False]), ones)).all()
+
+
+def test_r_squared_is_scikit_learn_s():
+    truth, guess = RNG.normal(size=(2, 30))
+    weight = RNG.integers(0, 3, (30, 2)).astype(np.float32)
+    for column, found in enumerate(r_squared(guess, truth, weight)):
+        expected = r2_score(truth, guess, sample_weight=weight[:, column])
+        assert found == pytest.approx(expected)
+
+
+def test_the_bootstrap_agrees_with_the_formula_where_there_is_one():
+    """Standard error of a mean of clustered values, by both ways."""
+    cluster = np.repeat(np.arange(300), 3)
+    values = (RNG.normal(size=300)[cluster] + RNG.normal(size=900) > 0.3).astype(float)
+    draws = draw_groups(cluster, 4000, 0)
+    assert draws.shape == (900, 4001)
+    assert (draws[:, 0] == 1).all()
+    assert (draws[::3] == draws[1::3]).all()  # groups come and go whole
+    assert (draws.sum(0) == 900).all()
+    found = bootstrapped(weighted_mean(values, draws), cluster)
+    plain = estimate(values, cluster)
+    assert found.value == pytest.approx(plain.value)
+    assert found.stderr == pytest.approx(plain.stderr, rel=0.06)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.006)
+
+
+def test_the_bootstrap_covers_as_often_as_it_says():
+    covered = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        own = rng.random(80) < 0.6
+        draws = draw_groups(np.arange(80), 400, seed)
+        found = bootstrapped(weighted_mean(own.astype(float), draws), np.arange(80))
+        covered += found.low <= 0.6 <= found.high
+    assert 0.9 <= covered / 200 <= 0.99
+
+
+def test_one_group_leaves_the_bootstrap_without_an_interval():
+    one = np.zeros(5, int)
+    found = bootstrapped(weighted_mean(np.ones(5), draw_groups(one, 100, 0)), one)
+    assert found.value == 1
+    assert np.isnan([found.stderr, found.low, found.high]).all()

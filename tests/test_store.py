@@ -14,18 +14,19 @@ COLUMNS = (np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([True, False, True
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_a_dump_comes_back_bit_by_bit(tmp_path, dtype):
-    values = (torch.randn(3, 7) * 1e3).to(dtype)
-    write_dump(tmp_path / "layer_00.h5", values, *COLUMNS, {"model": "m", "layer": 0})
+    values, prompts = ((torch.randn(rows, 7) * 1e3).to(dtype) for rows in (3, 2))
+    write_dump(tmp_path / "layer_00.h5", values, prompts, *COLUMNS, {"model": "m", "layer": 0})
     dump = read_dump(tmp_path / "layer_00.h5")
     np.testing.assert_array_equal(dump.activations, values.float().numpy())
-    assert dump.activations.dtype == np.float32
+    np.testing.assert_array_equal(dump.prompts, prompts.float().numpy())
+    assert dump.activations.dtype == dump.prompts.dtype == np.float32
     np.testing.assert_array_equal(dump.correct, COLUMNS[2])
     assert dump.attributes["model"] == "m"
 
 
 def test_any_hdf5_reader_sees_bfloat16_as_floats(tmp_path):
     values = torch.tensor([[1.5, -2.0, 3.140625, 1e-30, 3e38]]).bfloat16()
-    write_dump(tmp_path / "d.h5", values, *(c[:1] for c in COLUMNS), {})
+    write_dump(tmp_path / "d.h5", values, values, *(c[:1] for c in COLUMNS), {})
     # Another process, plain h5py: nothing of Strata's is imported.
     code = "import h5py, sys; print(h5py.File(sys.argv[1])['activations'][0].tolist())"
     seen = subprocess.run(
@@ -45,6 +46,7 @@ def make_scores():
         correct=COLUMNS[2],
         best=COLUMNS[2],
         merged=np.array([False, False, True]),
+        token_ids=np.array([7, 8, 9, 7, 7, 1]),
         ids=["a/0", "ü"],
         groups=["g", "h"],
         subtasks=["", "zh"],
@@ -67,7 +69,9 @@ def test_scores_come_back_as_they_were(tmp_path):
 
 def test_nothing_half_written_is_left_behind(tmp_path):
     with pytest.raises(TypeError):
-        write_dump(tmp_path / "d.h5", torch.ones(3, 2), *COLUMNS, {"odd": object()})
+        write_dump(
+            tmp_path / "d.h5", torch.ones(3, 2), torch.ones(2, 2), *COLUMNS, {"odd": object()}
+        )
     assert list(tmp_path.iterdir()) == []
 
 

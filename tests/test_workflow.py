@@ -12,7 +12,12 @@ import pytest
 from models import make_model
 from workflow import ROOT, Study, count_jobs, snakemake
 
+from strata.metrics import item_values
+from strata.probing import as_scores
+from strata.store import read_decisions, read_scores
+
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
+TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"]
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +38,22 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "extract_small": 2,
         "extract_large": 2,
         "measure": 4,
+        "probe": 4,
+        "transfer": 2,
         "table_overall": 1,
+        "table_probes": 1,
+        "table_lens_vs_probe": 1,
+        "table_emergence": 1,
+        "table_transfer": 1,
         "table_layers": 2,
         "table_audit": 1,
         "table_extraction": 1,
         "table_comparisons": 1,
         "figure_overall_radar": 1,
         "figure_curves": 2,
+        "figure_probe_curves": 2,
+        "figure_emergence": 1,
+        "figure_transfer": 2,
     }
     study.config["select"] = {"models": ["large"], "tasks": ["sums"]}
     narrowed = study.jobs("tables")
@@ -54,7 +68,8 @@ def test_the_job_table_of_the_paper(tmp_path):
     assert jobs["download"] == 17
     assert jobs["prepare"] == jobs["figure_curves"] == 8
     assert jobs["describe"] == jobs["table_layers"] == 3
-    assert jobs["measure"] == 24
+    assert jobs["measure"] == jobs["probe"] == 24
+    assert jobs["transfer"] == jobs["figure_transfer"] == 3
     assert jobs["figure_calculation_radars"] == 6
     assert jobs["figure_cross_lingual"] == 2
 
@@ -144,8 +159,8 @@ def test_a_new_model_runs_alone(done):
     done.config["select"]["models"].remove("third")
     extracted = {name: count for name, count in jobs.items() if name.startswith("extract")}
     assert extracted == {"extract_third": 4}
-    assert jobs["measure"] == 4
-    assert jobs["describe"] == 1
+    assert jobs["measure"] == jobs["probe"] == 4
+    assert jobs["describe"] == jobs["transfer"] == 1
     assert jobs["table_layers"] == 1
     assert not {"prepare", "table_audit"} & set(jobs)
 
@@ -162,6 +177,63 @@ def test_the_tables_outlive_the_activations(done, tmp_path):
     finally:
         done.config.pop("figures", None)
         shutil.move(tmp_path / "aside", done.results / "activations")
+
+
+def test_a_new_penalty_grid_or_seed_reruns_probes_and_never_extraction(done):
+    for change in ({"penalties": [0.1, 1, 10]}, {"seed": 3}, {"kinds": ["ridge"]}):
+        done.config["probes"] = change
+        jobs = done.jobs()
+        assert jobs["probe"] == 8
+        assert jobs["transfer"] == 2
+        assert not {"measure", "prepare", "extract_small", "extract_large"} & set(jobs)
+    del done.config["probes"]
+
+
+def test_probes_agree_with_their_tables_and_decisions(done):
+    probes = pd.read_csv(done.results / "tables" / "probes.csv")
+    own = pd.read_csv(done.results / "probes" / "small" / "sums.csv")
+    assert len(probes.query("model == 'small' and task == 'sums'")) == len(own)
+    decisions = read_decisions(done.results / "probes" / "small" / "sums.h5")
+    scores = as_scores(decisions, "residual", "ridge")
+    values = item_values(scores, "ridge", "mc1")[0].mean(1)
+    kept = own.query(
+        "features == 'residual' and target == 'correct' and probe == 'ridge'"
+        " and metric == 'mc1' and labels == 'true'"
+    )
+    np.testing.assert_allclose(kept.sort_values("layer")["value"], values, equal_nan=True)
+    assert decisions.attributes["penalties"].tolist() == [0.0001, 0.001, 0.01, 0.1, 1, 10, 100]
+    arithmetic = pd.read_csv(done.results / "probes" / "small" / "arithmetic.csv")
+    assert set(arithmetic["target"]) == {"correct", "result", "operation"}
+
+
+def test_a_study_without_probes_or_activations_has_none_of_theirs(tmp_path):
+    study = Study(tmp_path)
+    for change in ({"probes": {"kinds": []}}, {"activations": False}):
+        before = dict(study.config)
+        study.config |= change
+        jobs = study.jobs()
+        assert not {name for name in jobs if "prob" in name or "transfer" in name}
+        assert "figure_emergence" not in jobs
+        study.config = before
+
+
+def test_one_job_extracts_all_tasks_of_a_model_that_says_so(tmp_path):
+    study = Study(tmp_path, models=["small"])
+    apart = study.jobs("scores")
+    assert apart["extract_small"] == 2
+    study.config["models"]["small"]["job"] = "model"
+    assert study.jobs("scores")["extract_small"] == 1
+    study.run("scores", "activations")
+    found = study.results / "scores" / "small"
+    together = {task: read_scores(found / f"{task}.h5") for task in ("sums", "colours")}
+    assert len(list((study.results / "activations" / "small").glob("*/*.h5"))) == 6
+    shutil.rmtree(study.results)
+    del study.config["models"]["small"]["job"]
+    study.run("scores")
+    for task, scores in together.items():
+        assert scores.attributes["task"] == task
+        alone = read_scores(found / f"{task}.h5")
+        np.testing.assert_array_equal(alone.logprob["raw"], scores.logprob["raw"])
 
 
 def test_settings_rerun_what_depends_on_them_and_nothing_else(done):

@@ -44,6 +44,13 @@ class Study:
                     raise unknown(f"select.{kind}[{index}]", name, config[kind], kind)
         if config["report"]["lens"] not in config["lenses"]:
             raise unknown("report.lens", config["report"]["lens"], config["lenses"], "lenses")
+        if config["probes"]["kinds"] and config["report"]["probe"] not in config["probes"]["kinds"]:
+            allowed = config["probes"]["kinds"]
+            raise unknown("report.probe", config["report"]["probe"], allowed, "probes.kinds")
+        if sorted(config["probes"]["penalties"]) != config["probes"]["penalties"]:
+            raise StrataError(
+                "config key probes.penalties: list them from the least to the greatest"
+            )
         self.config = config
         self.name: str = config["name"]
         self.results = f"results/{self.name}"
@@ -71,7 +78,19 @@ class Study:
                 names[f"calculation_radars_{task}_{kind}_{digits}"] = "calculation_radars"
         for task in self.tasks_from(*CROSS_LINGUAL_SOURCES):
             names[f"cross_lingual_{task}"] = "cross_lingual"
+        if self.probed:
+            names |= {f"probe_curves_{task}": "probe_curves" for task in self.tasks}
+            if "ridge" in self.config["probes"]["kinds"]:
+                calculated = self.tasks_from(*CALCULATION_SOURCES)
+                names |= {f"readout_{task}": "readout" for task in calculated}
+            names["emergence"] = "emergence"
+            names |= {f"transfer_{model}": "transfer" for model in self.models}
         return names
+
+    @property
+    def probed(self) -> bool:
+        """Whether probes are fitted: they need activations."""
+        return bool(self.config["probes"]["kinds"]) and self.config["activations"]
 
     def figure_style(self, kind: str, name: str) -> dict:
         """What the configuration says of a figure: for all, for its kind, for itself."""
@@ -112,6 +131,10 @@ class Study:
         """The {layer} of each dump of a model, 0 to L, with leading zeros so that files sort."""
         last = self.layers[model]
         return [f"{layer:0{max(2, len(str(last)))}d}" for layer in range(last + 1)]
+
+    def in_one_job(self, model: str) -> bool:
+        """Whether one job extracts all tasks of a model."""
+        return self.models[model].get("job") == "model"
 
     @property
     def gpus(self) -> int:

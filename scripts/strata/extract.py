@@ -22,7 +22,9 @@ from strata.tree import TokenizedItem, TokenTree, batches, build_tree, tokenize
 
 POSITIONS = ("choice_end", "prompt_end")
 
-OnLayer = Callable[[int, torch.Tensor, tuple[np.ndarray, np.ndarray, np.ndarray]], None]
+OnLayer = Callable[
+    [int, torch.Tensor, torch.Tensor, tuple[np.ndarray, np.ndarray, np.ndarray]], None
+]
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def extract(
 ) -> Scores:
     """Scores every choice of `items` at every layer with every lens, in one layer-major pass.
 
-    on_layer(layer, activations, (item, choice, correct)) receives the residual stream of each
-    layer, 0 to L, at `position` of every choice, (choices, d_model) in the model's dtype, and the
-    columns of store.Dump.
+    on_layer(layer, activations, prompts, (item, choice, correct)) receives the residual stream of
+    each layer, 0 to L: at `position` of every choice, (choices, d_model) in the model's dtype, and
+    at the end of every item's prompt, (items, d_model); and the columns of store.Dump. Where the
+    tokenizer merged prompt and choice, the prompt is the one in front of the item's first choice.
     Raises StrataError for items that cannot be scored and for activations that are not finite.
     """
     if not items:
@@ -97,13 +100,16 @@ def extract(
     )
     readout = _Readout(tree, model.unembedding(), tuple(lenses), model.dtype, model.device)
     stream = _Stream(model, tree, budget or Budget())
-    wanted = torch.from_numpy(getattr(tree, position)).to(model.device)
     scores = _scores(kept, skipped, tree)
     columns = scores.item, scores.choice, scores.correct
+    wanted, prompts = (
+        torch.from_numpy(nodes).to(model.device)
+        for nodes in (getattr(tree, position), tree.prompt_end[scores.choice == 0])
+    )
 
     def dump(layer: int) -> None:
         if on_layer:
-            on_layer(layer, stream.hidden[wanted], columns)
+            on_layer(layer, stream.hidden[wanted], stream.hidden[prompts], columns)
 
     return replace(scores, logprob=_climb(model, tree, stream, readout, dump))
 
@@ -289,6 +295,7 @@ def _scores(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree) 
         correct=np.concatenate([t.item.correct for t in kept]).astype(bool),
         best=choice == np.repeat([t.item.best for t in kept], counts),
         merged=np.concatenate([t.merged for t in kept]),
+        token_ids=tree.tokens[tree.path_nodes].astype(np.int32),
         ids=[t.item.id for t in kept],
         groups=[t.item.group for t in kept],
         subtasks=[t.item.subtask for t in kept],

@@ -39,7 +39,7 @@ from strata.results import (
 from strata.style import inches, look, resolve_style
 
 
-def _figure(draw: Callable) -> Callable:
+def styled(draw: Callable) -> Callable:
     """Draws under the resolved style, named for the function, and lays the figure out."""
 
     @wraps(draw)
@@ -53,7 +53,7 @@ def _figure(draw: Callable) -> Callable:
     return drawn
 
 
-@_figure
+@styled
 def curves(
     frame: pd.DataFrame, labels: dict, lens: str, metric: str, task: str, *, style: dict
 ) -> Figure:
@@ -63,7 +63,7 @@ def curves(
         rows = rows[rows["layer"] > 0]
     figure = drawing.canvas(style, 0.62 * min(inches(style), 5.5))
     axes = figure.subplots()
-    for _, part in _by_model(rows, labels):
+    for _, part in by_model(rows, labels):
         _curve(axes, part.sort_values("layer"), labels, style)
     handles, _ = axes.get_legend_handles_labels()
     if style["chance"] and rows["chance"].notna().any():
@@ -86,7 +86,7 @@ def curves(
     return figure
 
 
-@_figure
+@styled
 def overall_radar(
     frame: pd.DataFrame, labels: dict, lens: str, metric: str, *, style: dict
 ) -> Figure:
@@ -110,7 +110,7 @@ def overall_radar(
     return radar.draw(style, [Panel("", series)], names, chance, title, "%")
 
 
-@_figure
+@styled
 def calculation_radars(
     frame: pd.DataFrame,
     labels: dict,
@@ -128,7 +128,7 @@ def calculation_radars(
     rows = rows[rows["operation"] != "all"]
     operations = ordered(rows["operation"], OPERATIONS)
     panels = []
-    for model, part in _by_model(rows, labels):
+    for model, part in by_model(rows, labels):
         cells = part.set_index(["layer", "operation"])
         layers = _layers(part, style, a_handful, labels)
         series = [
@@ -151,7 +151,7 @@ def calculation_radars(
     return radar.draw(drawing.sized(style, len(panels)), panels, names, chance, title, "%")
 
 
-@_figure
+@styled
 def cross_lingual(
     frame: pd.DataFrame, labels: dict, lens: str, metric: str, task: str, *, style: dict
 ) -> Figure:
@@ -161,22 +161,17 @@ def cross_lingual(
         raise StrataError(f"the metrics of {task} hold no languages (subtasks named by language)")
     codes = ordered(rows["language"], LANGUAGES)
     grids = {}
-    for model, part in _by_model(rows, labels):
+    for model, part in by_model(rows, labels):
         grid = 100 * part.pivot(index="layer", columns="language", values="value")
         grids[model] = grid.reindex(index=_layers(part, style, thinned, labels), columns=codes)
 
     style = drawing.sized(style, len(grids))
-    shades = _shades(pd.concat(grids.values()), style)
+    shades = colour_scale(pd.concat(grids.values()), style)
     names = [LANGUAGES.get(code, code) for code in codes]
     titles = [labels["models"][model] for model in grids]
-    figure, axes = _heat_panels(style, titles, names, max(map(len, grids.values())))
+    figure, axes = heat_panels(style, titles, names, max(map(len, grids.values())))
     for panel, (model, grid) in zip(axes.flat, grids.items(), strict=False):
-        colours = {"norm": shades.norm, "cmap": shades.cmap}
-        mesh = panel.pcolormesh(grid.to_numpy(), edgecolors="white", linewidth=0.4, **colours)
-        mesh.set_gid(model)
-        panel.set_yticks(np.arange(len(grid)) + 0.5, grid.index)
-        panel.tick_params(length=0)
-        panel.spines[:].set_visible(False)
+        heat_map(panel, grid, shades, model)
     for panel in axes[:, 0]:
         panel.set_ylabel("Layer")
     bar = figure.colorbar(shades, ax=axes, label=f"{METRICS.get(metric, metric)} (%)", pad=0.02)
@@ -187,7 +182,7 @@ def cross_lingual(
     if style["values"]:
         drawing.freeze(figure)
         for panel, grid in zip(axes.flat, grids.values(), strict=False):
-            _print_values(panel, grid, shades, style["font_size"] - 1)
+            print_values(panel, grid, shades, style["font_size"] - 1)
     return figure
 
 
@@ -231,7 +226,7 @@ def _curve(axes: Axes, part: pd.DataFrame, labels: dict, style: dict) -> None:
         axes.fill_between(x, 100 * part["ci_low"], 100 * part["ci_high"], **band)
 
 
-def _shades(values: pd.DataFrame, style: dict) -> ScalarMappable:
+def colour_scale(values: pd.DataFrame, style: dict) -> ScalarMappable:
     scale = style["scale"]
     if scale == "auto":
         low, high = 5 * np.floor(values.min().min() / 5), 5 * np.ceil(values.max().max() / 5)
@@ -239,12 +234,13 @@ def _shades(values: pd.DataFrame, style: dict) -> ScalarMappable:
     return ScalarMappable(Normalize(*scale), style["colormap"])
 
 
-def _heat_panels(
-    style: dict, titles: list[str], names: list[str], rows: int
+def heat_panels(
+    style: dict, titles: list[str], names: list[str], rows: int, side: float = 0
 ) -> tuple[Figure, np.ndarray]:
-    """Panels with their titles and columns, high enough for as many rows of numbers."""
+    """Panels with their titles and columns, high enough for as many rows of numbers. side: inches
+    that long names of the rows take at the left."""
     across, down = drawing.arrangement(len(titles), style)
-    room = (inches(style) - 0.7) / across - 0.35
+    room = (inches(style) - 0.7 - side) / across - 0.35
     size = style["font_size"]
     titles = [drawing.wrap(title, room, size) for title in titles]
     figure = drawing.canvas(style, 1)
@@ -265,7 +261,20 @@ def _heat_panels(
     return figure, axes
 
 
-def _print_values(panel: Axes, grid: pd.DataFrame, shades: ScalarMappable, size: float) -> None:
+def heat_map(panel: Axes, grid: pd.DataFrame, shades: ScalarMappable, name: str) -> None:
+    """One grid of percentages, its first row at the bottom."""
+    colours = {"norm": shades.norm, "cmap": shades.cmap}
+    values = grid.to_numpy(float)
+    mesh = panel.pcolormesh(values, edgecolors="white", linewidth=0.4, **colours)
+    mesh.set_gid(name)
+    panel.set_yticks(np.arange(len(grid)) + 0.5, grid.index)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+
+
+def print_values(
+    panel: Axes, grid: pd.DataFrame, shades: ScalarMappable, size: float, form: str = "{:.1f}"
+) -> None:
     """The numbers of a heat map, where its cells are big enough to read them."""
     box = panel.get_window_extent()
     points = 72 / panel.figure.dpi
@@ -278,7 +287,7 @@ def _print_values(panel: Axes, grid: pd.DataFrame, shades: ScalarMappable, size:
             light = np.dot(shades.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.55
             place = {"ha": "center", "va": "center_baseline", "fontsize": size}
             colour = "0.1" if light else "white"
-            panel.text(column + 0.5, row + 0.5, f"{value:.1f}", color=colour, **place)
+            panel.text(column + 0.5, row + 0.5, form.format(value), color=colour, **place)
 
 
 def _series(name: str, label: str, rows: list[pd.Series], face: dict) -> Series:
@@ -287,7 +296,7 @@ def _series(name: str, label: str, rows: list[pd.Series], face: dict) -> Series:
     return Series(name, label, values, lows, highs, face)
 
 
-def _by_model(rows: pd.DataFrame, labels: dict) -> list[tuple[str, pd.DataFrame]]:
+def by_model(rows: pd.DataFrame, labels: dict) -> list[tuple[str, pd.DataFrame]]:
     models = ordered(rows["model"], labels["models"])
     return [(model, rows[rows["model"] == model]) for model in models]
 

@@ -18,13 +18,16 @@ class Unembedding:
 
     weight: (vocabulary, d_model), bias: (vocabulary,) or None, softcap: logits are squashed to
     softcap * tanh(logits / softcap) where the architecture does so.
-    norm and norm32: the final norm in the model's dtype and in float32.
+    norm and norm32: the final norm in the model's dtype and in float32. block: logits held at once
+    (default: as suits the device).
     """
 
-    def __init__(self, weight, bias, norm, norm32, softcap=None, block=1 << 25) -> None:
+    def __init__(self, weight, bias, norm, norm32, softcap=None, block=None) -> None:
         self.weight, self.bias, self.softcap = weight, bias, softcap
         self.norm, self.norm32 = norm, norm32
-        self.rows = max(1, block // weight.shape[0])
+        # On a CPU a block's logits should stay in its caches, but few rows read the weights often.
+        least, size = (512, 1 << 21) if weight.device.type == "cpu" else (1, 1 << 25)
+        self.rows = max(1, block // len(weight)) if block else max(least, size // len(weight))
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(n, d_model), normed or not -> (n, vocabulary), in the dtype of `hidden`."""
@@ -47,10 +50,7 @@ class Unembedding:
             wanted = slice(*torch.searchsorted(source, _bounds(source, first, len(rows))).tolist())
             logits = self.logits(self._view(rows, lens, last))
             local = source[wanted] - first
-            if lens == "reference":
-                result[wanted] = logits.log_softmax(-1)[local, token[wanted]].float()
-            else:
-                result[wanted] = logits[local, token[wanted]] - logits.logsumexp(-1)[local]
+            result[wanted] = logits.log_softmax(-1)[local, token[wanted]].float()
         return result
 
     def _view(self, hidden: torch.Tensor, lens: str, last: bool) -> torch.Tensor:

@@ -14,6 +14,23 @@ COLUMNS = (
     *("model", "task", "subtask", "layer", "lens", "metric"),
     *("value", "n", "chance", "tie_rate", "stderr", "ci_low", "ci_high"),
 )
+PROBE_COLUMNS = (
+    *("model", "task", "features", "layer", "target", "probe", "metric", "labels"),
+    *("value", "n", "chance", "stderr", "ci_low", "ci_high", "penalty", "note"),
+)
+TRANSFER_COLUMNS = (
+    *("model", "which", "layer", "probe", "train", "test", "metric"),
+    *("value", "n", "chance", "stderr", "ci_low", "ci_high"),
+)
+NAMES = {
+    *("model", "model_a", "model_b", "task", "subtask", "lens", "metric", "train", "test", "note"),
+    *("reader_a", "reader_b"),
+}
+COMPARISON_COLUMNS = (
+    *("family", "task", "metric", "model_a", "layer_a", "reader_a", "model_b", "layer_b"),
+    *("reader_b", "difference", "stderr", "ci_low", "ci_high", "n", "p", "p_holm"),
+)
+PROBES = {"ridge": "ridge probe", "means": "means probe", "logistic": "logistic probe"}
 LENSES = {"reference": "reference lens", "raw": "raw lens", "normed": "normed lens"}
 METRICS = {
     "mc1": "MC1",
@@ -37,20 +54,39 @@ SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
 def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the metrics files, in one frame."""
+    return _read(paths, COLUMNS, "metrics")
+
+
+def read_probes(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the probes' files (probing.probe_table), in one frame."""
+    return _read(paths, PROBE_COLUMNS, "probes").astype({"layer": "Int64"}).fillna({"note": ""})
+
+
+def read_transfer(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the transfer files (transfer.transfer_table), in one frame."""
+    return _read(paths, TRANSFER_COLUMNS, "transfer results")
+
+
+def read_comparisons(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the comparisons table's csv (metrics.comparisons)."""
+    return _read(paths, COMPARISON_COLUMNS, "comparisons")
+
+
+def _read(paths: Iterable[str | Path], columns: tuple[str, ...], what: str) -> pd.DataFrame:
     # Names stay text: a model may be called "7", a language "na".
-    names = dict.fromkeys(("model", "task", "subtask", "lens", "metric"), str)
+    kinds = {column: str for column in columns if column in NAMES}
     frames = []
     for path in paths:
         try:
-            frame = pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
+            frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
         except (ValueError, OSError) as error:
-            raise StrataError(f"{path}: cannot be read as metrics ({error})") from None
-        missing = [column for column in COLUMNS if column not in frame]
+            raise StrataError(f"{path}: cannot be read as {what} ({error})") from None
+        missing = [column for column in columns if column not in frame]
         if missing:
-            raise StrataError(f"{path}: not a metrics file, it lacks {', '.join(missing)}")
-        frames.append(frame[list(COLUMNS)])
+            raise StrataError(f"{path}: not a {what} file, it lacks {', '.join(missing)}")
+        frames.append(frame[list(columns)])
     if not frames:
-        raise StrataError("no metrics file was given")
+        raise StrataError(f"no {what} file was given")
     return pd.concat(frames, ignore_index=True)
 
 
@@ -75,7 +111,7 @@ def read_labels(text: str) -> dict[str, dict[str, str]]:
     return labels
 
 
-def select(frame: pd.DataFrame, labels: dict, **wanted: str) -> pd.DataFrame:
+def select(frame: pd.DataFrame, labels: dict, /, **wanted: str) -> pd.DataFrame:
     """The rows whose columns have the wanted values, every model and task of them labelled.
 
     Raises StrataError, saying what there is, where nothing is left.
@@ -86,8 +122,8 @@ def select(frame: pd.DataFrame, labels: dict, **wanted: str) -> pd.DataFrame:
             there = ", ".join(map(str, frame[column].unique())) or "nothing"
             raise StrataError(f"no metrics for {column} {value!r}; there is {there}")
         frame = rows
-    for column, part in (("model", "models"), ("task", "tasks")):
-        for name in frame[column].unique():
+    for column, part in (("model", "models"), ("task", "tasks"), ("test", "tasks")):
+        for name in frame[column].unique() if column in frame else ():
             if name not in labels[part]:
                 raise StrataError(f"labels: {part} has no label for {name!r}")
     return frame
@@ -117,6 +153,14 @@ def arrange(frame: pd.DataFrame, labels: dict, by: list[str]) -> pd.DataFrame:
         "digits": ("all",),
         "operation": ("all", *OPERATIONS),
         "language": LANGUAGES,
+        "train": labels["tasks"],
+        "test": labels["tasks"],
+        "features": ("surface", "residual"),
+        "target": ("correct", "result", "operation"),
+        "probe": PROBES,
+        "labels": ("true", "control", "selectivity"),
+        "family": ("models", "layers", "readers"),
+        "reader": ("lens", "probe"),
     }
 
     def rank(column: pd.Series) -> pd.Series:
@@ -155,6 +199,57 @@ def abilities(frame: pd.DataFrame) -> pd.DataFrame:
     nodes = calculation(frame)
     kinds = nodes[nodes["digits"] == "all"][list(frame.columns)]
     return pd.concat([whole(frame), kinds])
+
+
+def readings(
+    metrics: pd.DataFrame, probes: pd.DataFrame, labels: dict, lens: str, probe: str
+) -> pd.DataFrame:
+    """MC1 of whole tasks by a lens and by a probe, layer by layer: columns reader (lens, probe,
+    control), model, task, layer, value, ci_low, ci_high, n, chance. What isn't defined is nan."""
+    columns = ["reader", "model", "task", "layer", "value", "ci_low", "ci_high", "n", "chance"]
+    seen = select(whole(metrics), labels, lens=lens, metric="mc1").assign(reader="lens")
+    fitted = select(
+        probes, labels, features="residual", target="correct", probe=probe, metric="mc1"
+    )
+    parts = [seen[columns]]
+    for kind, reader in (("true", "probe"), ("control", "control")):
+        own = fitted[fitted["labels"] == kind]
+        parts.append(own.assign(reader=reader)[columns].astype({"layer": int}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def floors(probes: pd.DataFrame, probe: str) -> pd.DataFrame:
+    """MC1 of the probe on surface features, a row a (model, task)."""
+    return probes[
+        (probes["features"] == "surface")
+        & (probes["probe"] == probe)
+        & (probes["metric"] == "mc1")
+        & (probes["labels"] == "true")
+    ]
+
+
+def emergence_layers(rows: pd.DataFrame, share: float = 0.9) -> pd.DataFrame:
+    """Where each task first reaches `share` of its best value, by reader, model and task.
+
+    Takes rows as `readings` gives them. Columns: reader, model, task, layer, value (there), best,
+    best_layer, layers. layer and value are empty where even the best is not above chance by its
+    interval, or nothing is defined.
+    """
+    found = []
+    for (reader, model, task), part in rows.groupby(["reader", "model", "task"], sort=False):
+        layers = int(part["layer"].max())
+        part = part.dropna(subset="value").sort_values("layer")
+        row = {"reader": reader, "model": model, "task": task, "layers": layers}
+        if len(part):
+            best = part.loc[part["value"].idxmax()]
+            row |= {"best": best["value"], "best_layer": int(best["layer"])}
+            if best["ci_low"] > best["chance"]:
+                first = part[part["value"] >= share * best["value"] - 1e-12].iloc[0]
+                row |= {"layer": int(first["layer"]), "value": first["value"]}
+        found.append(row)
+    order = ["reader", "model", "task", "layer", "value", "best", "best_layer", "layers"]
+    whole_numbers = {"layer": "Int64", "best_layer": "Int64"}
+    return pd.DataFrame(found).reindex(columns=order).astype(whole_numbers)
 
 
 def last_layers(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,8 @@
-"""Means with honest intervals, and paired tests, for items that come in groups.
+"""Estimates with honest intervals, and paired tests, for items that come in groups.
 
 One rule for what a cluster is: items of one group. Standard errors are the cluster-robust ones
 of a mean (Liang and Zeger 1986, with the small-sample factor G / (G - 1)); they reduce to the
-ordinary standard error when every item is its own group.
+ordinary standard error when every item is its own group. The bootstrap draws groups too.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of values in [0, 1] over n items in `groups` groups."""
+    """A value over n items in `groups` groups, its standard error and its 95 % interval."""
 
     value: float
     stderr: float
@@ -94,6 +94,66 @@ def compare(a: np.ndarray, b: np.ndarray, cluster: np.ndarray) -> Comparison:
     p = float(2 * stdtr(freedom, -abs(mean) / stderr))
     half = student(freedom) * stderr
     return Comparison(mean, stderr, mean - half, mean + half, p, len(difference))
+
+
+def draw_groups(cluster: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The bootstrap over groups: (n, 1 + count) weights of n rows, how often each is in a sample.
+
+    The first column is the data itself, all ones. A sample draws as many groups as there are,
+    with replacement, and takes all rows of each.
+    """
+    groups = int(cluster.max()) + 1
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(groups, np.full(groups, 1 / groups), size=count)
+    return np.vstack([np.ones(groups), drawn]).T.astype(np.float32)[cluster]
+
+
+def bootstrapped(samples: np.ndarray, cluster: np.ndarray) -> Estimate:
+    """A statistic's value, the first of `samples` (1 + b,), with the percentile interval of the
+    others, each calculated with a column of `draw_groups`. With one group nothing is known of the
+    spread: stderr, low and high are nan."""
+    value, drawn = float(samples[0]), samples[1:]
+    drawn = drawn[~np.isnan(drawn)]
+    groups = int(cluster.max()) + 1
+    if np.isnan(value) or groups < 2 or not len(drawn):
+        return Estimate(value, np.nan, np.nan, np.nan, len(cluster), groups)
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = min(float(low), value), max(float(high), value)
+    return Estimate(value, float(drawn.std()), low, high, len(cluster), groups)
+
+
+def weighted_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(..., n) values, (n, b) weights -> (..., b)"""
+    return values @ weight / weight.sum(0)
+
+
+def auroc(decision: np.ndarray, correct: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The share of (correct, incorrect) pairs in which the correct row has the higher decision,
+    ties counting half: (n,), (n,) flags, (n, b) weights -> (b,); nan without pairs, or if a
+    decision is nan."""
+    if np.isnan(decision).any():
+        return np.full(weight.shape[1], np.nan)
+    high, low = decision[correct], decision[~correct]
+    order = np.argsort(low)
+    # below[k]: weight of the k lowest incorrect rows, in every sample.
+    below = np.zeros((len(low) + 1, weight.shape[1]), weight.dtype)
+    np.cumsum(weight[~correct][order], 0, out=below[1:])
+    left, right = (np.searchsorted(low[order], high, side) for side in ("left", "right"))
+    beaten = below[left] if np.array_equal(left, right) else (below[left] + below[right]) / 2
+    own = weight[correct]
+    pairs = own.sum(0, dtype=float) * below[-1]
+    with np.errstate(invalid="ignore"):
+        area = np.einsum("nb,nb->b", own, beaten, dtype=float) / pairs
+    return np.where(pairs > 0, area, np.nan)
+
+
+def r_squared(guess: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """1 - squared errors of (n,) guesses over those of the mean; (n, b) weights -> (b,)."""
+    errors = (truth - guess) ** 2 @ weight
+    mean = weighted_mean(truth, weight)
+    around = (truth**2) @ weight - weight.sum(0) * mean**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(around > 0, 1 - errors / around, np.nan)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

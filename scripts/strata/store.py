@@ -1,4 +1,4 @@
-"""HDF5 files: one dump per (model, task, layer), one scores file per (model, task)."""
+"""HDF5 files: a dump per (model, task, layer), scores and probes' decisions per (model, task)."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +23,11 @@ def bfloat16_type() -> h5py.h5t.TypeFloatID:
 @dataclass(frozen=True)
 class Dump:
     """Residual stream of one layer: activations (choices, d_model) float32, and per row the
-    number of its item, of its choice in the item, and whether the choice is correct."""
+    number of its item, of its choice in the item, and whether the choice is correct. prompts:
+    (items, d_model) float32 at the last token of each item's prompt."""
 
     activations: np.ndarray
+    prompts: np.ndarray
     item: np.ndarray
     choice: np.ndarray
     correct: np.ndarray
@@ -39,6 +41,7 @@ class Scores:
     logprob: lens -> (L + 1, c) float32. tokens, bytes: (c,) length of each choice (UTF-8 bytes).
     item, choice: (c,) number of the item and of the choice in it. correct, best: (c,) flags;
     best marks the best true choice. merged: (c,) the tokenizer merged across the boundary.
+    token_ids: (sum of tokens,) the choices' tokens, one choice after the other.
     ids, groups, subtasks: (i,) texts. skipped: ids of items left out as too long.
     """
 
@@ -50,6 +53,7 @@ class Scores:
     correct: np.ndarray
     best: np.ndarray
     merged: np.ndarray
+    token_ids: np.ndarray
     ids: list[str]
     groups: list[str]
     subtasks: list[str]
@@ -57,7 +61,39 @@ class Scores:
     attributes: dict = field(default_factory=dict)
 
 
-CHOICE_FIELDS = ("tokens", "bytes", "item", "choice", "correct", "best", "merged")
+@dataclass(frozen=True)
+class Reading:
+    """Held-out decisions of one probe on one set of features, a row a layer (or just one).
+
+    decisions: (rows, c) or (rows, i) or (rows, i, classes) float32, nan where not defined.
+    penalty: (rows, folds) what each fold chose; overall: (rows,) what all of them together choose.
+    """
+
+    decisions: np.ndarray
+    penalty: np.ndarray
+    overall: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the probes of a (model, task) say of items they were not fitted on.
+
+    scores: the choices and items they speak of, as in Scores, without log-probabilities.
+    fold: (i,) the fold of each item. shuffled: (c,) the choice whose labels a choice has in the
+    control task. readings: by features/target/labels/probe, such as residual/correct/true/ridge;
+    features: residual or surface; target: correct, or for calculation result and operation, read
+    off the end of the prompt; labels: true or control. truths: result and operation of each item.
+    """
+
+    scores: Scores
+    fold: np.ndarray
+    shuffled: np.ndarray
+    readings: dict[str, Reading]
+    truths: dict[str, np.ndarray] = field(default_factory=dict)
+    attributes: dict = field(default_factory=dict)
+
+
+CHOICE_FIELDS = ("tokens", "bytes", "item", "choice", "correct", "best", "merged", "token_ids")
 TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped")
 
 
@@ -79,53 +115,108 @@ def _reading(path: str | Path):
         ) from None
 
 
-def write_dump(path: str | Path, activations, item, choice, correct, attributes: dict) -> None:
-    """`activations`: (choices, d_model) torch tensor, bfloat16 or float32, written bit by bit."""
-    import torch
-
-    activations = activations.detach().cpu().contiguous()
+def write_dump(
+    path: str | Path, activations, prompts, item, choice, correct, attributes: dict
+) -> None:
+    """activations: (choices, d_model), prompts: (items, d_model): torch tensors, bfloat16 or
+    float32, written bit by bit."""
     with _writing(path) as file:
-        if activations.dtype == torch.bfloat16:
-            kind, values = bfloat16_type(), activations.view(torch.uint16).numpy()
-        else:
-            kind, values = h5py.h5t.IEEE_F32LE, activations.float().numpy()
-        space = h5py.h5s.create_simple(values.shape)
-        dataset = h5py.h5d.create(file.id, b"activations", kind, space)
-        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=kind)
+        _write_tensor(file, "activations", activations)
+        _write_tensor(file, "prompts", prompts)
         file["item"], file["choice"], file["correct"] = item, choice, correct
         file.attrs.update(attributes)
 
 
+def _write_tensor(file: h5py.File, name: str, tensor) -> None:
+    import torch
+
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        kind, values = bfloat16_type(), tensor.view(torch.uint16).numpy()
+    else:
+        kind, values = h5py.h5t.IEEE_F32LE, tensor.float().numpy()
+    dataset = h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(values.shape))
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=kind)
+
+
 def read_dump(path: str | Path) -> Dump:
     with _reading(path) as file:
-        dataset = file["activations"]
-        if dataset.id.get_type().get_size() == 2:
-            # Raw bits, widened here: HDF5's own conversion is fifty times slower.
-            bits = np.empty(dataset.shape, np.uint16)
-            dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, bits, mtype=bfloat16_type())
-            activations = (bits.astype(np.uint32) << 16).view(np.float32)
-        else:
-            activations = dataset[()]
-        columns = (file[name][()] for name in ("item", "choice", "correct"))
-        return Dump(activations, *columns, attributes=dict(file.attrs))
+        return Dump(
+            *(_read_floats(file[name]) for name in ("activations", "prompts")),
+            *(file[name][()] for name in ("item", "choice", "correct")),
+            attributes=dict(file.attrs),
+        )
+
+
+def _read_floats(dataset: h5py.Dataset) -> np.ndarray:
+    if dataset.id.get_type().get_size() != 2:
+        return dataset[()]
+    # Raw bits of bfloat16, widened here: HDF5's own conversion is fifty times slower.
+    bits = np.empty(dataset.shape, np.uint16)
+    dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, bits, mtype=bfloat16_type())
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
     with _writing(path) as file:
-        for lens, values in scores.logprob.items():
-            file[f"logprob/{lens}"] = values
-        for name in CHOICE_FIELDS:
-            file[name] = getattr(scores, name)
-        for name in TEXT_FIELDS:
-            file.create_dataset(name, data=getattr(scores, name), dtype=h5py.string_dtype())
-        file.attrs.update(scores.attributes)
+        _write_choices(file, scores)
 
 
 def read_scores(path: str | Path) -> Scores:
     with _reading(path) as file:
-        return Scores(
-            logprob={lens: values[()] for lens, values in file["logprob"].items()},
-            **{name: file[name][()] for name in CHOICE_FIELDS},
-            **{name: list(file[name].asstr()[()]) for name in TEXT_FIELDS},
-            attributes=dict(file.attrs),
+        return _read_choices(file)
+
+
+def write_decisions(path: str | Path, decisions: Decisions) -> None:
+    with _writing(path) as file:
+        _write_choices(file, decisions.scores)
+        file["fold"], file["shuffled"] = decisions.fold, decisions.shuffled
+        for name, reading in decisions.readings.items():
+            for part in ("decisions", "penalty", "overall"):
+                file[f"readings/{name}/{part}"] = getattr(reading, part)
+        for name, values in decisions.truths.items():
+            kind = h5py.string_dtype() if values.dtype.kind in "UO" else None
+            file.create_dataset(f"truths/{name}", data=values.astype(kind or float), dtype=kind)
+        file.attrs.update(decisions.attributes)
+
+
+def read_decisions(path: str | Path) -> Decisions:
+    with _reading(path) as file:
+        readings: dict[str, Reading] = {}
+
+        def visit(name: str, node) -> None:
+            if isinstance(node, h5py.Group) and "decisions" in node:
+                readings[name] = Reading(**{part: node[part][()] for part in node})
+
+        file["readings"].visititems(visit)
+        truths = file.get("truths", {})
+        return Decisions(
+            _read_choices(file),
+            file["fold"][()],
+            file["shuffled"][()],
+            readings,
+            {
+                name: values.asstr()[()] if h5py.check_string_dtype(values.dtype) else values[()]
+                for name, values in truths.items()
+            },
+            dict(file.attrs),
         )
+
+
+def _write_choices(file: h5py.File, scores: Scores) -> None:
+    for lens, values in scores.logprob.items():
+        file[f"logprob/{lens}"] = values
+    for name in CHOICE_FIELDS:
+        file[name] = getattr(scores, name)
+    for name in TEXT_FIELDS:
+        file.create_dataset(name, data=getattr(scores, name), dtype=h5py.string_dtype())
+    file.attrs.update(scores.attributes)
+
+
+def _read_choices(file: h5py.File) -> Scores:
+    return Scores(
+        logprob={lens: values[()] for lens, values in file.get("logprob", {}).items()},
+        **{name: file[name][()] for name in CHOICE_FIELDS},
+        **{name: list(file[name].asstr()[()]) for name in TEXT_FIELDS},
+        attributes=dict(file.attrs),
+    )

@@ -39,6 +39,10 @@ KINDS: dict[str, dict[str, Any]] = {
         "colormap": "viridis",
         "scale": "auto",
     },
+    "probe_curves": {"x": "layer", "y_range": "auto", "band": True, "embedding": True},
+    "readout": {"x": "layer", "y_range": "auto", "band": True, "embedding": True},
+    "emergence": {"x": "layer"},
+    "transfer": {"values": True, "colormap": "RdBu_r", "scale": "auto"},
 }
 
 

@@ -71,8 +71,8 @@ def overall_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> 
     models = [labels["models"][model] for *_, model in last.index]
     shown = pd.DataFrame(
         {
-            "Last layer": _percents(last),
-            "Best layer": _percents(best).reindex(last.index),
+            "Last layer": percents(last),
+            "Best layer": percents(best).reindex(last.index),
             "Best at": [
                 f"{row.layer} of {row.layers}" for row in best.loc[last.index].itertuples()
             ],
@@ -101,7 +101,7 @@ def layers_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str, mode
         {_ability(*column, labels): cells[column] for column in columns}, index=cells.index
     ).rename_axis("Layer")
     facts = (
-        f"{_ability(*column, labels)} n = {extent(part['n'])}, chance {_chance(part)}"
+        f"{_ability(*column, labels)} n = {extent(part['n'])}, chance {chance_text(part)}"
         for column, part in rows.groupby(["task", "subtask"], sort=False)
     )
     caption = (
@@ -204,47 +204,53 @@ def extraction_table(scores: dict[tuple[str, str], "Scores"], labels: dict) -> T
     return Table(tidy, shown.set_index(index), caption)
 
 
-def comparisons_table(rows: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
-    """Paired tests (metrics.comparisons) of layers with the last one and of models.
+def comparisons_table(rows: pd.DataFrame, labels: dict) -> Table:
+    """Paired tests (metrics.comparisons) of layers with the last one, of models, of probe and lens.
 
     The readable forms show the models against each other, and of the layers the one that differs
-    most from the last; the csv holds them all.
+    most from the last, or at which the probe differs most from the lens; the csv holds them all.
     """
-    tidy = arrange(rows.rename(columns={"model_a": "model"}), labels, ["task", "model", "layer_a"])
-    tidy = tidy.rename(columns={"model": "model_a"})
-    same = tidy["model_a"] == tidy["model_b"]
-    extreme = tidy[same].groupby(["task", "model_a"], sort=False)["difference"]
-    strongest = extreme.agg(lambda values: values.abs().idxmax())
-    picked = tidy.loc[[*tidy.index[~same], *strongest]].sort_index(kind="stable")
+    tidy = arrange(
+        rows.rename(columns={"model_a": "model"}), labels, ["family", "task", "model", "layer_a"]
+    ).rename(columns={"model": "model_a"})
+    many = tidy[tidy["family"] != "models"].dropna(subset="difference")
+    series = many.groupby(["family", "task", "model_a", "reader_a"], sort=False)["difference"]
+    strongest = series.agg(lambda values: values.abs().idxmax())
+    picked = tidy.loc[[*tidy.index[tidy["family"] == "models"], *strongest]]
+    picked = picked.sort_index(kind="stable")
     shown = pd.DataFrame(
         {
             "Difference": [
                 f"{100 * row.difference:+.1f} [{100 * row.ci_low:+.1f}, {100 * row.ci_high:+.1f}]"
+                if row.difference == row.difference
+                else NOTHING
                 for row in picked.itertuples()
             ],
-            "p (Holm)": picked["p_holm"].map(_p_value),
+            "p (Holm)": picked["p_holm"].map(p_value),
             "n": picked["n"].astype(str),
         }
     )
     index = [
         (
             labels["tasks"][row.task],
-            f"{labels['models'][row.model_a]}, layer {row.layer_a}",
-            f"{labels['models'][row.model_b]}, layer {row.layer_b}",
+            f"{labels['models'][row.model_a]}, layer {row.layer_a}, {row.reader_a}",
+            f"{labels['models'][row.model_b]}, layer {row.layer_b}, {row.reader_b}",
         )
         for row in picked.itertuples()
     ]
+    metrics = " and ".join(METRICS.get(name, name) for name in tidy["metric"].unique())
     caption = (
-        f"Paired differences of {METRICS.get(metric, metric)} in percentage points with their 95 % "
-        f"intervals, {LENSES.get(lens, lens)}, standard errors clustered by group; p of a paired t "
-        "test, Holm-corrected within the layers of a model and within the models of a task. Of the "
-        "layers the one that differs most from the last is shown; the csv file holds every layer."
+        f"Paired differences of {metrics} in percentage points with their 95 % intervals, standard "
+        "errors clustered by group; p of a paired t test, Holm-corrected within the layers of a "
+        "model, within the models of a task, and within the layers at which probe and lens are "
+        "compared. Of the layers the one with the largest difference is shown; the csv file holds "
+        "every layer."
     )
     names = ["Task", "This", "Against"]
     return Table(tidy, shown.set_index(pd.MultiIndex.from_tuples(index, names=names)), caption)
 
 
-def _p_value(p: float) -> str:
+def p_value(p: float) -> str:
     if pd.isna(p):
         return NOTHING
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -364,7 +370,7 @@ def _grid(shown: pd.DataFrame) -> list[list[str]]:
 
 def _wide(rows: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
     """Cells such as 52.3 [48.1, 56.4], one row a key, in the order of `rows`."""
-    cells = rows.assign(cell=_percents(rows)).set_index([*keys, *columns])["cell"]
+    cells = rows.assign(cell=percents(rows)).set_index([*keys, *columns])["cell"]
     order = list(dict.fromkeys(rows.set_index(keys).index))
     return cells.unstack(columns).reindex(order).fillna(NOTHING)
 
@@ -390,7 +396,7 @@ def _readable(
     keys = keys.drop(columns=constant).rename(columns=str.capitalize)
     metric, lens = rows["metric"].iloc[0], rows["lens"].iloc[0]
     facts = (
-        f"{labels['tasks'][task]}: n = {extent(part['n'])} for {cell}, chance {_chance(part)}"
+        f"{labels['tasks'][task]}: n = {extent(part['n'])} for {cell}, chance {chance_text(part)}"
         for task, part in rows.groupby("task", sort=False)
     )
     caption = (
@@ -406,12 +412,12 @@ def _ability(task: str, subtask: str, labels: dict) -> str:
     return label if subtask == "all" else f"{label}, {SUBTASKS.get(subtask, subtask).lower()}"
 
 
-def _chance(rows: pd.DataFrame) -> str:
+def chance_text(rows: pd.DataFrame) -> str:
     known = 100 * rows["chance"].dropna()
     return extent(known, "{:.1f} %") if len(known) else "unknown"
 
 
-def _percents(rows: pd.DataFrame) -> pd.Series:
+def percents(rows: pd.DataFrame) -> pd.Series:
     values = _percent(rows["value"])
     intervals = " [" + _percent(rows["ci_low"]) + ", " + _percent(rows["ci_high"]) + "]"
     return values + intervals.where(rows["ci_low"].notna(), "")

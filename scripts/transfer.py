@@ -1,0 +1,38 @@
+"""One model's probes, each fitted on one task and read on every other."""
+
+import argparse
+import json
+from pathlib import Path
+
+import cli
+from strata.files import atomic
+from strata.probing import Plan
+from strata.store import read_decisions, read_dump
+from strata.transfer import transfer_table
+
+
+def main() -> None:
+    decisions = {Path(path).stem: read_decisions(path) for path in args.decisions}
+    dumps: dict[str, list[str]] = {}
+    for path in args.dumps:
+        dumps.setdefault(Path(path).parent.name, []).append(path)
+    table = transfer_table(
+        decisions,
+        lambda task, layer: read_dump(dumps[task][layer]),
+        args.model,
+        Plan(**json.loads(args.plan)),
+    )
+    with atomic(args.out) as part:
+        table.to_csv(part, index=False)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--decisions", nargs="+", required=True, help="{task}.h5 of probe.py")
+    parser.add_argument("--dumps", nargs="+", required=True, help="{task}/layer_{layer}.h5, sorted")
+    parser.add_argument("--plan", required=True, help="the study's `probes`, as JSON")
+    parser.add_argument("--out", required=True, help="csv to write")
+    parser.add_argument("--log")
+    args = parser.parse_args()
+    cli.run(main, args.log)

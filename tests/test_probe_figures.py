@@ -1,0 +1,154 @@
+"""Figures and tables of probes: legible, and showing the same numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+from pictures import assert_legible, lines
+from study import probes, study, transfer
+
+from strata import probe_figures
+from strata.probe_tables import (
+    emergence_table,
+    lens_vs_probe_table,
+    probes_table,
+    transfer_table,
+)
+from strata.results import emergence_layers, read_probes, readings
+from strata.tables import write_table
+
+DEPTHS = (5, 80, 12, 24, 32, 40, 48, 81)
+READERS = ("normed", "ridge")
+
+
+def results(models: int = 2, tasks: int = 2):
+    depths = {f"m{i}": DEPTHS[i] for i in range(models)}
+    frame, labels = study(depths, tasks)
+    return frame, probes(depths, labels), transfer(depths, labels), labels
+
+
+def draw(kind: str, found, **style) -> Figure:
+    frame, fitted, moved, labels = found
+    given = {
+        "probe_curves": (frame, fitted, labels, *READERS, "t0"),
+        "readout": (fitted, labels, "sums"),
+        "emergence": (frame, fitted, labels, *READERS),
+        "transfer": (moved, labels, "ridge", "m0"),
+    }
+    return getattr(probe_figures, kind)(*given[kind], style=style)
+
+
+@pytest.mark.parametrize("models", [1, 3, 4, 8])
+@pytest.mark.parametrize("kind", ["probe_curves", "readout", "emergence", "transfer"])
+def test_nothing_is_cut_or_overlaps(kind, models):
+    figure = draw(kind, results(models, tasks=6))
+    assert_legible(figure)
+    assert figure.get_figheight() < 11
+
+
+@pytest.mark.parametrize(
+    ("kind", "style"),
+    [
+        ("probe_curves", {"x": "depth", "band": False, "chance": False}),
+        ("probe_curves", {"width": "one", "embedding": False, "y_range": [0, 100]}),
+        ("readout", {"height": 3, "title": False}),
+        ("emergence", {"x": "depth", "width": "two", "font_size": 9}),
+        ("transfer", {"values": False, "scale": [30, 70], "colormap": "viridis"}),
+    ],
+)
+def test_styled_figures_are_legible(kind, style):
+    assert_legible(draw(kind, results(), **style))
+
+
+def test_probe_curves_show_the_table_of_lens_against_probe():
+    found = results()
+    frame, fitted, _, labels = found
+    tests = readings(frame, fitted, labels, *READERS)
+    tests = tests[tests["reader"] == "lens"].rename(
+        columns={"model": "model_a", "layer": "layer_a"}
+    )
+    tests = tests.assign(family="readers", difference=0.1, stderr=0.01, p=0.5, p_holm=0.5)
+    table = lens_vs_probe_table(frame, fitted, tests, labels, *READERS)
+    rows = table.tidy[table.tidy["task"] == "t0"]
+    figure = draw("probe_curves", found)
+    for axes, model in zip(figure.axes, labels["models"], strict=True):
+        shown = {line.get_gid(): line.get_xydata() for line in axes.lines if line.get_gid()}
+        own = rows[rows["model"] == model]
+        for reader in ("lens", "probe", "control"):
+            known = own.dropna(subset=f"{reader}_value")
+            expected = np.column_stack([known["layer"], 100 * known[f"{reader}_value"]])
+            np.testing.assert_allclose(shown[reader], expected)
+        assert shown["surface"][0, 1] == pytest.approx(100 * own["surface_value"].iloc[0])
+        assert own["probe_value"].isna().sum() == 1  # the embedding: not defined, not drawn
+    best = table.shown.loc[("Ability 0", labels["models"]["m0"])]
+    assert best["Probe at best"] == "75.0 (layer 3)"
+    assert best["Lens at best"] == "40.0 (layer 5)"
+    assert best["Surface"] == "32.5"
+
+
+def test_emergence_is_the_first_layer_within_a_tenth_of_the_best():
+    values = [0.2, 0.5, 0.84, 0.95, 0.86]
+    rows = pd.DataFrame(
+        {
+            "reader": "lens",
+            "model": "m",
+            "task": "t",
+            "layer": range(5),
+            "value": values,
+            "ci_low": np.array(values) - 0.05,
+            "chance": 0.25,
+        }
+    )
+    found = emergence_layers(rows).iloc[0]
+    assert (found["layer"], found["best_layer"], found["layers"]) == (3, 3, 4)  # 0.84 < 0.855
+    assert (found["value"], found["best"]) == (0.95, 0.95)
+    assert emergence_layers(rows, 0.88).iloc[0]["layer"] == 2
+    nothing = emergence_layers(rows.assign(ci_low=0.1)).iloc[0]
+    assert pd.isna(nothing["layer"])
+    assert nothing["best"] == 0.95
+    assert pd.isna(emergence_layers(rows.assign(value=np.nan)).iloc[0]["best"])
+
+
+def test_the_figure_of_emergence_shows_its_table():
+    found = results(3)
+    frame, fitted, _, labels = found
+    table = emergence_table(frame, fitted, labels, *READERS)
+    shown = lines(draw("emergence", found))
+    for (reader, model), part in table.tidy.groupby(["reader", "model"]):
+        known = part.dropna(subset="layer")
+        assert sorted(shown[f"{reader}/{model}"][:, 0]) == sorted(known["layer"])
+    assert table.shown.loc[("Ability 0", labels["models"]["m0"])].tolist() == ["4 of 5", "3 of 5"]
+
+
+def test_transfer_maps_show_their_table():
+    found = results()
+    _, _, moved, labels = found
+    table = transfer_table(moved, labels, "ridge")
+    figure = draw("transfer", found)
+    tasks = list(labels["tasks"])
+    for axes, which in zip(figure.axes, ("last", "best"), strict=False):  # noqa: B007
+        (mesh,) = (artist for artist in axes.collections if isinstance(artist, QuadMesh))
+        grid = np.ma.filled(mesh.get_array(), np.nan)[::-1]
+        own = table.tidy.query(
+            "model == 'm0' and which == @which and probe == 'ridge' and metric == 'auroc'"
+        )
+        expected = own.pivot(index="train", columns="test", values="value").loc[tasks, tasks]
+        np.testing.assert_allclose(grid, 100 * expected)
+    row = table.shown.loc[(labels["models"]["m0"], "last (5)", "Ability 0")]
+    assert row["Ability 0"] == "50.0 [46.0, 54.0]"
+    assert row["Ability 1"] == "–"
+
+
+def test_the_table_of_probes_keeps_everything_and_shows_one_probe(tmp_path):
+    _, fitted, _, labels = results()
+    table = probes_table(fitted, labels, "means")
+    assert len(table.tidy) == len(fitted)
+    label = labels["models"]["m0"]
+    assert table.shown.loc[(label, "0"), "Ability 0"] == "–"
+    assert table.shown.loc[(label, "5"), "Ability 0"] == "75.0 [71.0, 79.0]"
+    assert table.shown.loc[(label, "surface"), "Ability 0"].startswith("32.5")
+    assert len(table.shown.loc[labels["models"]["m1"]]) < 25  # 81 layers, thinned
+    write_table(table, tmp_path / "probes")
+    back = read_probes([tmp_path / "probes.csv"])
+    assert back["note"].str.startswith("not defined").sum() == fitted["value"].isna().sum()

@@ -1,0 +1,193 @@
+"""Probes: equal to plain refits and to scikit-learn, right where the answer is known, no leaks."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.preprocessing import StandardScaler
+
+from strata.errors import StrataError
+from strata.probes import Layer, fit, group_folds, naive_fit
+from strata.statistics import auroc
+
+PENALTIES = [1e-4, 1e-2, 1.0, 100.0]
+
+
+def random_layer(n=200, d=20, seed=0, signal=1.0, folds=5, per_group=4):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + rng.normal(size=d) * 10
+    own = (x[:, 0] - x[:, 0].mean()) / x[:, 0].std()
+    y = np.sign(signal * own + rng.normal(size=n))
+    groups = [f"g{index // per_group}" for index in range(n)]
+    return Layer(x.astype(np.float32), y, group_folds(groups, folds, seed))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    n=st.integers(40, 120),
+    d=st.sampled_from([1, 5, 30, 150]),
+    folds=st.integers(3, 6),
+)
+def test_ridge_is_the_naive_refit(seed, n, d, folds):
+    layer = random_layer(n, d, seed, folds=folds)
+    assert layer.wide == (d > n)
+    decisions = fit("ridge", layer, PENALTIES).decisions[:, 0]
+    assert decisions == pytest.approx(naive_fit("ridge", layer, PENALTIES), abs=1e-6)
+
+
+@pytest.mark.parametrize("d", [20, 300])
+def test_ridge_is_scikit_learn_s_fold_by_fold(d):
+    layer = random_layer(d=d)
+    x = layer.features.astype(float)
+    y = layer.targets[:, 0]
+    for held in [(k,) for k in range(5)] + list(combinations(range(5), 2)):
+        training = ~np.isin(layer.fold, held)
+        scaler = StandardScaler().fit(x[training])
+        for penalty, line in zip(PENALTIES, layer.ridge(held, PENALTIES), strict=True):
+            alpha = penalty * training.sum()
+            for kind in (Ridge, RidgeClassifier):
+                theirs = kind(alpha=alpha, solver="cholesky" if d < 200 else "svd")
+                theirs.fit(scaler.transform(x[training]), y[training])
+                decide = getattr(theirs, "decision_function", theirs.predict)
+                expected = decide(scaler.transform(x))
+                assert line(layer.features)[:, 0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("d", [20, 300])
+def test_logistic_is_scikit_learn_s(d):
+    layer = random_layer(d=d)
+    x, y, training = layer.features.astype(float), layer.targets[:, 0], layer.fold != 0
+    scaler = StandardScaler().fit(x[training])
+    for penalty, line in zip([0.01, 1.0], layer.logistic((0,), [0.01, 1.0]), strict=True):
+        theirs = LogisticRegression(C=1 / (penalty * training.sum()), tol=1e-10, max_iter=10000)
+        theirs.fit(scaler.transform(x[training]), y[training])
+        expected = theirs.decision_function(scaler.transform(x))
+        assert line(layer.features)[:, 0] == pytest.approx(expected, abs=2e-4)
+
+
+def test_means_point_from_false_to_true():
+    layer = random_layer()
+    training = layer.fold != 2
+    x, y = layer.features.astype(float), layer.targets[:, 0]
+    z = StandardScaler().fit(x[training]).transform(x)
+    between = z[training & (y > 0)].mean(0) - z[training & (y < 0)].mean(0)
+    ours = layer.means((2,))[0](layer.features)[:, 0]
+    assert np.corrcoef(ours, z @ between)[0, 1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("probe", ["ridge", "means", "logistic"])
+def test_scale_and_shift_of_a_feature_change_nothing(probe):
+    layer = random_layer(n=80, d=6)
+    moved = layer.features * np.float32([1, 64, 1, 0.125, 1, 8]) + np.float32([0, 0, 4, 0, 0, 0])
+    other = Layer(moved, layer.targets, layer.fold)
+    ours, theirs = (fit(probe, some, [0.1]).decisions for some in (layer, other))
+    assert ours == pytest.approx(theirs, abs=2e-4)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("probe", ["ridge", "means", "logistic"])
+def test_features_that_training_never_sees_vary_say_nothing(probe, wide):
+    layer = random_layer(n=60, d=80 if wide else 8)
+    x = layer.features.copy()
+    x[:, 1] = 3.7
+    x[:, 2] = np.where(layer.fold == 1, np.arange(60), 0)  # varies in one fold alone
+    decisions = fit(probe, Layer(x, layer.targets, layer.fold), [0.01]).decisions
+    x[:, 1] = 0
+    x[layer.fold == 1, 2] = 1e6
+    again = fit(probe, Layer(x, layer.targets, layer.fold), [0.01]).decisions
+    assert np.isfinite(decisions).all()
+    tested = layer.fold == 1
+    assert decisions[tested] == pytest.approx(again[tested], abs=1e-4)
+
+
+@pytest.mark.parametrize("probe", ["ridge", "means", "logistic"])
+def test_a_planted_direction_is_read_as_well_as_theory_allows(probe):
+    """Two classes a distance 2 a apart along one direction, unit noise: AUROC = Phi(a sqrt 2)."""
+    rng = np.random.default_rng(3)
+    n, d, a = 12000, 16, 0.8
+    y = np.where(np.arange(n) % 2, 1.0, -1.0)
+    direction = rng.normal(size=d)
+    direction *= a / np.linalg.norm(direction)
+    x = (rng.normal(size=(n, d)) + y[:, None] * direction).astype(np.float32)
+    layer = Layer(x, y, group_folds((np.arange(n) // 4).astype(str), 5, 0))
+    decided = fit(probe, layer, PENALTIES).decisions[:, 0]
+    found = auroc(decided, y > 0, np.ones((n, 1), np.float32))[0]
+    assert found == pytest.approx(norm.cdf(a * np.sqrt(2)), abs=0.012)
+
+
+def leaky(splits_items: bool):
+    """Each item has a random direction of its own, along which true and false choices differ:
+    worthless on other items, and all there is to know on the same one."""
+    rng = np.random.default_rng(5)
+    own = np.repeat(rng.normal(size=(150, 600)), 4, axis=0)
+    y = np.tile([1.0, -1.0], 300)
+    x = (own * y[:, None] + 0.1 * rng.normal(size=own.shape)).astype(np.float32)
+    item = np.arange(600) // 4
+    names = np.arange(600) if splits_items else item
+    layer = Layer(x, y, group_folds(names.astype(str), 5, 0))
+    decided = fit("ridge", layer, [0.01]).decisions[:, 0]
+    return auroc(decided, y > 0, np.ones((600, 1), np.float32))[0]
+
+
+def test_what_rows_of_one_item_share_cannot_leak():
+    assert leaky(splits_items=True) > 0.9  # the leak is there to be found
+    assert leaky(splits_items=False) < 0.55
+
+
+def test_the_penalty_is_chosen_without_the_fold_to_be_tested():
+    """Changing a fold's targets changes no penalty of its own, and may change the others'."""
+    layer = random_layer(n=60, d=30, signal=0.3)
+    before = fit("ridge", layer, PENALTIES)
+    flipped = np.where(layer.fold == 0, -1, 1) * layer.targets[:, 0]
+    after = fit("ridge", Layer(layer.features, flipped, layer.fold), PENALTIES)
+    tested = layer.fold == 0
+    assert after.penalty[0] == before.penalty[0]
+    assert after.decisions[tested] == pytest.approx(before.decisions[tested])
+    assert not np.allclose(after.decisions[~tested], before.decisions[~tested])
+
+
+def test_targets_are_fitted_each_with_its_own_penalty_or_together():
+    layer = random_layer(n=120, d=40)
+    noise = np.random.default_rng(1).permutation(layer.targets[:, 0])
+    both = Layer(layer.features, np.stack([layer.targets[:, 0], noise], 1), layer.fold)
+    found = fit("ridge", both, PENALTIES)
+    for column, targets in enumerate((layer.targets, noise)):
+        alone = fit("ridge", Layer(layer.features, targets, layer.fold), PENALTIES)
+        assert found.decisions[:, column] == pytest.approx(alone.decisions[:, 0])
+        assert (found.penalty[:, column] == alone.penalty[:, 0]).all()
+    together = fit("ridge", both, PENALTIES, together=True)
+    assert (together.penalty[:, 0] == together.penalty[:, 1]).all()
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=5, max_size=40),
+    count=st.integers(2, 5),
+    seed=st.integers(0, 9),
+)
+def test_folds_keep_groups_whole_and_sizes_even(sizes, count, seed):
+    groups = np.repeat([f"g{i}" for i in range(len(sizes))], sizes)
+    fold = group_folds(groups, count, seed)
+    assert all(len(set(fold[groups == name])) == 1 for name in set(groups))
+    filled = np.bincount(fold, minlength=count)
+    assert filled.max() - filled.min() <= max(sizes)
+    assert (fold == group_folds(groups, count, seed)).all()
+
+
+def test_too_few_groups_and_folds_are_refused():
+    with pytest.raises(StrataError, match="5 folds need as many groups, and there are 2"):
+        group_folds(["a", "b", "b"], 5, 0)
+    layer = random_layer(folds=2)
+    with pytest.raises(StrataError, match="at least 3 folds"):
+        fit("ridge", layer, PENALTIES)
+
+
+def test_features_that_are_not_finite_are_refused():
+    x = np.ones((4, 2), np.float32)
+    x[2, 1] = np.inf
+    with pytest.raises(StrataError, match="not finite"):
+        Layer(x, np.ones(4), np.zeros(4, int))

@@ -48,14 +48,15 @@ def test_ridge_is_scikit_learn_s_fold_by_fold(d):
     for held in [(k,) for k in range(5)] + list(combinations(range(5), 2)):
         training = ~np.isin(layer.fold, held)
         scaler = StandardScaler().fit(x[training])
-        for penalty, line in zip(PENALTIES, layer.ridge(held, PENALTIES), strict=True):
+        ours = layer.ridge(held, PENALTIES)(layer.features)[..., 0]
+        for penalty, decided in zip(PENALTIES, ours, strict=True):
             alpha = penalty * training.sum()
             for kind in (Ridge, RidgeClassifier):
                 theirs = kind(alpha=alpha, solver="cholesky" if d < 200 else "svd")
                 theirs.fit(scaler.transform(x[training]), y[training])
                 decide = getattr(theirs, "decision_function", theirs.predict)
                 expected = decide(scaler.transform(x))
-                assert line(layer.features)[:, 0] == pytest.approx(expected, abs=1e-6)
+                assert decided == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("d", [20, 300])
@@ -63,11 +64,12 @@ def test_logistic_is_scikit_learn_s(d):
     layer = random_layer(d=d)
     x, y, training = layer.features.astype(float), layer.targets[:, 0], layer.fold != 0
     scaler = StandardScaler().fit(x[training])
-    for penalty, line in zip([0.01, 1.0], layer.logistic((0,), [0.01, 1.0]), strict=True):
+    ours = layer.logistic((0,), [0.01, 1.0])(layer.features)[..., 0]
+    for penalty, decided in zip([0.01, 1.0], ours, strict=True):
         theirs = LogisticRegression(C=1 / (penalty * training.sum()), tol=1e-10, max_iter=10000)
         theirs.fit(scaler.transform(x[training]), y[training])
         expected = theirs.decision_function(scaler.transform(x))
-        assert line(layer.features)[:, 0] == pytest.approx(expected, abs=2e-4)
+        assert decided == pytest.approx(expected, abs=2e-4)
 
 
 def test_means_point_from_false_to_true():
@@ -76,7 +78,7 @@ def test_means_point_from_false_to_true():
     x, y = layer.features.astype(float), layer.targets[:, 0]
     z = StandardScaler().fit(x[training]).transform(x)
     between = z[training & (y > 0)].mean(0) - z[training & (y < 0)].mean(0)
-    ours = layer.means((2,))[0](layer.features)[:, 0]
+    ours = layer.means((2,))(layer.features)[0, :, 0]
     assert np.corrcoef(ours, z @ between)[0, 1] == pytest.approx(1)
 
 

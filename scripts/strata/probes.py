@@ -144,7 +144,7 @@ class Layer:
         gram[training.flat], gram[:, training.flat] = 0, 0
         return gram
 
-    def ridge(self, held: Sequence[int], penalties: Sequence[float]) -> list["Line"]:
+    def ridge(self, held: Sequence[int], penalties: Sequence[float]) -> "Lines":
         """A line a penalty, all fitted on the folds that are not held out."""
         training = self.training(held)
         if self.wide:
@@ -152,52 +152,55 @@ class Layer:
             system, wanted = z @ z.T, self.targets[training.rows] - training.target
         else:
             system, wanted = self.gram(held, training), training.cross
-        lines = []
+        weights = []
         for penalty in penalties:
-            ridged = system.copy()
+            ridged = system.copy(order="F")
             ridged[np.diag_indices_from(ridged)] += penalty * len(training.rows)
-            weights = cho_solve(cho_factor(ridged, overwrite_a=True, check_finite=False), wanted)
-            lines.append(self._line(training, z.T @ weights if self.wide else weights))
-        return lines
+            factor = cho_factor(ridged, lower=True, overwrite_a=True, check_finite=False)
+            weights.append(cho_solve(factor, wanted, check_finite=False))
+        return self._lines(training, [z.T @ w for w in weights] if self.wide else weights)
 
-    def means(self, held: Sequence[int], penalties: Sequence[float] = ()) -> list["Line"]:
+    def means(self, held: Sequence[int], penalties: Sequence[float] = ()) -> "Lines":
         """One line along the difference of the classes' means (targets of two values)."""
         training = self.training(held)
-        return [self._line(training, training.cross / len(training.rows))]
+        return self._lines(training, [training.cross / len(training.rows)])
 
-    def logistic(self, held: Sequence[int], penalties: Sequence[float]) -> list["Line"]:
+    def logistic(self, held: Sequence[int], penalties: Sequence[float]) -> "Lines":
         """A line a penalty, for targets of +1 and -1; decisions are log-odds."""
         training = self.training(held)
         z, n = self.standardised(training.rows, training), len(training.rows)
-        weights = np.zeros((len(penalties), z.shape[1], self.targets.shape[1]))
-        intercepts = np.zeros((len(penalties), self.targets.shape[1]))
+        count = self.targets.shape[1]
+        weights = np.zeros((len(penalties), z.shape[1], count))
+        intercepts = np.zeros((len(penalties), count))
         curvature = None if self.wide else self.gram(held, training) / (4 * n)
-        start = np.zeros((z.shape[1] + 1, self.targets.shape[1]))
+        start = np.zeros((z.shape[1] + 1, count))
         # From the strongest penalty down, each starts where the one before it ended.
         for index in np.argsort(-np.asarray(penalties)):
-            for target in range(self.targets.shape[1]):
+            for target in range(count):
                 signs = self.targets[training.rows, target]
                 found = _logistic(z, signs, penalties[index], curvature, start[:, target])
                 start[:, target] = found
                 weights[index, :, target], intercepts[index, target] = found[:-1], found[-1]
-        return [self._line(training, w, b) for w, b in zip(weights, intercepts, strict=True)]
+        return self._lines(training, weights, intercepts)
 
-    def _line(self, training: _Training, weights: np.ndarray, intercept=None) -> "Line":
+    def _lines(self, training: _Training, weights, intercepts=None) -> "Lines":
         """From standardised features back to the layer's own."""
-        own = weights / training.scale[:, None]
-        base = training.target if intercept is None else intercept
-        return Line(own, base - (training.mean + self.origin) @ own)
+        own = np.asarray(weights) / training.scale[:, None]
+        base = training.target if intercepts is None else intercepts
+        return Lines(own, base - (training.mean + self.origin) @ own)
 
 
 @dataclass(frozen=True)
-class Line:
-    """decision = features @ weights + intercept; weights (d, t), intercept (t,)."""
+class Lines:
+    """decision = features @ weights + intercept, for p penalties and t targets at once; weights
+    (p, d, t), intercept (p, t)."""
 
     weights: np.ndarray
     intercept: np.ndarray
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        return features.astype(float) @ self.weights + self.intercept
+        """(n, d) -> (p, n, t)"""
+        return features.astype(float) @ self.weights + self.intercept[:, None]
 
 
 def _logistic(z, signs, penalty, curvature, start) -> np.ndarray:
@@ -250,10 +253,9 @@ def fit(probe: str, layer: Layer, penalties: Sequence[float], together: bool = F
     grid = np.array([np.nan]) if probe == "means" else np.asarray(penalties, float)
     rows = [np.flatnonzero(layer.fold == number) for number in range(layer.folds)]
 
-    def losses(lines: list[Line], number: int) -> np.ndarray:
+    def losses(lines: Lines, number: int) -> np.ndarray:
         """(penalties, targets) summed over the rows of a fold."""
-        tested, wanted = layer.features[rows[number]], layer.targets[rows[number]]
-        return np.array([judge(line(tested), wanted).sum(0) for line in lines])
+        return judge(lines(layer.features[rows[number]]), layer.targets[rows[number]]).sum(1)
 
     inner = np.zeros((layer.folds, len(grid), layer.targets.shape[1]))
     if len(grid) > 1:
@@ -266,8 +268,7 @@ def fit(probe: str, layer: Layer, penalties: Sequence[float], together: bool = F
     decisions = np.empty(layer.targets.shape)
     for number in range(layer.folds):
         used, place = np.unique(chosen[number], return_inverse=True)
-        tested = layer.features[rows[number]]
-        guesses = np.array([line(tested) for line in draw((number,), grid[used])])
+        guesses = draw((number,), grid[used])(layer.features[rows[number]])
         decisions[rows[number]] = np.take_along_axis(guesses, place[None, None], 0)[0]
     return Fit(decisions, grid[chosen], grid[overall])
 

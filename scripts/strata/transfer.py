@@ -13,7 +13,7 @@ import pandas as pd
 
 from strata.errors import StrataError
 from strata.metrics import Choices, item_values
-from strata.probes import Layer, Line
+from strata.probes import Layer, Lines
 from strata.probing import Plan, as_scores
 from strata.statistics import auroc, bootstrapped, clusters, draw_groups, weighted_mean
 from strata.store import Decisions, Dump, Scores
@@ -65,7 +65,7 @@ def _all_pairs(decisions: dict[str, Decisions], dumps: dict[str, Dump], probe: s
     """(train, test, (c,) decisions on the choices of test), nan where not defined."""
     for train, own in decisions.items():
         reading = own.readings[f"residual/correct/true/{probe}"]
-        fitted: dict[bytes, Line | None] = {}
+        fitted: dict[bytes, Lines | None] = {}
         for test, other in decisions.items():
             if train == test:
                 yield train, test, reading.decisions[layer].astype(float)
@@ -75,17 +75,17 @@ def _all_pairs(decisions: dict[str, Decisions], dumps: dict[str, Dump], probe: s
             if key not in fitted:
                 fitted[key] = _line(own, ~shared, dumps[train], probe, reading.overall[layer])
             line, features = fitted[key], dumps[test].activations
-            yield train, test, line(features)[:, 0] if line else np.full(len(features), np.nan)
+            yield train, test, line(features)[0, :, 0] if line else np.full(len(features), np.nan)
 
 
-def _line(own: Decisions, kept: np.ndarray, dump: Dump, probe: str, penalty: float) -> Line | None:
+def _line(own: Decisions, kept: np.ndarray, dump: Dump, probe: str, penalty: float) -> Lines | None:
     """The probe on the items kept, (items,) flags; None where it is not defined."""
     rows = kept[own.scores.item]
     if not rows.any() or own.fold.min() < 0:
         return None
     signs = own.scores.correct[rows] * 2.0 - 1
     layer = Layer(dump.activations[rows], signs, np.zeros(rows.sum(), int))
-    return None if layer.constant else getattr(layer, probe)((), [penalty])[0]
+    return None if layer.constant else getattr(layer, probe)((), [penalty])
 
 
 def _draws(scores: Scores, plan: Plan) -> tuple[np.ndarray, np.ndarray]:

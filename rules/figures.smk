@@ -133,7 +133,8 @@ rule figure_probe_curves:
 
 rule figure_readout:
     input:
-        expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.models),
+        metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
+        probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.models),
     output:
         figure("readout_{task}"),
     log:
@@ -145,13 +146,15 @@ rule figure_readout:
         runtime=10,
     params:
         style=style("readout", "readout_{task}"),
+        lens=config["report"]["lens"],
         labels=LABELS,
         stage=STAGES["figures"],
     message:
-        "Figure: {wildcards.task}, result and operation read off the prompt's end."
+        "Figure: {wildcards.task}, result and operation read off the prompt's end, beside the lens."
     shell:
-        "{RUN}/figure.py readout --task {wildcards.task} --probes {input}"
-        " --labels {params.labels:q} --style {params.style:q}"
+        "{RUN}/figure.py readout --task {wildcards.task} --metrics {input.metrics}"
+        " --probes {input.probes} --lens {params.lens} --labels {params.labels:q}"
+        " --style {params.style:q}"
         " --out {R}/figures/readout_{wildcards.task} --log {log}"
 
 

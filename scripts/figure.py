@@ -16,7 +16,7 @@ KINDS = {
     "calculation_radars": (("metrics",), ("lens", "metric", "task", "kind", "digits")),
     "cross_lingual": (("metrics",), ("lens", "metric", "task")),
     "probe_curves": (("metrics", "probes"), ("lens", "probe", "task")),
-    "readout": (("probes",), ("task",)),
+    "readout": (("metrics", "probes"), ("lens", "task")),
     "emergence": (("metrics", "probes"), ("lens", "probe")),
     "transfer": (("transfer",), ("probe", "model")),
 }

@@ -32,7 +32,7 @@ def draw(kind: str, found, **style) -> Figure:
     frame, fitted, moved, labels = found
     given = {
         "probe_curves": (frame, fitted, labels, *READERS, "t0"),
-        "readout": (fitted, labels, "sums"),
+        "readout": (frame, fitted, labels, "normed", "sums"),
         "emergence": (frame, fitted, labels, *READERS),
         "transfer": (moved, labels, "ridge", "m0"),
     }
@@ -85,6 +85,21 @@ def test_probe_curves_show_the_table_of_lens_against_probe():
     assert best["Probe at best"] == "75.0 (layer 3)"
     assert best["Lens at best"] == "40.0 (layer 5)"
     assert best["Surface"] == "32.5"
+
+
+def test_the_readout_shows_the_table_of_probes():
+    found = results()
+    _, fitted, _, labels = found
+    table = probes_table(fitted, labels, "ridge").tidy
+    figure = draw("readout", found)
+    for axes, target in zip(figure.axes, ("result", "operation"), strict=False):
+        shown = {line.get_gid(): line.get_xydata() for line in axes.lines if line.get_gid()}
+        for model in labels["models"]:
+            own = table[(table["model"] == model) & (table["target"] == target)]
+            own = own[own["labels"] == "true"].dropna(subset="value")
+            expected = np.column_stack([own["layer"].astype(float), 100 * own["value"]])
+            np.testing.assert_allclose(shown[model], expected)
+    assert figure.axes[2].get_title() == "Right answer, by the lens"
 
 
 def test_emergence_is_the_first_layer_within_a_tenth_of_the_best():

@@ -58,6 +58,7 @@ def layer_looks(count: int) -> list[dict[str, Any]]:
 
 def wrap(text: str, room: float, size: float) -> str:
     """Lines that fit `room` inches in type of `size` points."""
+    text = text.replace("n = ", "n\u00a0=\u00a0")  # stays on one line
     return textwrap.fill(text, max(6, int(room * 72 / size / CHARACTER)))
 
 

@@ -19,6 +19,7 @@ from strata.results import (
     ordered,
     readings,
     select,
+    whole,
 )
 from strata.style import inches
 
@@ -73,34 +74,37 @@ def probe_curves(
 
 
 @styled
-def readout(probes: pd.DataFrame, labels: dict, task: str, *, style: dict) -> Figure:
-    """What the prompt's end holds of a calculation: its result and its operation, by layer."""
-    rows = select(probes, labels, task=task, features="residual", probe="ridge")
-    if not style["embedding"]:
-        rows = rows[rows["layer"] > 0]
-    targets = {
-        "result": ("r2", "Size of the result", "R² (%)"),
-        "operation": ("accuracy", "Operation", "Accuracy (%)"),
+def readout(
+    metrics: pd.DataFrame, probes: pd.DataFrame, labels: dict, lens: str, task: str, *, style: dict
+) -> Figure:
+    """What the prompt's end holds of a calculation, its result's size and its operation, by layer;
+    and beside it how well the lens finds the right answer there."""
+    fitted = select(probes, labels, task=task, features="residual", probe="ridge")
+    fitted = fitted[fitted["target"] != "correct"]
+    seen = select(whole(metrics), labels, task=task, lens=lens, metric="mc1")
+    panels = {
+        ("Size of the result", "R² (%)"): select(fitted, labels, target="result"),
+        ("Operation", "Accuracy (%)"): select(fitted, labels, target="operation"),
+        ("Right answer, by the lens", "MC1 (%)"): seen.assign(labels="true"),
     }
-    style = drawing.sized(style, len(targets))
-    figure, axes = _panels(style, [title for _, title, _ in targets.values()], share=False)
-    for panel, (target, (metric, _, _)) in zip(axes, targets.items(), strict=True):
-        own = select(rows, labels, target=target, metric=metric)
-        for model, part in by_model(own, labels):
+    style = drawing.sized(style, len(panels))
+    figure, axes = _panels(style, [title for title, _ in panels], share=False)
+    for panel, ((_, name), rows) in zip(axes, panels.items(), strict=True):
+        rows = rows if style["embedding"] else rows[rows["layer"] > 0]
+        for model, part in by_model(rows, labels):
             face = model_look(model, labels, style)
             _line(panel, part[part["labels"] == "true"], model, face, style)
             faint = {**CONTROL, "color": face["color"], "alpha": 0.6}
             _line(panel, part[part["labels"] == "control"], "control", faint, style, band=False)
         if style["chance"]:
-            panel.axhline(100 * own["chance"].max(), gid="chance", zorder=1, **CHANCE)
-    _finish(axes, style, None)
-    for panel, (_, _, name) in zip(axes, targets.values(), strict=True):
+            panel.axhline(100 * rows["chance"].max(), gid="chance", zorder=1, **CHANCE)
         panel.set_ylabel(name)
-    title = f"{labels['tasks'][task]}: read off the prompt's end by a ridge probe"
-    drawing.add_title(figure, style, f"{title}, n = {extent(rows['n'])}")
+    _finish(axes, style, None)
+    title = f"{labels['tasks'][task]}: ridge probes of the prompt's end, and the {LENSES[lens]}"
+    drawing.add_title(figure, style, f"{title}, n = {extent(fitted['n'])}")
     handles = [
         Line2D([], [], label=labels["models"][model], **model_look(model, labels, style))
-        for model in ordered(rows["model"], labels["models"])
+        for model in ordered(fitted["model"], labels["models"])
     ]
     handles.append(Line2D([], [], label="control task", **CONTROL))
     drawing.add_legend(figure, style, handles + [drawing.chance_handle()] * style["chance"])

@@ -13,7 +13,7 @@ rule probe:
         f"{R}/logs/probe/{{model}}/{{task}}.log",
     benchmark:
         f"{R}/benchmarks/probe/{{model}}/{{task}}.tsv"
-    threads: 1
+    threads: config["threads"]
     resources:
         mem_mb=8000,
         runtime=720,
@@ -39,7 +39,7 @@ rule transfer:
         f"{R}/transfer/{{model}}.csv",
     log:
         f"{R}/logs/transfer/{{model}}.log",
-    threads: 1
+    threads: config["threads"]
     resources:
         mem_mb=16000,
         runtime=240,

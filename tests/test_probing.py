@@ -185,6 +185,13 @@ def test_activations_that_are_not_finite_or_of_other_items_are_refused():
         probe_task(scores, [make_dump(make_scores(19), 1.0)], PLAN)
 
 
+def test_choices_that_are_all_correct_are_refused():
+    scores = make_scores(20)
+    scores = replace(scores, correct=np.ones_like(scores.correct))
+    with pytest.raises(StrataError, match="all choices are correct"):
+        probe_task(scores, [make_dump(scores, 1.0)], PLAN)
+
+
 def calculation_items(count=300):
     rng = np.random.default_rng(0)
     results = rng.integers(1, 10_000, count)

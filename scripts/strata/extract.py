@@ -116,7 +116,7 @@ def extract(
 
 def _climb(model: Model, tree: TokenTree, stream, readout, dump) -> dict[str, np.ndarray]:
     """Layer 0 to L: move the stream up, score the lenses, hand out the dump."""
-    started = time.monotonic()
+    started = last = time.monotonic()
     logprob: dict[str, list] = {lens: [] for lens in readout.lenses}
     work = (model.n_layers + 1) * len(tree.tokens)
     with tqdm(total=work, unit="tok", unit_scale=True, disable=None, mininterval=0.5) as bar:
@@ -130,7 +130,10 @@ def _climb(model: Model, tree: TokenTree, stream, readout, dump) -> dict[str, np
             for lens, values in readout(stream.hidden, last=layer == model.n_layers).items():
                 logprob[lens].append(values)
             dump(layer)
-            logging.debug("layer %d done after %.1f s", layer, time.monotonic() - started)
+            # Where there is no terminal for the bar, a log tells how far a long run is.
+            since, last = time.monotonic() - last, time.monotonic()
+            level = logging.INFO if since > 20 else logging.DEBUG
+            logging.log(level, "layer %d of %d: %.0f s", layer, model.n_layers, since)
     logging.info("%d layers in %.1f s", model.n_layers, time.monotonic() - started)
     return {lens: np.stack(values) for lens, values in logprob.items()}
 

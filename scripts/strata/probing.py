@@ -51,8 +51,12 @@ def probe_task(
     dumps: layer 0 to the last, held one at a time. items: of a calculation task, whose results
     and operations are to be read off the end of the prompt too. What is not defined is nan: a
     layer whose features are the same in every row, and all of a task of fewer groups than folds.
-    Raises StrataError for activations that are not finite and for dumps of other choices.
+    Raises StrataError for activations that are not finite, for dumps of other choices, and where
+    no choice is incorrect, or none correct.
     """
+    if scores.correct.all() or not scores.correct.any():
+        kind = "correct" if scores.correct.all() else "incorrect"
+        raise StrataError(f"all choices are {kind}: there is nothing to tell apart")
     shuffled = shuffle_within_items(scores.item, plan.seed)
     enough = len(set(scores.groups)) >= plan.folds
     fold = (

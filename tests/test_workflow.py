@@ -74,6 +74,24 @@ def test_the_job_table_of_the_paper(tmp_path):
     assert jobs["figure_cross_lingual"] == 2
 
 
+def test_the_job_table_of_the_default_study():
+    done = snakemake(ROOT, "--dry-run", "--forceall", "--nolock", "--cores", "1")
+    jobs = count_jobs(done.stdout)
+    assert {name: count for name, count in jobs.items() if name.startswith("extract")} == {
+        f"extract_strata_micro_{size}": 1 for size in "sml"
+    }
+    assert jobs["measure"] == jobs["probe"] == 24
+    assert jobs["figure_curves"] == jobs["figure_probe_curves"] == 8
+    assert jobs["figure_readout"] == 1
+    assert "download" not in jobs
+    assert "pretrain_model" not in jobs
+
+
+def test_the_embedded_models_are_taught_by_a_target_of_its_own():
+    done = snakemake(ROOT, "--dry-run", "--forceall", "--nolock", "--cores", "2", "pretrain")
+    assert count_jobs(done.stdout) == {"pretrain": 1, "pretrain_model": 3}
+
+
 def test_what_is_imported_while_the_snakefile_is_parsed_is_light():
     code = (
         "import sys, strata.configuration, strata.sources;"

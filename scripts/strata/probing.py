@@ -164,11 +164,9 @@ def _on_items(own: Fit, known: np.ndarray) -> Fit:
     """Decisions of some items on all of them, nan for the others; one penalty for all classes."""
     decisions = np.full((len(known), own.decisions.shape[1]), np.nan)
     decisions[known] = own.decisions
-    return Fit(decisions.squeeze(1) if decisions.shape[1] == 1 else decisions, *_first(own))
-
-
-def _first(own: Fit) -> tuple[np.ndarray, np.ndarray]:
-    return own.penalty[:, 0], own.overall[0]
+    if decisions.shape[1] == 1:
+        decisions = decisions[:, 0]
+    return Fit(decisions, own.penalty[:, 0], own.overall[0])
 
 
 def _stack(fits: list[Fit]) -> Reading:

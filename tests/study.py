@@ -71,7 +71,8 @@ def _probe_rows(model, task, depth, target, probe, metric) -> list[tuple]:
         if target == "correct":
             value = 0.3 + start / 10
             numbers = (value, 200, 0.25, 0.02, value - 0.04, value + 0.04, 1.0, "")
-            lines.append((model, task, "surface", None, *what, *numbers))
+            for floor in ("surface", "order"):
+                lines.append((model, task, floor, None, *what, *numbers))
         for layer in range(depth + 1):
             value = start + step * min(1, 2 * layer / depth)
             numbers = (value, 200, 0.25, 0.02, value - 0.04, value + 0.04, 1.0, "")

@@ -162,7 +162,8 @@ def test_the_table_of_probes_keeps_everything_and_shows_one_probe(tmp_path):
     label = labels["models"]["m0"]
     assert table.shown.loc[(label, "0"), "Ability 0"] == "–"
     assert table.shown.loc[(label, "5"), "Ability 0"] == "75.0 [71.0, 79.0]"
-    assert table.shown.loc[(label, "surface"), "Ability 0"].startswith("32.5")
+    for floor in ("surface", "order"):
+        assert table.shown.loc[(label, floor), "Ability 0"].startswith("32.5")
     assert len(table.shown.loc[labels["models"]["m1"]]) < 25  # 81 layers, thinned
     write_table(table, tmp_path / "probes")
     back = read_probes([tmp_path / "probes.csv"])

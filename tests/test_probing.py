@@ -131,19 +131,14 @@ def test_labels_are_shuffled_within_items():
     assert np.array_equal(shuffled, shuffle_within_items(item, 7))
 
 
-def test_surface_features_count_lengths_places_and_shared_tokens():
+def test_surface_features_count_lengths_and_shared_tokens():
     scores = replace(
         make_scores(2, 2),
         tokens=np.array([1, 2, 2, 1], np.int32),
         bytes=np.array([3, 6, 7, 4], np.int32),
         token_ids=np.array([9, 9, 5, 8, 8, 9], np.int32),  # 9 is in both items
     )
-    assert surface_features(scores).tolist() == [
-        [1, 3, 0, 1],
-        [2, 6, 1, 1],
-        [2, 7, 0, 0],
-        [1, 4, 1, 1],
-    ]
+    assert surface_features(scores).tolist() == [[1, 3, 1], [2, 6, 1], [2, 7, 0], [1, 4, 1]]
 
 
 def test_a_surface_that_tells_is_found():
@@ -158,6 +153,18 @@ def test_a_surface_that_tells_is_found():
     # Every item is right: no bootstrap sample differs, and the interval is Wilson's.
     mc1 = floor[floor.metric == "mc1"]
     assert ((mc1.ci_low > 0.95) & (mc1.ci_low < 1)).all()
+
+
+def test_an_order_that_tells_is_found_and_is_no_surface():
+    scores = make_scores()
+    first = scores.choice == 0
+    scores = replace(scores, correct=first, best=first)
+    decisions = probed(scores, [make_dump(scores, 0.0)])
+    table = probe_table(decisions, "m", "t", PLAN)
+    table = table[(table.labels == "true") & (table.metric == "auroc") & (table.probe == "ridge")]
+    assert row(table, features="order").value == 1
+    # Every choice has the same length and tokens here.
+    assert np.isnan(row(table, features="surface").value)
 
 
 def test_constant_features_and_too_few_groups_are_not_defined():

@@ -28,7 +28,7 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
         for layer, top in zip(rows["layer"], last, strict=True)
     ]
     rows = rows[kept].assign(
-        where=lambda some: some["layer"].map(lambda x: "surface" if pd.isna(x) else str(x))
+        where=lambda some: some["layer"].astype(str).where(some["layer"].notna(), some["features"])
     )
     cells = rows.assign(cell=percents(rows)).set_index(["model", "where", "task"])["cell"]
     order = dict.fromkeys(zip(rows["model"], rows["where"], strict=True))
@@ -46,7 +46,8 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
     )
     caption = (
         f"MC1 in % of the {PROBES[probe]} on held-out items with its 95 % bootstrap interval; "
-        "surface: the same probe on length, order and tokens of the choices. "
+        "surface: the same probe on length and tokens of the choices; order: on their place in the "
+        "file, which no model sees. "
         f"{'; '.join(facts)}. {NOTHING} where it is not defined (the csv file says why); it holds "
         "every probe, its control task and AUROC, too."
     )
@@ -70,14 +71,17 @@ def lens_vs_probe_table(
         own = part.set_index(keys).rename(columns=columns)
         kept = [*columns.values(), *(["n", "chance"] if reader == "lens" else [])]
         parts.append(own[kept])
-    floor = floors(probes, probe).set_index(["model", "task"])["value"].rename("surface_value")
+    floor = {
+        f"{name}_value": floors(probes, probe, name).set_index(["model", "task"])["value"]
+        for name in ("surface", "order")
+    }
     tests = comparisons[comparisons["family"] == "readers"]
     tests = tests.rename(columns={"model_a": "model", "layer_a": "layer"}).set_index(keys)
     tests = tests[["difference", "stderr", "ci_low", "ci_high", "p", "p_holm"]]
     tidy = (
         pd.concat([*parts, tests], axis=1)
         .reset_index()
-        .merge(floor.reset_index(), on=["model", "task"], how="left")
+        .merge(pd.DataFrame(floor).reset_index(), on=["model", "task"], how="left")
     )
     tidy = arrange(tidy.assign(lens=lens, probe=probe), labels, ["task", "model", "layer"])
 
@@ -85,12 +89,13 @@ def lens_vs_probe_table(
     for (task, model), part in tidy.groupby(["task", "model"], sort=False):
         lines.append((labels["tasks"][task], labels["models"][model], *_summary(part)))
     names = ["Task", "Model", "Lens at best", "Probe at best", "Probe leads most", "p (Holm)"]
-    shown = pd.DataFrame(lines, columns=[*names, "Surface"]).set_index(["Task", "Model"])
+    shown = pd.DataFrame(lines, columns=[*names, "Surface", "Order"]).set_index(["Task", "Model"])
     caption = (
         f"MC1 in %: {LENSES[lens]} against {PROBES[probe]} on the same items, each at its best "
         "layer (chosen on the same items: an optimistic bound); the layer at which the probe leads "
         "the lens most, in percentage points with its 95 % interval and the Holm-corrected p of a "
-        "paired t test; and the probe on surface features. The csv file holds every layer."
+        "paired t test; and the probe on length and tokens of the choices, and on their order in "
+        "the file, which no model sees. The csv file holds every layer."
     )
     return Table(tidy, shown, caption)
 
@@ -112,8 +117,8 @@ def _summary(part: pd.DataFrame) -> tuple[str, ...]:
         low, high = 100 * row["ci_low"], 100 * row["ci_high"]
         lead = f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}] (layer {row['layer']})"
         cells += [lead, p_value(row["p_holm"])]
-    floor = part["surface_value"].iloc[0]
-    return (*cells, NOTHING if pd.isna(floor) else f"{100 * floor:.1f}")
+    known = (part[f"{name}_value"].iloc[0] for name in ("surface", "order"))
+    return (*cells, *(NOTHING if pd.isna(x) else f"{100 * x:.1f}" for x in known))
 
 
 def emergence_table(

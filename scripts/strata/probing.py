@@ -2,8 +2,9 @@
 
 Beside every probe stands its control (Hewitt and Liang 2019): the same fit on labels shuffled
 within items, which tells what a probe makes of features that hold nothing to find. Selectivity is
-the difference. The floor is the same probe on the surface of the choices: their length, their
-order and which tokens they have.
+the difference. Floors are the same probes on the surface of the choices, their length and which
+tokens they have, and on their order in the file: no model sees that, but where a set lists the true
+choice first it tells that the set gives its answers away.
 """
 
 from collections.abc import Iterable, Sequence
@@ -46,7 +47,7 @@ class Plan:
 def probe_task(
     scores: Scores, dumps: Iterable[Dump], plan: Plan, items: Sequence[Item] | None = None
 ) -> Decisions:
-    """Fits every probe on every layer and on the surface features.
+    """Fits every probe on every layer, on the surface features and on the choices' order.
 
     dumps: layer 0 to the last, held one at a time. items: of a calculation task, whose results
     and operations are to be read off the end of the prompt too. What is not defined is nan: a
@@ -82,9 +83,16 @@ def probe_task(
                 found[f"{name}/{labels}/ridge"] = _on_items(own, known)
         return found
 
-    surface = read(surface_features(scores), None)
+    floors = {
+        "surface": surface_features(scores),
+        "order": scores.choice[:, None].astype(np.float32),
+    }
+    readings = {
+        f"{name}/{reading}": _stack([own])
+        for name, features in floors.items()
+        for reading, own in read(features, None).items()
+    }
     layers = [read(*_checked(dump, number, scores)) for number, dump in enumerate(dumps)]
-    readings = {f"surface/{name}": _stack([own]) for name, own in surface.items()}
     readings |= {
         f"residual/{name}": _stack([layer[name] for layer in layers]) for name in layers[0]
     }
@@ -97,8 +105,8 @@ def shuffle_within_items(item: np.ndarray, seed: int) -> np.ndarray:
 
 
 def surface_features(scores: Scores) -> np.ndarray:
-    """(c, f) float32: tokens, bytes and place of a choice, and how often it has each token that
-    is in choices of two items or more."""
+    """(c, f) float32: tokens and bytes of a choice, and how often it has each token that is in
+    choices of two items or more."""
     owner = np.repeat(np.arange(len(scores.item)), scores.tokens)
     pairs = np.unique(np.stack([scores.token_ids, scores.item[owner]]), axis=1)
     tokens, items = np.unique(pairs[0], return_counts=True)
@@ -107,7 +115,7 @@ def surface_features(scores: Scores) -> np.ndarray:
     place = np.searchsorted(common, scores.token_ids)
     known = np.isin(scores.token_ids, common)
     np.add.at(counts, (owner[known], place[known]), 1)
-    columns = np.stack([scores.tokens, scores.bytes, scores.choice], 1)
+    columns = np.stack([scores.tokens, scores.bytes], 1)
     return np.concatenate([columns.astype(np.float32), counts], 1)
 
 
@@ -193,11 +201,11 @@ def as_scores(decisions: Decisions, features: str, probe: str, labels: str = "tr
 def probe_table(decisions: Decisions, model: str, task: str, plan: Plan) -> pd.DataFrame:
     """What every probe scores: a row per features, layer, target, probe, metric and labels.
 
-    Columns: model, task, features (residual, surface), layer (empty for surface), target
-    (correct, result, operation), probe, metric (mc1, auroc; r2 of result, accuracy of operation),
-    labels (true, control, selectivity: true minus control), value, n, chance, stderr, ci_low,
-    ci_high (bootstrap over groups), penalty (what all folds together choose), note (why there is
-    no value).
+    Columns: model, task, features (residual, surface, order), layer (of the residual stream),
+    target (correct, result, operation), probe, metric (mc1, auroc; r2 of result, accuracy of
+    operation), labels (true, control, selectivity: true minus control), value, n, chance, stderr,
+    ci_low, ci_high (bootstrap over groups), penalty (what all folds together choose), note (why
+    there is no value).
     """
     cluster = clusters(decisions.scores.groups)
     draws = draw_groups(cluster, plan.resamples, plan.seed)

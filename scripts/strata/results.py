@@ -155,7 +155,7 @@ def arrange(frame: pd.DataFrame, labels: dict, by: list[str]) -> pd.DataFrame:
         "language": LANGUAGES,
         "train": labels["tasks"],
         "test": labels["tasks"],
-        "features": ("surface", "residual"),
+        "features": ("order", "surface", "residual"),
         "target": ("correct", "result", "operation"),
         "probe": PROBES,
         "labels": ("true", "control", "selectivity"),
@@ -218,10 +218,10 @@ def readings(
     return pd.concat(parts, ignore_index=True)
 
 
-def floors(probes: pd.DataFrame, probe: str) -> pd.DataFrame:
-    """MC1 of the probe on surface features, a row a (model, task)."""
+def floors(probes: pd.DataFrame, probe: str, features: str = "surface") -> pd.DataFrame:
+    """MC1 of the probe on surface features or on order, a row a (model, task)."""
     return probes[
-        (probes["features"] == "surface")
+        (probes["features"] == features)
         & (probes["probe"] == probe)
         & (probes["metric"] == "mc1")
         & (probes["labels"] == "true")

@@ -81,8 +81,9 @@ class Decisions:
     scores: the choices and items they speak of, as in Scores, without log-probabilities.
     fold: (i,) the fold of each item. shuffled: (c,) the choice whose labels a choice has in the
     control task. readings: by features/target/labels/probe, such as residual/correct/true/ridge;
-    features: residual or surface; target: correct, or for calculation result and operation, read
-    off the end of the prompt; labels: true or control. truths: result and operation of each item.
+    features: residual, surface or order; target: correct, or for calculation result and operation,
+    read off the end of the prompt; labels: true or control. truths: result and operation of each
+    item.
     """
 
     scores: Scores

@@ -10,7 +10,7 @@ run: .venv/installed
 	@$(BIN)/snakemake --cores $(CORES) $(ARGS)
 
 test: .venv/installed
-	@$(BIN)/python -m pytest -n $(CORES) $(ARGS)
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(ARGS)
 
 lint: .venv/installed
 	@$(BIN)/ruff check .

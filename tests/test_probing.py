@@ -258,6 +258,16 @@ def test_a_direction_transfers_to_tasks_that_share_it():
     assert row(area, train="a", test="a").value == pytest.approx(same.value, abs=1e-6)
 
 
+def test_tasks_of_too_few_groups_transfer_nothing_and_stop_nothing():
+    scores = make_scores(20, groups=["one"] * 20)
+    dumps = [make_dump(scores, 1.0), make_dump(scores, 1.0)]
+    table = transfer_table(
+        {"t": probed(scores, dumps)}, lambda task, layer: dumps[layer], "m", PLAN
+    )
+    assert table.value.isna().all()
+    assert (table.layer == 1).all()
+
+
 def test_groups_that_two_tasks_share_are_left_out_of_the_fit():
     """The same items twice: a probe fitted on them all would know each item's own direction."""
     one, two = make_scores(60, prefix="x"), make_scores(60, prefix="y")

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from strata.errors import StrataError
 from strata.metrics import Choices, item_values
 from strata.probes import Layer, Lines
 from strata.probing import Plan, as_scores
@@ -22,18 +21,16 @@ ReadDump = Callable[[str, int], Dump]
 
 
 def best_layer(decisions: dict[str, Decisions], probe: str) -> int:
-    """The layer at which the tasks' held-out MC1 is highest on average; the lowest of equals.
-
-    Raises StrataError where it is defined at no layer.
-    """
-    means = []
-    for own in decisions.values():
-        values = item_values(as_scores(own, "residual", probe), probe, "mc1")[0].mean(1)
-        means.append(values)
+    """The layer at which the tasks' held-out MC1 is highest on average; the lowest of equals, and
+    the last where it is defined at no layer."""
+    means = [
+        item_values(as_scores(own, "residual", probe), probe, "mc1")[0].mean(1)
+        for own in decisions.values()
+    ]
     known = [values for values in means if not np.isnan(values).all()]
     if not known:
-        raise StrataError(f"no task has a layer at which the {probe} probe is defined")
-    # A task at chance where it isn't defined would favour the layers it is defined at.
+        return len(means[0]) - 1
+    # A task left out where it isn't defined would favour the layers it isn't defined at.
     filled = [np.where(np.isnan(values), np.nanmin(values), values) for values in known]
     return int(np.mean(filled, axis=0).argmax())
 

@@ -182,6 +182,15 @@ def test_constant_features_and_too_few_groups_are_not_defined():
     assert (table.note == "not defined: 1 group, fewer than the folds").all()
 
 
+def test_choices_dumped_at_the_end_of_their_prompt_are_alike():
+    scores = replace(make_scores(40), attributes={"position": "prompt_end"})
+    table = probe_table(probed(scores, [make_dump(scores, 1.0)]), "m", "t", PLAN)
+    layers = table[table.features == "residual"]
+    assert layers.value.isna().all()
+    assert layers.note.str.contains("the choices of an item are alike").all()
+    assert table[table.features == "order"].value.notna().all()
+
+
 def test_activations_that_are_not_finite_or_of_other_items_are_refused():
     scores = make_scores(20)
     broken = make_dump(scores, 1.0)

@@ -71,6 +71,8 @@ def probe_task(
 
     def read(features: np.ndarray, prompts: np.ndarray | None) -> dict[str, Fit]:
         rows = fold[scores.item]
+        if prompts is not None and _alike(scores):
+            rows = np.full_like(rows, -1)
         found = {}
         for probe in plan.kinds:
             own = _fit(probe, features, targets, rows, plan, together=False)
@@ -97,6 +99,11 @@ def probe_task(
         f"residual/{name}": _stack([layer[name] for layer in layers]) for name in layers[0]
     }
     return Decisions(replace(scores, logprob={}), fold, shuffled, readings, truths)
+
+
+def _alike(scores: Scores) -> bool:
+    """Whether the choices of an item were dumped at the end of the prompt they share."""
+    return scores.attributes.get("position") == "prompt_end"
 
 
 def shuffle_within_items(item: np.ndarray, seed: int) -> np.ndarray:
@@ -237,7 +244,7 @@ def probe_table(decisions: Decisions, model: str, task: str, plan: Plan) -> pd.D
                             "ci_low": found.low,
                             "ci_high": found.high,
                             "penalty": penalty.overall[layer] if penalty else None,
-                            "note": _note(decisions, found.value),
+                            "note": _note(decisions, f"{features}/{target}", found.value),
                         }
                     )
     table = pd.DataFrame(rows)
@@ -307,9 +314,11 @@ def _by_labels(true: np.ndarray, control: np.ndarray, cluster: np.ndarray) -> di
     return {labels: bootstrapped(values, cluster) for labels, values in samples.items()}
 
 
-def _note(decisions: Decisions, value: float) -> str:
+def _note(decisions: Decisions, what: str, value: float) -> str:
     if not np.isnan(value):
         return ""
+    if what == "residual/correct" and _alike(decisions.scores):
+        return "not defined: dumped at the prompt's end, where the choices of an item are alike"
     if decisions.fold.min() < 0:
         groups = len(set(decisions.scores.groups))
         return f"not defined: {groups} group{'s' * (groups != 1)}, fewer than the folds"

@@ -244,9 +244,29 @@ def test_a_result_of_zero_is_left_out():
     scores = make_scores(40, 2)
     decisions = probed(scores, [make_dump(scores, 1)], items=items)
     reading = decisions.readings["residual/result/true/ridge"]
-    assert np.flatnonzero(np.isnan(reading.decisions[0])).tolist() == [3]
+    assert np.flatnonzero(np.isnan(reading.decisions[0, :, 0])).tolist() == [3]
     table = probe_table(decisions, "m", "t", PLAN)
     assert table[table.target == "result"].value.notna().all()
+
+
+def test_one_operation_and_results_that_are_all_zero_stop_nothing():
+    scores = make_scores(40, 2)
+    items = [
+        replace(item, choices=(" 0", " 1"), subtask="int/1/sub") for item in calculation_items(40)
+    ]
+    with np.errstate(all="ignore"):
+        table = probe_table(probed(scores, [make_dump(scores, 1)], items=items), "m", "t", PLAN)
+    assert table[table.target == "result"].value.isna().all()
+    operation = table[(table.target == "operation") & (table.labels == "true")].iloc[0]
+    assert operation.value == operation.chance == 1
+
+
+def test_a_strong_penalty_makes_no_ties():
+    scores = make_scores(60)
+    plan = replace(PLAN, kinds=("ridge",), penalties=(1e9,))
+    decisions = probed(scores, [make_dump(scores, 0.3)], plan)
+    own = as_scores(decisions, "residual", "ridge")
+    assert not item_values(own, "ridge", "mc1")[1].any()
 
 
 def test_a_direction_transfers_to_tasks_that_share_it():

@@ -163,7 +163,7 @@ def _checked(dump: Dump, layer: int, scores: Scores) -> tuple[np.ndarray, np.nda
 
 def _fit(probe: str, features, targets, fold, plan: Plan, together: bool) -> Fit:
     """nan throughout where there are no folds, or the features are the same in every row."""
-    if fold.min() >= 0 and len(set(fold)) == plan.folds:
+    if set(fold) == set(range(plan.folds)):
         layer = Layer(features, targets, fold)
         if not layer.constant:
             return fit(probe, layer, plan.penalties, together)
@@ -179,14 +179,12 @@ def _on_items(own: Fit, known: np.ndarray) -> Fit:
     """Decisions of some items on all of them, nan for the others; one penalty for all classes."""
     decisions = np.full((len(known), own.decisions.shape[1]), np.nan)
     decisions[known] = own.decisions
-    if decisions.shape[1] == 1:
-        decisions = decisions[:, 0]
     return Fit(decisions, own.penalty[:, 0], own.overall[0])
 
 
 def _stack(fits: list[Fit]) -> Reading:
     return Reading(
-        np.stack([own.decisions for own in fits]).astype(np.float32),
+        np.stack([own.decisions for own in fits]),
         np.stack([own.penalty for own in fits]),
         np.array([own.overall for own in fits]),
     )
@@ -289,7 +287,7 @@ def _of_prompts(decisions: Decisions, name: str, draws, cluster) -> Measures:
     for labels, truth in zip(LABELS, truths, strict=True):
         guesses = decisions.readings[f"residual/{target}/{labels}/{probe}"].decisions
         if target == "result":
-            samples.append(_r_squared(guesses, truth[:, 0], draws))
+            samples.append(_r_squared(guesses[..., 0], truth[:, 0], draws))
         else:
             hits = guesses.argmax(2) == truth.argmax(1)
             undefined = np.isnan(guesses).any(2)
@@ -303,9 +301,7 @@ def _of_prompts(decisions: Decisions, name: str, draws, cluster) -> Measures:
 def _r_squared(guesses: np.ndarray, truth: np.ndarray, draws) -> np.ndarray:
     """(rows, i) -> (rows, 1 + b), over the items whose truth is known."""
     known = ~np.isnan(truth)
-    return np.array(
-        [r_squared(row[known].astype(float), truth[known], draws[known]) for row in guesses]
-    )
+    return np.array([r_squared(row[known], truth[known], draws[known]) for row in guesses])
 
 
 def _by_labels(true: np.ndarray, control: np.ndarray, cluster: np.ndarray) -> dict[str, Estimate]:

@@ -65,7 +65,8 @@ class Scores:
 class Reading:
     """Held-out decisions of one probe on one set of features, a row a layer (or just one).
 
-    decisions: (rows, c) or (rows, i) or (rows, i, classes) float32, nan where not defined.
+    decisions: (rows, c), or of what is read off prompts (rows, i, 1 or classes), nan where not
+    defined; float64, since under a strong penalty they differ in late digits alone.
     penalty: (rows, folds) what each fold chose; overall: (rows,) what all of them together choose.
     """
 

@@ -65,7 +65,7 @@ def _all_pairs(decisions: dict[str, Decisions], dumps: dict[str, Dump], probe: s
         fitted: dict[bytes, Lines | None] = {}
         for test, other in decisions.items():
             if train == test:
-                yield train, test, reading.decisions[layer].astype(float)
+                yield train, test, reading.decisions[layer]
                 continue
             shared = np.isin(own.scores.groups, other.scores.groups)
             key = shared.tobytes()

@@ -169,3 +169,11 @@ def test_probe_and_lens_are_compared_layer_by_layer():
     assert np.isnan(rows["p_holm"].iloc[-1])
     own = table[(table["family"] == "layers") & (table["reader_a"] == "ridge")]
     assert own["difference"].isna().all()  # nothing to compare with at the last layer
+
+
+def test_a_probe_shares_ties_and_a_lens_loses_them():
+    tied = [(-1, True), (-1, False), (-1, False), (-2, False)]
+    scores = make_scores([tied, [(-1, True), (-2, False)], [(-2, True), (-1, False)]])
+    assert first(scores, "mc1").tolist() == [0, 1, 0]
+    scores.logprob["ridge"] = scores.logprob["normed"]
+    assert first(scores, "mc1", "ridge") == pytest.approx([1 / 3, 1, 0])

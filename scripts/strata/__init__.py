@@ -9,7 +9,7 @@ STAGES = {
     "describe": 1,
     "extract": 2,
     "metrics": 1,
-    "probes": 1,
+    "probes": 2,
     "tables": 1,
     "figures": 1,
 }

@@ -5,7 +5,7 @@ share of true choices that beat every false one (Lin et al. 2022, as the paper u
 mc1_tokens and mc1_bytes: MC1 of the log-probability per token and per byte.
 
 The reference lens keeps the rules of the paper's code to the letter. All lenses need a strict
-`>`, so a tie counts as wrong; tie_rate says how often that happened.
+`>`, so a tie counts as wrong; tie_rate says how often that happened. MC1 of a probe shares a tie.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ import pandas as pd
 from strata.statistics import Comparison, clusters, compare, estimate, holm
 from strata.store import Scores
 
+LENSES = ("reference", "raw", "normed")
 METRICS = ("mc1", "mc2", "mc3", "mc1_tokens", "mc1_bytes")
 
 
@@ -70,6 +71,11 @@ def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.
         found = mass(wide, choices)
     else:
         found = (best > rival).astype(float)
+        if lens not in LENSES:
+            # A probe sees choices with the same features alike; that is no wrong answer but a
+            # guess among them. Lenses keep the paper's strict >.
+            tied = ((wide == best[..., None]) & choices.false).sum(-1)
+            found = np.where(ties, 1 / (1 + tied), found)
     undefined = np.isnan(values).any(1)  # a probe's; log-probabilities are always known
     found[undefined] = np.nan
     return found, ties

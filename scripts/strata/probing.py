@@ -292,6 +292,9 @@ def _of_prompts(decisions: Decisions, name: str, draws, cluster) -> Measures:
             hits = guesses.argmax(2) == truth.argmax(1)
             undefined = np.isnan(guesses).any(2)
             samples.append(weighted_mean(np.where(undefined, np.nan, hits), draws))
+    known = ~np.isnan(truths[0]).any(1)
+    if known.any():
+        cluster = clusters(cluster[known])
     estimates = [_by_labels(*pair, cluster) for pair in zip(*samples, strict=True)]
     if target == "result":
         return [("r2", 0.0, estimates)]

@@ -64,6 +64,10 @@ def _all_pairs(decisions: dict[str, Decisions], dumps: dict[str, Dump], probe: s
         reading = own.readings[f"residual/correct/true/{probe}"]
         fitted: dict[bytes, Lines | None] = {}
         for test, other in decisions.items():
+            undefined = np.isnan(reading.decisions[layer]).any()
+            if undefined and train != test:
+                yield train, test, np.full(len(other.scores.item), np.nan)
+                continue
             if train == test:
                 yield train, test, reading.decisions[layer]
                 continue

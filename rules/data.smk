@@ -19,7 +19,7 @@ rule download:
         "Fetching and verifying {wildcards.path}."
     shell:
         "{RUN}/download.py --path {wildcards.path} --datasets {DATASETS:q}"
-        " --mirror {MIRROR:q} --out {output} --log {log}"
+        " --mirror={MIRROR:q} --out {output} --log {log}"
 
 
 rule prepare:

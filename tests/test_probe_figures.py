@@ -136,6 +136,19 @@ def test_the_figure_of_emergence_shows_its_table():
     assert table.shown.loc[("Ability 0", labels["models"]["m0"])].tolist() == ["4 of 5", "3 of 5"]
 
 
+def test_the_probe_s_emergence_is_in_sight_where_the_lens_never_rises():
+    frame, fitted, moved, labels = results()
+    flat = frame.assign(value=0.2, ci_low=0.1, ci_high=0.3)
+    for style in ({"x": "layer"}, {"x": "depth"}):
+        figure = draw("emergence", (flat, fitted, moved, labels), **style)
+        shown = lines(figure)
+        low, high = figure.axes[1].get_xlim()
+        for model in labels["models"]:
+            x = shown[f"probe/{model}"][:, 0]
+            assert len(x)
+            assert ((low < x) & (x < high)).all()
+
+
 def test_transfer_maps_show_their_table():
     found = results()
     _, _, moved, labels = found

@@ -340,3 +340,12 @@ def test_a_truncated_download_is_refused(tmp_path):
     assert not (tmp_path / "data" / "raw" / "llama_analysis" / "TruthfulQA.csv").exists()
     path.unlink()
     refused(study, "mirror/llama_analysis/TruthfulQA.csv", "data")
+
+
+def test_without_a_mirror_in_the_study_the_environment_s_is_used(tmp_path):
+    study = Study(tmp_path)
+    study.config["select"] = {"models": ["small"], "tasks": ["truthfulqa"]}
+    output = study.run("data", check=False, STRATA_MIRROR="elsewhere")
+    assert "elsewhere/llama_analysis/TruthfulQA.csv" in output, output
+    assert "usage:" not in output
+    assert "Traceback" not in output

@@ -138,7 +138,9 @@ def emergence(
             face = {**model_look(model, labels, style), "linestyle": "none", "markersize": 4.2}
             panel.plot(x, y, gid=f"{reader}/{model}", **face)
         panel.set_xlabel("Relative depth" if style["x"] == "depth" else "Layer")
-        panel.set_xlim(left=-0.4 if style["x"] == "layer" else -0.02)
+        # Both ends: a panel without a mark would else leave the other's out of sight.
+        last = rows["layers"].max()
+        panel.set_xlim(*((-0.4, last + 0.4) if style["x"] == "layer" else (-0.02, 1.02)))
         if style["x"] == "layer":
             panel.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
         panel.hlines(

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from strata.errors import StrataError
-from strata.probes import Layer, fit, group_folds, naive_fit
+from strata.probes import Layer, fit, group_folds, naive_ridge
 from strata.statistics import auroc
 
 PENALTIES = [1e-4, 1e-2, 1.0, 100.0]
@@ -37,7 +37,7 @@ def test_ridge_is_the_naive_refit(seed, n, d, folds):
     layer = random_layer(n, d, seed, folds=folds)
     assert layer.wide == (d > n)
     decisions = fit("ridge", layer, PENALTIES).decisions[:, 0]
-    assert decisions == pytest.approx(naive_fit("ridge", layer, PENALTIES), abs=1e-6)
+    assert decisions == pytest.approx(naive_ridge(layer, PENALTIES), abs=1e-6)
 
 
 @pytest.mark.parametrize("d", [20, 300])

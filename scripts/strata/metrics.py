@@ -15,10 +15,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from strata.results import LENSES
 from strata.statistics import Comparison, clusters, compare, estimate, holm
 from strata.store import Scores
 
-LENSES = ("reference", "raw", "normed")
 METRICS = ("mc1", "mc2", "mc3", "mc1_tokens", "mc1_bytes")
 
 

@@ -24,6 +24,7 @@ from strata.results import (
 from strata.style import inches
 
 CONTROL = {"color": "0.55", "linestyle": (0, (4, 1, 1, 1)), "linewidth": 0.9}
+HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 0.8, "linestyle": "--"}
 SURFACE = {"color": "0.2", "linestyle": (0, (1, 1.2)), "linewidth": 1.1}
 
 
@@ -50,8 +51,7 @@ def probe_curves(
     figure, axes = _panels(style, [labels["models"][model] for model, _ in panels])
     for panel, (model, part) in zip(axes, panels, strict=True):
         face = model_look(model, labels, style)
-        hollow = {**face, "markerfacecolor": "white", "markeredgewidth": 0.8, "linestyle": "--"}
-        for reader, look in (("lens", face | {"linestyle": "-"}), ("probe", hollow)):
+        for reader, look in (("lens", face | {"linestyle": "-"}), ("probe", face | HOLLOW)):
             _line(panel, part[part["reader"] == reader], reader, look, style)
         _line(panel, part[part["reader"] == "control"], "control", CONTROL, style, band=False)
         if floor.notna().get(model, False):
@@ -62,10 +62,9 @@ def probe_curves(
     facts = f"{LENSES[lens]} and {PROBES[probe]}, n = {extent(rows['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     black = {"color": "0.15", "linewidth": 1.2, "marker": "o", "markersize": 3.2}
-    hollow = {**black, "markerfacecolor": "white", "markeredgewidth": 0.8, "linestyle": "--"}
     handles = [
         Line2D([], [], label=LENSES[lens], **black),
-        Line2D([], [], label=PROBES[probe], **hollow),
+        Line2D([], [], label=PROBES[probe], **black, **HOLLOW),
         Line2D([], [], label="control task", **CONTROL),
         Line2D([], [], label="surface features", **SURFACE),
     ]
@@ -121,6 +120,10 @@ def emergence(
     tasks = ordered(rows["task"], labels["tasks"])
     models = ordered(rows["model"], labels["models"])
     style = drawing.sized(style, len(names))
+    dots = {
+        model: {**model_look(model, labels, style), "linestyle": "none", "markersize": 4.2}
+        for model in models
+    }
     height = 0.5 + len(tasks) * max(0.24, 0.09 * len(models))
     figure = drawing.canvas(style, height)
     axes = figure.subplots(1, len(names), sharey=True, sharex=True)
@@ -135,8 +138,7 @@ def emergence(
             y = [
                 tasks.index(task) + 0.18 * (place - (len(models) - 1) / 2) for task in part["task"]
             ]
-            face = {**model_look(model, labels, style), "linestyle": "none", "markersize": 4.2}
-            panel.plot(x, y, gid=f"{reader}/{model}", **face)
+            panel.plot(x, y, gid=f"{reader}/{model}", **dots[model])
         panel.set_xlabel("Relative depth" if style["x"] == "depth" else "Layer")
         # Both ends: a panel without a mark would else leave the other's out of sight.
         last = rows["layers"].max()
@@ -159,15 +161,7 @@ def emergence(
         style,
         "Where MC1 first reaches 90 % of its best (no mark: never above chance by its interval)",
     )
-    handles = [
-        Line2D(
-            [],
-            [],
-            label=labels["models"][model],
-            **{**model_look(model, labels, style), "linestyle": "none", "markersize": 4.2},
-        )
-        for model in models
-    ]
+    handles = [Line2D([], [], label=labels["models"][model], **dots[model]) for model in models]
     drawing.add_legend(figure, style, handles)
     return figure
 

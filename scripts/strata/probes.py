@@ -28,7 +28,6 @@ from scipy.special import expit
 
 from strata.errors import StrataError
 
-PROBES = ("ridge", "means", "logistic")
 # A feature is constant where its variance is below the first share of its mean square about the
 # layer's origin (rounding alone), or the second of that origin squared (float32 could not tell its
 # values apart).
@@ -108,21 +107,30 @@ class Layer:
         return self.features[rows] - self.origin
 
     @cached_property
+    def rows(self) -> list[np.ndarray]:
+        """Row numbers of each fold."""
+        return [np.flatnonzero(self.fold == number) for number in range(self.folds)]
+
+    @cached_property
     def _moments(self) -> list[tuple]:
-        """Per fold: rows, sums of x, x^2, y, x y', and x x' unless there are too few rows."""
+        """Per fold: rows, sums of x, x^2, y, x y'."""
         found = []
-        for number in range(self.folds):
-            rows = np.flatnonzero(self.fold == number)
+        for rows in self.rows:
             x, y = self.centred(rows), self.targets[rows]
-            gram = 0 if self.wide else x.T @ x
             squares = np.einsum("nd,nd->d", x, x)
-            found.append((len(rows), x.sum(0), squares, y.sum(0), x.T @ y, gram))
+            found.append((len(rows), x.sum(0), squares, y.sum(0), x.T @ y))
         return found
+
+    @cached_property
+    def _grams(self) -> list[np.ndarray]:
+        """Per fold: the sum of x x'."""
+        centred = map(self.centred, self.rows)
+        return [x.T @ x for x in centred]
 
     def training(self, held: Sequence[int]) -> _Training:
         """All folds but those held out."""
         kept = [moments for fold, moments in enumerate(self._moments) if fold not in held]
-        n, x, xx, y, xy = (sum(parts) for parts in list(zip(*kept, strict=True))[:5])
+        n, x, xx, y, xy = (sum(parts) for parts in zip(*kept, strict=True))
         mean, target = x / n, y / n
         variance = xx / n - mean**2
         flat = variance <= CONSTANT[0] * xx / n + CONSTANT[1] * self.origin**2
@@ -138,7 +146,7 @@ class Layer:
 
     def gram(self, held: Sequence[int], training: _Training) -> np.ndarray:
         """(d, d): inner products of the standardised features over the training rows."""
-        gram = sum(part[5] for fold, part in enumerate(self._moments) if fold not in held)
+        gram = sum(part for fold, part in enumerate(self._grams) if fold not in held)
         gram = gram - len(training.rows) * np.outer(training.mean, training.mean)
         gram = gram / training.scale / training.scale[:, None]
         gram[training.flat], gram[:, training.flat] = 0, 0
@@ -173,12 +181,16 @@ class Layer:
         weights = np.zeros((len(penalties), z.shape[1], count))
         intercepts = np.zeros((len(penalties), count))
         curvature = None if self.wide else self.gram(held, training) / (4 * n)
+        root = None
         start = np.zeros((z.shape[1] + 1, count))
         # From the strongest penalty down, each starts where the one before it ended.
         for index in np.argsort(-np.asarray(penalties)):
+            if curvature is not None:
+                bent = curvature + penalties[index] * np.eye(len(curvature))
+                root = np.asfortranarray(np.linalg.cholesky(bent).T)
             for target in range(count):
                 signs = self.targets[training.rows, target]
-                found = _logistic(z, signs, penalties[index], curvature, start[:, target])
+                found = _logistic(z, signs, penalties[index], root, start[:, target])
                 start[:, target] = found
                 weights[index, :, target], intercepts[index, target] = found[:-1], found[-1]
         return self._lines(training, weights, intercepts)
@@ -203,16 +215,13 @@ class Lines:
         return features.astype(float) @ self.weights + self.intercept[:, None]
 
 
-def _logistic(z, signs, penalty, curvature, start) -> np.ndarray:
+def _logistic(z, signs, penalty, root, start) -> np.ndarray:
     """Minimises mean(log(1 + exp(-y (z w + b)))) + penalty / 2 * w.w by L-BFGS; (d + 1,).
 
-    In coordinates in which the loss curves alike in all directions, at most a quarter of the
-    features' inner products, it takes some ten steps and not hundreds.
+    root: upper Cholesky factor of the most that the loss can curve, a quarter of the features'
+    inner products and the penalty. In coordinates turned by it the loss curves alike in all
+    directions, and some ten steps are enough, not hundreds. None: as the features are.
     """
-    root = None
-    if curvature is not None:
-        root = np.linalg.cholesky(curvature + penalty * np.eye(len(curvature))).T
-        root = np.asfortranarray(root)
 
     def turned(values: np.ndarray, trans: int) -> np.ndarray:
         return values if root is None else dtrtrs(root, values, trans=trans)[0]
@@ -251,7 +260,7 @@ def fit(probe: str, layer: Layer, penalties: Sequence[float], together: bool = F
     draw = getattr(layer, probe)
     judge: Callable = log_loss if probe == "logistic" else squared_error
     grid = np.array([np.nan]) if probe == "means" else np.asarray(penalties, float)
-    rows = [np.flatnonzero(layer.fold == number) for number in range(layer.folds)]
+    rows = layer.rows
 
     def losses(lines: Lines, number: int) -> np.ndarray:
         """(penalties, targets) summed over the rows of a fold."""
@@ -287,7 +296,7 @@ def _least(losses: np.ndarray, together: bool) -> np.ndarray:
     return losses.shape[1] - 1 - losses[:, ::-1].argmin(1)
 
 
-def naive_fit(probe: str, layer: Layer, penalties: Sequence[float]) -> np.ndarray:
+def naive_ridge(layer: Layer, penalties: Sequence[float]) -> np.ndarray:
     """The twin of `fit` for ridge and one target: every fit from its own rows. (n,) decisions."""
     x, y = layer.features.astype(float), layer.targets[:, 0]
 

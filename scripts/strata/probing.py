@@ -74,14 +74,14 @@ def probe_task(
         if prompts is not None and _alike(scores):
             rows = np.full_like(rows, -1)
         found = {}
-        for probe in plan.kinds:
-            own = _fit(probe, features, targets, rows, plan, together=False)
+        for probe, own in _fits(plan.kinds, features, targets, rows, plan).items():
             for column, labels in enumerate(LABELS):
                 found[f"correct/{labels}/{probe}"] = _column(own, column)
         for name, wanted in others.items() if prompts is not None else ():
             for labels, values in zip(LABELS, wanted, strict=True):
                 known = ~np.isnan(values).any(1)
-                own = _fit("ridge", prompts[known], values[known], fold[known], plan, together=True)
+                part = prompts[known], values[known], fold[known]
+                own = _fits(("ridge",), *part, plan, together=True)["ridge"]
                 found[f"{name}/{labels}/ridge"] = _on_items(own, known)
         return found
 
@@ -161,14 +161,18 @@ def _checked(dump: Dump, layer: int, scores: Scores) -> tuple[np.ndarray, np.nda
     return dump.activations, dump.prompts
 
 
-def _fit(probe: str, features, targets, fold, plan: Plan, together: bool) -> Fit:
-    """nan throughout where there are no folds, or the features are the same in every row."""
+def _fits(
+    probes: Sequence[str], features, targets, fold, plan: Plan, together: bool = False
+) -> dict[str, Fit]:
+    """Every probe, from one layer's moments; nan throughout where there are no folds, or the
+    features are the same in every row."""
     if set(fold) == set(range(plan.folds)):
         layer = Layer(features, targets, fold)
         if not layer.constant:
-            return fit(probe, layer, plan.penalties, together)
+            return {probe: fit(probe, layer, plan.penalties, together) for probe in probes}
     blank = np.full(targets.shape[1], np.nan)
-    return Fit(np.full(targets.shape, np.nan), np.tile(blank, (plan.folds, 1)), blank)
+    nothing = Fit(np.full(targets.shape, np.nan), np.tile(blank, (plan.folds, 1)), blank)
+    return dict.fromkeys(probes, nothing)
 
 
 def _column(own: Fit, column: int) -> Fit:

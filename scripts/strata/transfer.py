@@ -49,40 +49,52 @@ def transfer_table(
     rows = []
     draws = {task: _draws(own.scores, plan) for task, own in decisions.items()}
     for probe in plan.kinds:
-        for which, layer in (("last", last), ("best", best_layer(decisions, probe))):
-            dumps = {task: read(task, layer) for task in decisions}
-            for train, test, decided in _all_pairs(decisions, dumps, probe, layer):
-                where = {"model": model, "which": which, "layer": layer, "probe": probe}
-                for measured in _measures(decisions[test].scores, decided, *draws[test]):
-                    rows.append({**where, "train": train, "test": test, **measured})
+        layers = {"last": last, "best": best_layer(decisions, probe)}
+        # Often the two are one: each layer is fitted once.
+        found = {
+            layer: _measured(decisions, read, probe, layer, draws) for layer in {*layers.values()}
+        }
+        for which, layer in layers.items():
+            where = {"model": model, "which": which, "layer": layer, "probe": probe}
+            rows += [{**where, **measured} for measured in found[layer]]
     return pd.DataFrame(rows)
+
+
+def _measured(
+    decisions: dict[str, Decisions], read: ReadDump, probe: str, layer: int, draws: dict
+) -> list[dict]:
+    """Every pair of tasks at one layer: train, test and what `_measures` gives."""
+    dumps = {task: read(task, layer) for task in decisions}
+    return [
+        {"train": train, "test": test, **measured}
+        for train, test, decided in _all_pairs(decisions, dumps, probe, layer)
+        for measured in _measures(decisions[test].scores, decided, *draws[test])
+    ]
 
 
 def _all_pairs(decisions: dict[str, Decisions], dumps: dict[str, Dump], probe: str, layer: int):
     """(train, test, (c,) decisions on the choices of test), nan where not defined."""
     for train, own in decisions.items():
         reading = own.readings[f"residual/correct/true/{probe}"]
+        held_out, penalty = reading.decisions[layer], reading.overall[layer]
+        defined = not np.isnan(held_out).any()
         fitted: dict[bytes, Lines | None] = {}
         for test, other in decisions.items():
-            undefined = np.isnan(reading.decisions[layer]).any()
-            if undefined and train != test:
-                yield train, test, np.full(len(other.scores.item), np.nan)
-                continue
             if train == test:
-                yield train, test, reading.decisions[layer]
+                yield train, test, held_out
                 continue
             shared = np.isin(own.scores.groups, other.scores.groups)
             key = shared.tobytes()
-            if key not in fitted:
-                fitted[key] = _line(own, ~shared, dumps[train], probe, reading.overall[layer])
-            line, features = fitted[key], dumps[test].activations
+            if defined and key not in fitted:
+                fitted[key] = _line(own, ~shared, dumps[train], probe, penalty)
+            line, features = fitted.get(key), dumps[test].activations
             yield train, test, line(features)[0, :, 0] if line else np.full(len(features), np.nan)
 
 
 def _line(own: Decisions, kept: np.ndarray, dump: Dump, probe: str, penalty: float) -> Lines | None:
-    """The probe on the items kept, (items,) flags; None where it is not defined."""
+    """The probe on the items kept, (items,) flags; None where they don't define it."""
     rows = kept[own.scores.item]
-    if not rows.any() or own.fold.min() < 0:
+    if not rows.any():
         return None
     signs = own.scores.correct[rows] * 2.0 - 1
     layer = Layer(dump.activations[rows], signs, np.zeros(rows.sum(), int))

@@ -93,8 +93,9 @@ def test_a_control_group_and_slurm_bound_the_memory(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
 def test_a_card_asked_for_where_there_is_none_is_refused():
-    with pytest.raises(StrataError, match="config key device: found 'cuda'"):
-        machine.choose_device("cuda")
+    with pytest.raises(StrataError, match="config key device: cuda:1 is asked for"):
+        machine.choose_device("cuda:1")
+    assert machine.choose_device("cpu") == torch.device("cpu")
     assert machine.choose_device("auto") == torch.device("cpu")
 
 

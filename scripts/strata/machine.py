@@ -23,16 +23,14 @@ def choose_device(name: str) -> torch.device:
     """The device of the configuration: for `auto` and `cuda` a card that no other process of
     Strata holds, so that jobs side by side get cards of their own; `auto` is the CPU without one.
     """
-    if name not in ("auto", "cuda"):
-        return torch.device(name)
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and name in ("auto", "cuda"):
         return torch.device("cuda", claim(range(torch.cuda.device_count())))
-    if name == "cuda":
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise StrataError(
-            "config key device: found 'cuda', but torch sees no card; use `device: auto` or `cpu`, "
-            "or install a build of torch for your driver"
+            f"config key device: {name} is asked for, but on {platform.node()} torch "
+            f"{torch.__version__} finds no card; run there with `device: auto`, or where one is"
         )
-    return torch.device("cpu")
+    return torch.device("cpu" if name == "auto" else name)
 
 
 def claim(cards, folder: str | Path | None = None) -> int:

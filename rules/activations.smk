@@ -55,6 +55,7 @@ for model in study.models:
             position=config["position"],
             dtype=study.models[model].get("dtype", "auto"),
             tf32="--tf32" * config["tf32"],
+            work=f"{R}/unfinished/{model}",
             stage=STAGES["extract"],
         message:
             f"Extracting {{params.tasks}} from {model}: every layer, every lens."
@@ -62,5 +63,5 @@ for model in study.models:
             "{RUN}/extract.py --model {input.model} --items {input.jsonl}"
             " --tasks {params.tasks} --lenses {params.lenses} --overlong {params.overlong}"
             " --position {params.position} --dtype {params.dtype} {params.tf32} {DEVICE}"
-            f" --threads {{threads}} --work {R}/unfinished/{model}"
+            " --threads {threads} --work {params.work}"
             " --scores {output.scores} --dumps {output.dumps} --log {log}"

@@ -77,7 +77,7 @@ def extract_task(info, model, tokenizer, memory, task: str, items: str) -> Progr
     facts = model.skeleton, read.tree
     size = args.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
     size = progress.settle("batch_tokens", size)
-    needs = needs_of(*facts, size, resident_memory())
+    needs = needs_of(*facts, size, resident_memory(), model.device.type)
     placement = decide(needs, memory, args.weights, len(args.tasks))
     model.weights = placement.weights
     logging.info("%s", placement.explain(needs, memory))

@@ -55,8 +55,7 @@ class Unembedding:
     def __init__(self, weight, bias, norm, norm32, softcap=None, block=None) -> None:
         self.weight, self.bias, self.softcap = weight, bias, softcap
         self.norm, self.norm32 = norm, norm32
-        # On a CPU the block, its weights and its logits should stay in the caches.
-        self.block = block or ((1024, 1024) if weight.device.type == "cpu" else (4096, 8192))
+        self.block = block or block_for(weight.device.type)
 
     @property
     def device(self) -> torch.device:
@@ -117,6 +116,11 @@ class Unembedding:
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
         return logits.float()
+
+
+def block_for(device: str) -> tuple[int, int]:
+    """Positions and tokens of one block of logits: on a CPU it should stay in the caches."""
+    return (1024, 1024) if device == "cpu" else (4096, 8192)
 
 
 def _products(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from strata.lens import block_for
 from strata.tree import batches
 
 GIB = 1 << 30
@@ -97,24 +98,25 @@ def batch_tokens_for(skeleton, tree, memory: Memory, process: int) -> int:
     sizes = [1 << power for power in range(16, 11, -1)]
     for place in ("device", "host"):
         for size in sizes:
-            needs = needs_of(skeleton, tree, size, process)
+            needs = needs_of(skeleton, tree, size, process, "cuda")
             if memory.holds(Placement("streamed", place), needs):
                 return size
     return sizes[-1]
 
 
-def needs_of(skeleton, tree, batch_tokens: int, process: int) -> Needs:
-    """Needs of a model (model.Skeleton) on a task's tree."""
+def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu") -> Needs:
+    """Needs of a model (model.Skeleton) on a task's tree, on a type of device."""
     config, size = skeleton.config, skeleton.dtype.itemsize
     layers = [sum(p.numel() for p in layer.parameters()) * size for layer in skeleton.layers]
     lengths = np.diff(tree.rows)
     shapes = {(len(rows), int(lengths[rows].max())) for rows in batches(tree, batch_tokens)}
+    runs = [batch_bytes(config, *shape, len(tree.prefix), size) for shape in shapes]
     return Needs(
         layer=max(layers),
         layers=sum(layers),
         head=config.vocab_size * config.hidden_size * size,
         stream=len(tree.tokens) * config.hidden_size * size,
-        batch=max(batch_bytes(config, *shape, len(tree.prefix), size) for shape in shapes),
+        batch=max(*runs, logits_bytes(config, device)),
         process=process,
     )
 
@@ -129,6 +131,13 @@ def batch_bytes(config, rows: int, length: int, prefix: int, size: int) -> int:
     attention = (4 * tokens + 4 * rows * keys) * width * size
     forward = 3 * tokens * config.intermediate_size * size
     return mask + stream + max(attention, forward)
+
+
+def logits_bytes(config, device: str) -> int:
+    """One block of float32 logits and its exponentials, and what they are made of."""
+    rows, tokens = block_for(device)
+    tokens = min(tokens, config.vocab_size)
+    return 4 * (2 * rows * tokens + (2 * rows + tokens) * config.hidden_size)
 
 
 def q_width(config) -> int:

@@ -50,7 +50,8 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
     size = setting.batch_tokens
     if size is None:
         size = batch_tokens_for(skeleton, tree, setting.memory or Memory(0), process)
-    needs = needs_of(skeleton, tree, size, process)
+    card = setting.memory is None or setting.memory.device is not None
+    needs = needs_of(skeleton, tree, size, process, "cuda" if card else "cpu")
     dump = dump_bytes(skeleton, task)
     return {
         "items": len(scores.ids),

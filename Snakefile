@@ -28,6 +28,7 @@ include: "rules/metrics.smk"
 include: "rules/probes.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/published.smk"
 include: "rules/pretrain.smk"
 
 

@@ -6,12 +6,14 @@ import logging
 import pandas as pd
 
 import cli
-from strata import probe_tables, tables
+from strata import paper_tables, probe_tables, tables
 from strata.results import (
     read_comparisons,
+    read_json,
     read_labels,
     read_metrics,
     read_probes,
+    read_published,
     read_transfer,
 )
 
@@ -28,7 +30,9 @@ TABLES = {
     "lens_vs_probe": (("metrics", "probes", "comparisons"), ("lens", "probe")),
     "emergence": (("metrics", "probes"), ("lens", "probe")),
     "transfer": (("transfer",), ("probe",)),
+    "paper_comparison": (("metrics", "published"), ("paper",)),
 }
+ROOMS = (tables, probe_tables, paper_tables)
 READERS = {
     "metrics": read_metrics,
     "probes": read_probes,
@@ -37,6 +41,7 @@ READERS = {
     "scores": lambda paths: read_by_pair(paths, "scores"),
     "decisions": lambda paths: read_by_pair(paths, "decisions"),
     "comparisons": read_comparisons,
+    "published": read_published,
 }
 
 
@@ -45,11 +50,13 @@ def main(arguments: argparse.Namespace) -> None:
     given = [READERS[name](getattr(arguments, name)) for name in files]
     labels = read_labels(arguments.labels)
     options = {name: getattr(arguments, name) for name in wanted}
+    if "paper" in options:
+        options["paper"] = read_json(options["paper"], "paper")
     if arguments.table == "comparisons":
         table = tables.comparisons_table(compared(*given, **options), labels)
     else:
         name = f"{arguments.table}_table"
-        make = getattr(tables if hasattr(tables, name) else probe_tables, name)
+        make = next(getattr(room, name) for room in ROOMS if hasattr(room, name))
         table = make(*given, labels, **options)
     tables.write_table(table, arguments.out)
     logging.info("%s: %d rows in %s.csv", arguments.table, len(table.tidy), arguments.out)

@@ -17,7 +17,7 @@ from strata.probing import as_scores
 from strata.store import read_decisions, read_scores
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
-TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"]
+TABLES += ["paper_comparison", "probes", "lens_vs_probe", "emergence", "transfer"]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,7 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "table_audit": 1,
         "table_extraction": 1,
         "table_comparisons": 1,
+        "table_paper_comparison": 1,
         "figure_overall_radar": 1,
         "figure_curves": 2,
         "figure_probe_curves": 2,

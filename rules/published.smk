@@ -3,29 +3,23 @@
 P = "results/published"
 PUBLISHED_LABELS = ROOT / "data" / "published" / "labels.json"
 PUBLISHED_NAMES = json.loads(PUBLISHED_LABELS.read_text(encoding="utf-8"))
-PUBLISHED_TABLES = {"overall": "", "cross_lingual": ""}
-PUBLISHED_TABLES |= {f"layers_{model}": f"--model {model}" for model in PUBLISHED_NAMES["models"]}
+PUBLISHED_TABLES = {"overall": "overall", "cross_lingual": "cross_lingual"}
+PUBLISHED_TABLES |= {
+    f"layers_{model}": f"layers --model {model}" for model in PUBLISHED_NAMES["models"]
+}
 PUBLISHED_FIGURES = {"overall_radar": "overall_radar"}
 PUBLISHED_FIGURES |= {
-    f"{kind}_{task}": kind
+    f"{kind}_{task}": f"{kind} --task {task}"
     for task in PUBLISHED_NAMES["tasks"]
     for kind in ["cross_lingual" if task.startswith("x") else "curves"]
 }
+PUBLISHED_STYLES = {
+    name: study.figure_style("style", drawn.split()[0]) for name, drawn in PUBLISHED_FIGURES.items()
+}
 # Those of the radar's axes whose last-layer values were printed.
-PUBLISHED_AXES = ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]
-
-
-def published_style(wildcards):
-    kind = PUBLISHED_FIGURES[wildcards.drawn]
-    axes = {"axes": PUBLISHED_AXES} if kind == "overall_radar" else {}
-    return as_json(study.figure_style("style", kind) | axes)
-
-
-def published_kind(wildcards):
-    """The kind of figure, and its task."""
-    kind = PUBLISHED_FIGURES[wildcards.drawn]
-    task = wildcards.drawn.removeprefix(kind).removeprefix("_")
-    return f"{kind} --task {task}" if kind != "overall_radar" else kind
+PUBLISHED_STYLES["overall_radar"] |= {
+    "axes": ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]
+}
 
 
 localrules:
@@ -54,14 +48,13 @@ rule published_table:
         mem_mb=2000,
         runtime=10,
     params:
-        kind=lambda wildcards: wildcards.made.split("_LLaMA")[0],
-        model=lambda wildcards: PUBLISHED_TABLES[wildcards.made],
+        made=lambda wildcards: PUBLISHED_TABLES[wildcards.made],
         stage=STAGES["tables"],
     message:
         "Table: {wildcards.made}, as published."
     shell:
-        "{RUN}/table.py {params.kind} --metrics {input.metrics:q} --labels {input.labels:q}"
-        " --lens reference --metric mc1 {params.model} --out {P}/tables/{wildcards.made} --log {log}"
+        "{RUN}/table.py {params.made} --metrics {input.metrics:q} --labels {input.labels:q}"
+        " --lens reference --metric mc1 --out {P}/tables/{wildcards.made} --log {log}"
 
 
 rule published_figure:
@@ -78,12 +71,12 @@ rule published_figure:
         mem_mb=2000,
         runtime=10,
     params:
-        figure=published_kind,
-        style=published_style,
+        drawn=lambda wildcards: PUBLISHED_FIGURES[wildcards.drawn],
+        style=lambda wildcards: as_json(PUBLISHED_STYLES[wildcards.drawn]),
         stage=STAGES["figures"],
     message:
         "Figure: {wildcards.drawn}, as published."
     shell:
-        "{RUN}/figure.py {params.figure} --metrics {input.metrics:q} --labels {input.labels:q}"
+        "{RUN}/figure.py {params.drawn} --metrics {input.metrics:q} --labels {input.labels:q}"
         " --lens reference --metric mc1 --style {params.style:q}"
         " --out {P}/figures/{wildcards.drawn} --log {log}"

@@ -17,7 +17,7 @@ from strata.results import (
     read_transfer,
 )
 
-# The files each table is made of, and what else it asks for beside labels. decisions may be none.
+# The files each table is made of, and what else it asks for beside labels. decisions and floors may be none.
 TABLES = {
     "overall": (("metrics",), ("lens", "metric")),
     "layers": (("metrics",), ("lens", "metric", "model")),
@@ -31,7 +31,9 @@ TABLES = {
     "emergence": (("metrics", "probes"), ("lens", "probe")),
     "transfer": (("transfer",), ("probe",)),
     "paper_comparison": (("metrics", "published"), ("paper",)),
+    "findings": (("scores", "floors", "models"), ("lens", "metric", "sources")),
 }
+MAPPINGS = ("paper", "sources")  # options that are JSON
 ROOMS = (tables, probe_tables, paper_tables)
 READERS = {
     "metrics": read_metrics,
@@ -39,6 +41,8 @@ READERS = {
     "transfer": read_transfer,
     "audits": list,
     "scores": lambda paths: read_by_pair(paths, "scores"),
+    "floors": lambda paths: read_by_pair(paths, "scores"),
+    "models": list,
     "decisions": lambda paths: read_by_pair(paths, "decisions"),
     "comparisons": read_comparisons,
     "published": read_published,
@@ -50,10 +54,12 @@ def main(arguments: argparse.Namespace) -> None:
     given = [READERS[name](getattr(arguments, name)) for name in files]
     labels = read_labels(arguments.labels)
     options = {name: getattr(arguments, name) for name in wanted}
-    if "paper" in options:
-        options["paper"] = read_json(options["paper"], "paper")
+    options |= {name: read_json(options[name], name) for name in MAPPINGS if name in options}
     if arguments.table == "comparisons":
         table = tables.comparisons_table(compared(*given, **options), labels)
+    elif arguments.table == "findings":
+        lens = options.pop("lens")
+        table = paper_tables.findings_table(found(*given, **options), labels, lens)
     else:
         name = f"{arguments.table}_table"
         make = next(getattr(room, name) for room in ROOMS if hasattr(room, name))
@@ -79,6 +85,15 @@ def compared(scores: dict, decisions: dict, lens: str, metric: str, probe: str) 
     return comparisons(
         Reader(lens, metric, scores), Reader(probe, "mc1", by_probe) if by_probe else None
     )
+
+
+def found(scores: dict, floors: dict, models: list, metric: str, sources: dict) -> pd.DataFrame:
+    from strata.checkpoint import read_info
+    from strata.findings import Evidence, findings
+
+    # Parameters of a model but for its embedding grow as layers times width squared.
+    sizes = {info.name: info.layers * info.d_model**2 for info in map(read_info, models)}
+    return findings(Evidence(scores, floors, sizes, sources, metric))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

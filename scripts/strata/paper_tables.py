@@ -1,10 +1,13 @@
-"""The paper and the study side by side: its published numbers beside what was measured here."""
+"""The paper and the study: its published numbers beside what was measured, its claims tested."""
+
+from collections import Counter
 
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.findings import CLAIMS, MARGIN, UNTESTABLE, Claim
 from strata.results import LENSES, SUBTASKS, arrange, select
-from strata.tables import Table, percents
+from strata.tables import NOTHING, Table, percents
 
 MEASURED = ["value", "ci_low", "ci_high", "n", "chance"]
 
@@ -108,3 +111,76 @@ def _caption(tidy: pd.DataFrame, paper: dict) -> str:
             *([f"† odd in the publication: {'; '.join(notes)}."] if notes else []),
         ]
     )
+
+
+def findings_table(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
+    """Every claim (findings.findings) with its verdict, and what decides it, on all tasks together
+    and on each; by one lens, and the verdicts by the others."""
+    others = [name for name in LENSES if name != lens and name in set(rows["lens"])]
+    lines = []
+    for name, part in rows.groupby("claim", sort=False):
+        claim = CLAIMS[name]
+        own = part if claim.lenses else part[part["lens"] == lens]
+        elsewhere = {} if claim.lenses else {other: part[part["lens"] == other] for other in others}
+        tasks = [task for task in labels["tasks"] if task in set(own["task"])]
+        deciding = {task: _deciding(own[own["task"] == task], claim, claim.need) for task in tasks}
+        known = [row for row in deciding.values() if row is not None]
+        whole = own["claim_verdict"].iloc[0]
+        need = "some" if claim.side == "beyond" else "every"
+        agreed = pd.DataFrame([row for row in known if row["task_verdict"] == whole])
+        most = _strongest(agreed, claim, need) if len(agreed) else None
+        by_lens = [_one(elsewhere.get(other), "claim_verdict") for other in others]
+        lines.append((claim.title, "all", whole, *_shown(most, own, labels), *by_lens))
+        for task in tasks:
+            mine = own[own["task"] == task]
+            verdict = mine["task_verdict"].iloc[0]
+            by_lens = [
+                _one(table[table["task"] == task], "task_verdict") if table is not None else NOTHING
+                for table in map(elsewhere.get, others)
+            ]
+            cells = _shown(deciding[task], mine, labels)
+            lines.append((claim.title, labels["tasks"][task], verdict, *cells, *by_lens))
+    names = ["Claim", "Task", "Verdict", "Difference", "Where", "Tests"]
+    names += [LENSES[other].capitalize() for other in others]
+    shown = pd.DataFrame(lines, columns=names).set_index(["Claim", "Task"])
+    said = "; ".join(f"{claim.title}: {claim.says}" for claim in CLAIMS.values())
+    caption = (
+        f"The paper's claims on this study's models, {LENSES[lens]} and verdicts by the other "
+        "lenses. Difference: the one that decides, in percentage points, with its 95 % interval, "
+        "clustered by group and corrected for all tests of its claim (Bonferroni). A claim is "
+        "supported where every interval is on its side of the threshold, contradicted where one is "
+        f"on the other, else undecided; what claims nothing matters beyond {100 * MARGIN:.0f} "
+        f"points. docs/findings.md has the statistics and the rule. {said}. "
+        "The csv file has every test."
+    )
+    return Table(rows, shown, caption)
+
+
+def _deciding(rows: pd.DataFrame, claim: Claim, need: str) -> pd.Series | None:
+    """Of the tests that agree with the verdict on their task the one it hangs on."""
+    agreed = rows[(rows["verdict"] == rows["task_verdict"]) & (rows["verdict"] != UNTESTABLE)]
+    return None if agreed.empty else _strongest(agreed, claim, need)
+
+
+def _strongest(rows: pd.DataFrame, claim: Claim, need: str) -> pd.Series:
+    """The test furthest on the side of the claim, where one is enough; else the least far."""
+    strength = rows.apply(claim.strength, axis=1)
+    return rows.loc[strength.idxmax() if need == "some" else strength.idxmin()]
+
+
+def _shown(row: pd.Series | None, rows: pd.DataFrame, labels: dict) -> tuple[str, str, str]:
+    """The deciding difference, where it is, and how many tests there were."""
+    if row is None:
+        return NOTHING, next(iter(note for note in rows["note"] if note), NOTHING), NOTHING
+    numbers = (100 * row[name] for name in ("value", "ci_low", "ci_high"))
+    difference = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*numbers)
+    models = [row["model"], row["against"]]
+    names = [labels["models"].get(name, name) for name in models if name]
+    where = " against ".join(names)
+    counts = Counter(rows["verdict"])
+    tests = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return difference, f"{where}, {row['layers']}", tests
+
+
+def _one(rows: pd.DataFrame | None, column: str) -> str:
+    return NOTHING if rows is None or rows.empty else rows[column].iloc[0]

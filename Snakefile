@@ -24,6 +24,7 @@ except StrataError as error:
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/activations.smk"
+include: "rules/untrained.smk"
 include: "rules/metrics.smk"
 include: "rules/probes.smk"
 include: "rules/tables.smk"

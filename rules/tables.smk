@@ -276,7 +276,9 @@ rule table_paper_comparison:
 rule table_findings:
     input:
         scores=pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
-        floors=[],
+        floors=expand(
+            f"{R}/untrained/{{model}}/{{task}}.h5", model=study.untrained, task=study.tasks
+        ),
         models=expand(f"{R}/models/{{model}}.json", model=study.models),
     output:
         table("findings"),

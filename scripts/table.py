@@ -17,7 +17,8 @@ from strata.results import (
     read_transfer,
 )
 
-# The files each table is made of, and what else it asks for beside labels. decisions and floors may be none.
+# The files each table is made of, and what else it asks for beside labels; decisions and floors
+# may be none.
 TABLES = {
     "overall": (("metrics",), ("lens", "metric")),
     "layers": (("metrics",), ("lens", "metric", "model")),

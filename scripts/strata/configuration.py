@@ -158,6 +158,11 @@ class Study:
         return self.models[model].get("job") == "model"
 
     @property
+    def untrained(self) -> list[str]:
+        """The models of whose shape an untrained one is scored."""
+        return [name for name, model in self.models.items() if model.get("untrained")]
+
+    @property
     def gpus(self) -> int:
         """Cards an extraction takes: so that one runs at a time where there is one card."""
         device = self.config["device"]

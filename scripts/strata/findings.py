@@ -185,9 +185,13 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
             place = {name: i for i, name in enumerate(ids[0])}
             shared = [(place[name], i) for i, name in enumerate(ids[1]) if name in place]
             first, second = (list(column) for column in zip(*shared, strict=True))
-            ends = [evidence.curve(model, task, lens)[-1] for model in (small, great)]
+            less = evidence.curve(small, task, lens)[-1, first]
+            more = evidence.curve(great, task, lens)[-1, second]
             groups = evidence.scores[great, task].groups
-            yield Contrast(*names, ends[1][second] - ends[0][first], [groups[i] for i in second])
+            if less.mean() > 1 - MARGIN:
+                yield Contrast(*names, note="the smaller model leaves no room for a rise")
+            else:
+                yield Contrast(*names, more - less, [groups[i] for i in second])
 
 
 def by_depth(

@@ -131,7 +131,8 @@ def findings_table(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
         most = _strongest(agreed, claim, need) if len(agreed) else None
         by_lens = [_one(elsewhere.get(other), "claim_verdict") for other in others]
         lines.append((claim.title, "all", whole, *_shown(most, own, labels), *by_lens))
-        for task in tasks:
+        # A claim that can't be tested at all has the one row that says why.
+        for task in tasks if whole != UNTESTABLE else []:
             mine = own[own["task"] == task]
             verdict = mine["task_verdict"].iloc[0]
             by_lens = [
@@ -175,9 +176,8 @@ def _shown(row: pd.Series | None, rows: pd.DataFrame, labels: dict) -> tuple[str
     numbers = (100 * row[name] for name in ("value", "ci_low", "ci_high"))
     difference = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*numbers)
     models = [row["model"], row["against"]]
-    names = [labels["models"].get(name, name) for name in models if name]
-    where = " against ".join(names)
-    counts = Counter(rows["verdict"])
+    where = " against ".join(labels["models"][name] for name in models if name in labels["models"])
+    counts = Counter(rows.loc[rows["verdict"] != UNTESTABLE, "verdict"])
     tests = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return difference, f"{where}, {row['layers']}", tests
 

@@ -204,6 +204,9 @@ def test_models_are_compared_on_the_items_both_have_scored():
     small = evidence.curve("small", "facts", row["lens"])[-1]
     assert row["n"] == 50
     assert row["value"] == pytest.approx(-small[::2].mean())
+    few.ids[:] = [f"other {i}" for i in range(50)]
+    row = findings(evidence).query("claim == 'size_knowledge' and task == 'facts'").iloc[0]
+    assert row["note"] == "no item is scored by both models"
 
 
 def test_lenses_and_lengths_and_floors_that_differ_matter():

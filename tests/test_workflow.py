@@ -80,7 +80,8 @@ def test_the_job_table_of_the_default_study():
     done = snakemake(ROOT, "--dry-run", "--forceall", "--nolock", "--cores", "1")
     jobs = count_jobs(done.stdout)
     assert {name: count for name, count in jobs.items() if name.startswith("extract")} == {
-        f"extract_strata_micro_{size}": 1 for size in "sml"
+        **{f"extract_strata_micro_{size}": 1 for size in "sml"},
+        "extract_untrained": 1,
     }
     assert jobs["measure"] == jobs["probe"] == 24
     assert jobs["figure_curves"] == jobs["figure_probe_curves"] == 8

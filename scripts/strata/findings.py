@@ -7,7 +7,7 @@ where all of it is on the other, undecided where the threshold is inside. docs/f
 every claim and the reasons for its statistic.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, product
@@ -48,7 +48,7 @@ class Contrast:
     against: str
     layers: str
     values: np.ndarray | None = None
-    groups: list[str] | None = None
+    groups: Sequence[str] | None = None
     note: str = ""
 
 
@@ -180,18 +180,17 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
         yield Contrast("", "", "", "", note="needs models of two sizes")
     for task, (small, great) in product(evidence.tasks(*abilities), evidence.steps()):
         names = (task, great, small, "last")
-        if {(small, task), (great, task)} <= set(evidence.scores):
-            ids = [evidence.scores[model, task].ids for model in (small, great)]
-            place = {name: i for i, name in enumerate(ids[0])}
-            shared = [(place[name], i) for i, name in enumerate(ids[1]) if name in place]
-            first, second = (list(column) for column in zip(*shared, strict=True))
-            less = evidence.curve(small, task, lens)[-1, first]
-            more = evidence.curve(great, task, lens)[-1, second]
-            groups = evidence.scores[great, task].groups
-            if less.mean() > 1 - MARGIN:
-                yield Contrast(*names, note="the smaller model leaves no room for a rise")
-            else:
-                yield Contrast(*names, more - less, [groups[i] for i in second])
+        ids = [evidence.scores[model, task].ids for model in (small, great)]
+        _, first, second = np.intersect1d(*ids, return_indices=True)
+        less = evidence.curve(small, task, lens)[-1, first]
+        more = evidence.curve(great, task, lens)[-1, second]
+        if not len(first):
+            yield Contrast(*names, note="no item is scored by both models")
+        elif less.mean() > 1 - MARGIN:
+            yield Contrast(*names, note="the smaller model leaves no room for a rise")
+        else:
+            groups = np.array(evidence.scores[great, task].groups)[second]
+            yield Contrast(*names, more - less, groups)
 
 
 def by_depth(

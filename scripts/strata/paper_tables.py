@@ -121,26 +121,22 @@ def findings_table(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
     for name, part in rows.groupby("claim", sort=False):
         claim = CLAIMS[name]
         own = part if claim.lenses else part[part["lens"] == lens]
-        elsewhere = {} if claim.lenses else {other: part[part["lens"] == other] for other in others}
-        tasks = [task for task in labels["tasks"] if task in set(own["task"])]
-        deciding = {task: _deciding(own[own["task"] == task], claim, claim.need) for task in tasks}
-        known = [row for row in deciding.values() if row is not None]
         whole = own["claim_verdict"].iloc[0]
-        need = "some" if claim.side == "beyond" else "every"
-        agreed = pd.DataFrame([row for row in known if row["task_verdict"] == whole])
-        most = _strongest(agreed, claim, need) if len(agreed) else None
-        by_lens = [_one(elsewhere.get(other), "claim_verdict") for other in others]
-        lines.append((claim.title, "all", whole, *_shown(most, own, labels), *by_lens))
         # A claim that can't be tested at all has the one row that says why.
-        for task in tasks if whole != UNTESTABLE else []:
+        tasks = [task for task in labels["tasks"] if task in set(own["task"])]
+        tasks = tasks if whole != UNTESTABLE else []
+        deciding = {task: _deciding(own[own["task"] == task], claim) for task in tasks}
+        agreed = [row for row in deciding.values() if row is not None]
+        agreed = pd.DataFrame([row for row in agreed if row["task_verdict"] == whole])
+        need = "some" if claim.side == "beyond" else "every"
+        most = _strongest(agreed, claim, need) if len(agreed) else None
+        cells = _shown(most, own, labels)
+        lines.append((claim.title, "all", whole, *cells, *_by_lens(part, "claim", claim, others)))
+        for task in tasks:
             mine = own[own["task"] == task]
-            verdict = mine["task_verdict"].iloc[0]
-            by_lens = [
-                _one(table[table["task"] == task], "task_verdict") if table is not None else NOTHING
-                for table in map(elsewhere.get, others)
-            ]
-            cells = _shown(deciding[task], mine, labels)
-            lines.append((claim.title, labels["tasks"][task], verdict, *cells, *by_lens))
+            by_lens = _by_lens(part[part["task"] == task], "task", claim, others)
+            cells = mine["task_verdict"].iloc[0], *_shown(deciding[task], mine, labels), *by_lens
+            lines.append((claim.title, labels["tasks"][task], *cells))
     names = ["Claim", "Task", "Verdict", "Difference", "Where", "Tests"]
     names += [LENSES[other].capitalize() for other in others]
     shown = pd.DataFrame(lines, columns=names).set_index(["Claim", "Task"])
@@ -157,10 +153,16 @@ def findings_table(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
     return Table(rows, shown, caption)
 
 
-def _deciding(rows: pd.DataFrame, claim: Claim, need: str) -> pd.Series | None:
-    """Of the tests that agree with the verdict on their task the one it hangs on."""
+def _by_lens(rows: pd.DataFrame, of: str, claim: Claim, lenses: list[str]) -> list[str]:
+    """The verdicts on a claim, or on one of its tasks, by each lens; none on one about lenses."""
+    found = {} if claim.lenses else rows.groupby("lens")[f"{of}_verdict"].first()
+    return [found.get(lens, NOTHING) for lens in lenses]
+
+
+def _deciding(rows: pd.DataFrame, claim: Claim) -> pd.Series | None:
+    """Of a task's tests that agree with the verdict on it, the one it hangs on."""
     agreed = rows[(rows["verdict"] == rows["task_verdict"]) & (rows["verdict"] != UNTESTABLE)]
-    return None if agreed.empty else _strongest(agreed, claim, need)
+    return None if agreed.empty else _strongest(agreed, claim, claim.need)
 
 
 def _strongest(rows: pd.DataFrame, claim: Claim, need: str) -> pd.Series:
@@ -180,7 +182,3 @@ def _shown(row: pd.Series | None, rows: pd.DataFrame, labels: dict) -> tuple[str
     counts = Counter(rows.loc[rows["verdict"] != UNTESTABLE, "verdict"])
     tests = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return difference, f"{where}, {row['layers']}", tests
-
-
-def _one(rows: pd.DataFrame | None, column: str) -> str:
-    return NOTHING if rows is None or rows.empty else rows[column].iloc[0]

@@ -24,10 +24,12 @@ except StrataError as error:
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/activations.smk"
+include: "rules/untrained.smk"
 include: "rules/metrics.smk"
 include: "rules/probes.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/published.smk"
 include: "rules/pretrain.smk"
 
 

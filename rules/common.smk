@@ -20,6 +20,9 @@ PROBE_PLAN = json.dumps(config["probes"])
 CALCULATION = study.tasks_from(*CALCULATION_SOURCES)
 CROSS_LINGUAL = study.tasks_from(*CROSS_LINGUAL_SOURCES)
 
+PUBLISHED = ROOT / "data" / "published" / "metrics.csv"
+PAPER = json.dumps(study.published)
+
 with DATASETS.open(newline="", encoding="utf-8") as file:
     PINNED = {row["path"]: row for row in csv.DictReader(file)}
 

@@ -203,3 +203,29 @@ rule figure_transfer:
         "{RUN}/figure.py transfer --model {wildcards.model} --transfer {input}"
         " --labels {params.labels:q} --style {params.style:q} --probe {params.probe}"
         " --out {R}/figures/transfer_{wildcards.model} --log {log}"
+
+
+rule figure_paper_comparison:
+    input:
+        metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.published["models"]),
+        published=PUBLISHED,
+    output:
+        figure("paper_comparison_{task}"),
+    log:
+        f"{R}/logs/figures/paper_comparison_{{task}}.log",
+    wildcard_constraints:
+        task=one_of(study.published["tasks"]),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        style=style("paper_comparison", "paper_comparison_{task}"),
+        paper=PAPER,
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: {wildcards.task} as published and as measured."
+    shell:
+        "{RUN}/figure.py paper_comparison --task {wildcards.task} --metrics {input.metrics}"
+        " --published {input.published:q} --paper {params.paper:q} --labels {params.labels:q}"
+        " --style {params.style:q} --out {R}/figures/paper_comparison_{wildcards.task} --log {log}"

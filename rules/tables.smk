@@ -1,6 +1,6 @@
 # From metrics and scores to tables, each as csv (everything), md and tex (what a reader wants).
 
-TABLES = ["overall", "audit", "extraction", "comparisons"]
+TABLES = ["overall", "audit", "extraction", "comparisons", "paper_comparison", "findings"]
 TABLES += [f"layers_{model}" for model in study.models]
 TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"] * study.probed
 TABLES += ["calculation"] * bool(CALCULATION) + ["cross_lingual"] * bool(CROSS_LINGUAL)
@@ -248,3 +248,53 @@ rule table_transfer:
     shell:
         "{RUN}/table.py transfer --transfer {input} --labels {params.labels:q}"
         " --probe {params.probe} --out {R}/tables/transfer --log {log}"
+
+
+rule table_paper_comparison:
+    input:
+        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        published=PUBLISHED,
+    output:
+        table("paper_comparison"),
+    log:
+        f"{R}/logs/tables/paper_comparison.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        paper=PAPER,
+        labels=LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: every published value beside the measured ones."
+    shell:
+        "{RUN}/table.py paper_comparison --metrics {input.metrics} --published {input.published:q}"
+        " --paper {params.paper:q} --labels {params.labels:q}"
+        " --out {R}/tables/paper_comparison --log {log}"
+
+
+rule table_findings:
+    input:
+        scores=pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
+        floors=expand(
+            f"{R}/untrained/{{model}}/{{task}}.h5", model=study.untrained, task=study.tasks
+        ),
+        models=expand(f"{R}/models/{{model}}.json", model=study.models),
+    output:
+        table("findings"),
+    log:
+        f"{R}/logs/tables/findings.log",
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        shown=SHOWN,
+        sources=as_json({task: options["source"] for task, options in study.tasks.items()}),
+        labels=LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: the paper's findings, tested on this study's models."
+    shell:
+        "{RUN}/table.py findings --scores {input.scores} --floors {input.floors}"
+        " --models {input.models} --sources {params.sources:q} --labels {params.labels:q}"
+        " {params.shown} --out {R}/tables/findings --log {log}"

@@ -17,7 +17,7 @@ from strata.probing import as_scores
 from strata.store import read_decisions, read_scores
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
-TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"]
+TABLES += ["paper_comparison", "findings", "probes", "lens_vs_probe", "emergence", "transfer"]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,8 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "table_audit": 1,
         "table_extraction": 1,
         "table_comparisons": 1,
+        "table_paper_comparison": 1,
+        "table_findings": 1,
         "figure_overall_radar": 1,
         "figure_curves": 2,
         "figure_probe_curves": 2,
@@ -78,7 +80,8 @@ def test_the_job_table_of_the_default_study():
     done = snakemake(ROOT, "--dry-run", "--forceall", "--nolock", "--cores", "1")
     jobs = count_jobs(done.stdout)
     assert {name: count for name, count in jobs.items() if name.startswith("extract")} == {
-        f"extract_strata_micro_{size}": 1 for size in "sml"
+        **{f"extract_strata_micro_{size}": 1 for size in "sml"},
+        "extract_untrained": 1,
     }
     assert jobs["measure"] == jobs["probe"] == 24
     assert jobs["figure_curves"] == jobs["figure_probe_curves"] == 8
@@ -155,6 +158,38 @@ def test_tables_and_metrics_agree(done):
         " and which == 'last'"
     )
     assert row["value"].item() == last["value"].item()
+
+
+def test_findings_are_differences_of_the_metrics(done):
+    tables = done.results / "tables"
+    found = pd.read_csv(tables / "findings.csv", keep_default_na=False, na_values=[""])
+    overall = pd.read_csv(tables / "overall.csv").query("which == 'last' and metric == 'mc1'")
+    last = overall[overall["subtask"] == "all"].set_index(["task", "lens", "model"])["value"]
+    steps = found.query("claim == 'size_knowledge' and verdict != 'not testable here'")
+    assert len(steps) == 3  # arithmetic, by three lenses; tasks of jsonl are of no ability
+    for row in steps.itertuples():
+        expected = last[row.task, row.lens, "large"] - last[row.task, row.lens, "small"]
+        assert row.value == pytest.approx(expected)
+
+
+def test_an_untrained_model_is_scored_where_the_study_asks_for_it(tmp_path):
+    study = Study(tmp_path, tasks=["sums"])
+    assert not {"untrained", "extract_untrained"} & set(study.jobs())
+    study.config["models"]["large"]["untrained"] = True
+    jobs = study.jobs("tables")
+    assert jobs["untrained"] == jobs["extract_untrained"] == 1
+    findings = "results/tiny/tables/findings.csv"
+    study.run(findings)
+    folder = study.results / "untrained" / "large"
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "sums.h5"]
+    floor, own = map(read_scores, (folder / "sums.h5", study.results / "scores/large/sums.h5"))
+    assert (floor.ids, floor.attributes["layers"]) == (own.ids, own.attributes["layers"])
+    values = [item_values(scores, "normed", "mc1")[0][1].mean() for scores in (own, floor)]
+    rows = pd.read_csv(tmp_path / findings)
+    rows = rows.query("claim == 'untrained_floor' and lens == 'normed' and model == 'large'")
+    lower = rows[rows["layers"] == "lower (1)"]
+    assert lower["value"].item() == pytest.approx(values[0] - values[1])
+    assert study.jobs(findings) == {}
 
 
 def test_a_second_run_has_nothing_to_do(done):

@@ -8,6 +8,7 @@ STAGES = {
     "prepare": 1,
     "describe": 1,
     "extract": 3,
+    "untrained": 1,
     "metrics": 1,
     "probes": 2,
     "tables": 1,

@@ -51,6 +51,11 @@ def all_dumps():
     return [path for model in study.models for task in study.tasks for path in dumps(model, task)]
 
 
+def growing(amount):
+    """A resource of a job: `amount` at the first attempt, as much more at each retry."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def as_json(value):
     """One text for one parameter: Snakemake compares lists of parameters as unordered sets."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -69,10 +74,7 @@ def task_options(wildcards):
 
 def model_files(wildcards):
     """What a local model is made of; a hub model is pinned by its revision instead."""
-    options = study.models[wildcards.model]
-    if "path" not in options:
-        return []
-    folder = Path(options["path"])
+    folder = Path(study.models[wildcards.model]["path"])
     patterns = ("config.json", "tokenizer*", "*.safetensors", "*.safetensors.index.json")
     return sorted(str(file) for pattern in patterns for file in folder.glob(pattern))
 

@@ -6,6 +6,21 @@ TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"] * study.probed
 TABLES += ["calculation"] * bool(CALCULATION) + ["cross_lingual"] * bool(CROSS_LINGUAL)
 
 
+# Short, and where the reader is: not worth a cluster's job each.
+localrules:
+    table_overall,
+    table_layers,
+    table_calculation,
+    table_cross_lingual,
+    table_audit,
+    table_extraction,
+    table_comparisons,
+    table_probes,
+    table_lens_vs_probe,
+    table_emergence,
+    table_transfer,
+
+
 rule tables:
     input:
         [table(name) for name in TABLES],
@@ -21,8 +36,8 @@ rule table_overall:
     log:
         f"{R}/logs/tables/overall.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -42,8 +57,8 @@ rule table_layers:
     log:
         f"{R}/logs/tables/layers_{{model}}.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=lambda wildcards: labels_of([wildcards.model]),
@@ -64,8 +79,8 @@ rule table_calculation:
     log:
         f"{R}/logs/tables/calculation.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -85,8 +100,8 @@ rule table_cross_lingual:
     log:
         f"{R}/logs/tables/cross_lingual.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -106,8 +121,8 @@ rule table_audit:
     log:
         f"{R}/logs/tables/audit.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         labels=labels_of([]),
         stage=STAGES["tables"],
@@ -126,8 +141,8 @@ rule table_extraction:
     log:
         f"{R}/logs/tables/extraction.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         labels=LABELS,
         stage=STAGES["tables"],
@@ -147,8 +162,8 @@ rule table_comparisons:
     log:
         f"{R}/logs/tables/comparisons.log",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         shown=SHOWN,
         probe=config["report"]["probe"],
@@ -170,8 +185,8 @@ rule table_probes:
     log:
         f"{R}/logs/tables/probes.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         probe=config["report"]["probe"],
         labels=LABELS,
@@ -193,8 +208,8 @@ rule table_lens_vs_probe:
     log:
         f"{R}/logs/tables/lens_vs_probe.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         readers=READERS,
         labels=LABELS,
@@ -216,8 +231,8 @@ rule table_emergence:
     log:
         f"{R}/logs/tables/emergence.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         readers=READERS,
         labels=LABELS,
@@ -237,8 +252,8 @@ rule table_transfer:
     log:
         f"{R}/logs/tables/transfer.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         probe=config["report"]["probe"],
         labels=LABELS,

@@ -62,6 +62,12 @@ class SlurmRun:
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
+    def ends(self) -> None:
+        """Cancelled, if a test left it going."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
     def succeeds(self) -> "SlurmRun":
         assert self.process.wait(300) == 0, self.output
         return self
@@ -78,6 +84,20 @@ class SlurmRun:
         told = subprocess.check_output(["squeue", "--noheader", *wanted], text=True)
         lines = (line.split("|") for line in told.splitlines())
         return [(comment.partition("_wildcards")[0], value) for comment, value in lines]
+
+
+@pytest.fixture
+def slurm():
+    """Starts a SlurmRun, which doesn't outlive its test."""
+    runs = []
+
+    def start(*arguments):
+        runs.append(SlurmRun(*arguments))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.ends()
 
 
 @pytest.fixture
@@ -99,6 +119,13 @@ def local(tmp_path_factory):
     return study
 
 
+def until(true, run: SlurmRun) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline, run.output
+        time.sleep(0.2)
+
+
 def assert_equal_tables(study: Study, other: Study, names: list[str]) -> None:
     for name in names:
         mine, theirs = (pd.read_csv(one.results / "tables" / name) for one in (study, other))
@@ -106,8 +133,8 @@ def assert_equal_tables(study: Study, other: Study, names: list[str]) -> None:
         pd.testing.assert_frame_equal(mine, theirs, rtol=1e-6)
 
 
-def test_a_study_gives_the_tables_that_cores_give(study, local):
-    run = SlurmRun(study, "tables").succeeds()
+def test_a_study_gives_the_tables_that_cores_give(slurm, study, local):
+    run = slurm(study, "tables").succeeds()
     names = [path.name for path in (local.results / "tables").glob("*.csv")]
     assert {"overall.csv", "probes.csv", "transfer.csv", "comparisons.csv"} <= set(names)
     assert_equal_tables(study, local, names)
@@ -122,9 +149,9 @@ def test_a_study_gives_the_tables_that_cores_give(study, local):
     assert not list((study.folder / "logs" / "slurm").rglob("*.log"))
 
 
-def test_a_job_that_lacks_memory_is_run_again_with_more_memory_and_time(study):
+def test_a_job_that_lacks_memory_is_run_again_with_more_memory_and_time(slurm, study):
     scarce = ("--set-resources", "extract_small:mem_mb=300*attempt")
-    run = SlurmRun(study, "results/tiny/scores/small/sums.h5", *scarce).succeeds()
+    run = slurm(study, "results/tiny/scores/small/sums.h5", *scarce).succeeds()
     asked, limits, states = (
         [value for rule, value in run.jobs(field) if rule == "rule_extract_small"]
         for field in ("%m", "%l", "%T")
@@ -139,19 +166,31 @@ def test_a_job_that_lacks_memory_is_run_again_with_more_memory_and_time(study):
     assert "rule_extract_small" in run.submitted
 
 
-def test_a_cancelled_run_leaves_nothing_running_and_resumes(study, local):
+def test_an_extraction_on_cuda_asks_for_a_card_and_nothing_else_does(slurm, study):
+    study.config["device"] = "cuda"
+    run = slurm(study, "results/tiny/scores/small/sums.h5")
+    until(lambda: run.submitted["rule_extract_small"], run)
+    asked = dict(run.jobs("%i"))
+    assert "gpu:1" in described(asked["rule_extract_small"])
+    assert "gpu" not in described(asked["rule_describe"])
+
+
+def described(job: str) -> str:
+    return subprocess.check_output(["scontrol", "show", "job", job], text=True)
+
+
+def test_a_cancelled_run_leaves_nothing_running_and_resumes(slurm, study, local):
     table = "results/tiny/tables/overall.csv"
-    run = SlurmRun(study, table)
-    deadline = time.monotonic() + 120
-    while not run.submitted["rule_extract_small"] == len(extracting(run)) == 2:
-        assert time.monotonic() < deadline, run.output
-        time.sleep(0.2)
+    run = slurm(study, table)
+    # Snakemake cancels the jobs it has noted, so wait for its word first.
+    until(lambda: run.submitted["rule_extract_small"] == 2, run)
+    until(lambda: len(extracting(run)) == 2, run)
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(60) != 0
     assert run.jobs("%i", "pending,running,completing") == []
     assert not list(study.results.glob("scores/**/*.h5"))
 
-    resumed = SlurmRun(study, table).succeeds()
+    resumed = slurm(study, table).succeeds()
     assert resumed.submitted == {"rule_extract_small": 2, "group_measure_measure": 1}
     assert_equal_tables(study, local, ["overall.csv"])
 

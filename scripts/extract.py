@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import logging
-import platform
 from pathlib import Path
 
 import cli
@@ -26,11 +25,6 @@ def main() -> None:
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device.startswith("cuda") and not torch.cuda.is_available():
-        raise StrataError(
-            f"config key device: {device} is asked for, but on {platform.node()} torch "
-            f"{torch.__version__} finds no card; run there with `device: auto`, or where one is"
-        )
     info = read_info(args.model)
     model = Model(info.folder, args.dtype, device)
     wanted = len(args.tasks) * (model.n_layers + 1)

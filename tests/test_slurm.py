@@ -1,6 +1,6 @@
 """The workflow on a real SLURM: one node, which tests/slurm/cluster starts and stops.
 
-Most of the 3.5 minutes is waiting for SLURM; the other worker goes on with other tests.
+3.3 minutes on 2 cores, 5.5 on busy ones; most of it is waiting for SLURM.
 """
 
 import os
@@ -72,10 +72,10 @@ class SlurmRun:
         """Cancelled, if a test left it going."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(60)
+            self.process.wait(120)
 
     def succeeds(self) -> "SlurmRun":
-        assert self.process.wait(300) == 0, self.output
+        assert self.process.wait(600) == 0, self.output
         return self
 
     @property
@@ -126,7 +126,7 @@ def local(tmp_path_factory):
 
 
 def until(true, run: SlurmRun) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not true():
         assert time.monotonic() < deadline, run.output
         time.sleep(0.2)
@@ -192,7 +192,7 @@ def test_a_cancelled_run_leaves_nothing_running_and_resumes(slurm, study, local)
     until(lambda: run.submitted["rule_extract_small"] == 2, run)
     until(lambda: len(extracting(run)) == 2, run)
     run.process.send_signal(signal.SIGINT)
-    assert run.process.wait(60) != 0
+    assert run.process.wait(120) != 0
     assert run.jobs("%i", "pending,running,completing") == []
     assert not list(study.results.glob("scores/**/*.h5"))
 

@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 from models import make_model
 from workflow import ROOT, Study, count_jobs, snakemake
@@ -362,13 +361,6 @@ def test_a_foreign_tokenizer_is_named(tmp_path):
     make_model(tmp_path / "small", vocab_size=100)
     refused(study, "tokenizer and weights don't belong together", "scores")
     assert not list(study.results.glob("scores/**/*.h5"))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
-def test_a_device_that_is_not_there_is_named(tmp_path):
-    study = Study(tmp_path, models=["small"], tasks=["sums"])
-    study.config["device"] = "cuda"
-    refused(study, "config key device: cuda is asked for", "scores")
 
 
 def test_overlong_items_are_refused_skipped_or_run(tmp_path):

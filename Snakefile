@@ -40,6 +40,7 @@ localrules:
     probes,
     tables,
     figures,
+    plan,
 
 
 rule all:
@@ -85,3 +86,19 @@ rule probes:
         expand(f"{R}/transfer/{{model}}.csv", model=study.models) if study.probed else [],
     message:
         "Probes fitted on every layer, their held-out decisions and scores, and their transfer."
+
+
+rule plan:
+    input:
+        expand(f"{R}/tasks/{{task}}.jsonl", task=study.tasks),
+    threads: config["threads"]
+    params:
+        models=json.dumps(study.models, ensure_ascii=False),
+        tasks=" ".join(study.tasks),
+        lenses=" ".join(config["lenses"]),
+    message:
+        "What the study will cost: tokens, operations, disk, memory, time; also {R}/plan.csv."
+    shell:
+        "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input}"
+        " --lenses {params.lenses} --overlong {config[overlong]} {DEVICE}"
+        " --threads {threads} --out {R}/plan.csv"

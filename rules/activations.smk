@@ -95,12 +95,13 @@ for model in study.models:
             overlong=config["overlong"],
             position=config["position"],
             dtype=study.models[model].get("dtype", "auto"),
+            tf32="--tf32" * config["tf32"],
             stage=STAGES["extract"],
         message:
             f"Extracting {{params.tasks}} from {model}: every layer, every lens."
         shell:
             "{RUN}/extract.py --model {input.model} --items {input.jsonl}"
             " --tasks {params.tasks} --lenses {params.lenses} --overlong {params.overlong}"
-            " --position {params.position} --dtype {params.dtype} --device {config[device]}"
-            " --threads {threads} --batch-tokens {config[batch_tokens]}"
+            " --position {params.position} --dtype {params.dtype} {params.tf32} {DEVICE}"
+            f" --threads {{threads}} --work {R}/unfinished/{model}"
             " --scores {output.scores} --dumps {output.dumps} --log {log}"

@@ -24,6 +24,17 @@ with DATASETS.open(newline="", encoding="utf-8") as file:
     PINNED = {row["path"]: row for row in csv.DictReader(file)}
 
 
+def device_options():
+    """Options of extract.py that change its speed and its needs, not its results."""
+    memory = {f"{name}-memory": size for name, size in config["memory"].items()}
+    given = {"batch-tokens": config["batch_tokens"], **memory}
+    options = [f"--{name} {value}" for name, value in given.items() if value != "auto"]
+    return " ".join([f"--device {config['device']} --weights {config['weights']}", *options])
+
+
+DEVICE = device_options()
+
+
 def one_of(names):
     """A regular expression that matches just these names."""
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -82,7 +93,7 @@ def model_files(wildcards):
 def model_options(wildcards):
     """What identifies the weights."""
     options = study.models[wildcards.model]
-    keys = ("path",) if "path" in options else ("hub", "revision", "layers")
+    keys = ("path",) if "path" in options else ("hub", "revision", "layers", "shape")
     return as_json({key: options[key] for key in keys if key in options})
 
 

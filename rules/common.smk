@@ -65,6 +65,31 @@ def all_dumps():
     return [path for model in study.models for task in study.tasks for path in dumps(model, task)]
 
 
+def growing(amount):
+    """A resource of a job: `amount` at the first attempt, as much more at each retry."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+# What `snakemake plan` has found, by (model, task).
+PLAN = {}
+if Path(R, "plan.csv").is_file():
+    with open(f"{R}/plan.csv", newline="", encoding="utf-8") as file:
+        PLAN = {(row["model"], row["task"]): row for row in csv.DictReader(file)}
+
+
+def planned(model, column, default, scale, join=max):
+    """A resource of a job: what the plan has for the model and the job's task (or all of them),
+    times `scale`; `default` where it has nothing. It grows with each retry."""
+
+    def resource(wildcards, attempt):
+        tasks = [wildcards.task] if "task" in wildcards.keys() else study.tasks
+        found = [PLAN.get((model, task), {}).get(column) for task in tasks]
+        amount = round(scale * join(map(float, found))) + 1 if all(found) else default
+        return amount * attempt
+
+    return resource
+
+
 def as_json(value):
     """One text for one parameter: Snakemake compares lists of parameters as unordered sets."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -45,8 +45,8 @@ rule published_table:
     wildcard_constraints:
         made=one_of(PUBLISHED_TABLES),
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         made=lambda wildcards: PUBLISHED_TABLES[wildcards.made],
         stage=STAGES["tables"],
@@ -68,8 +68,8 @@ rule published_figure:
     wildcard_constraints:
         drawn=one_of(PUBLISHED_FIGURES),
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         drawn=lambda wildcards: PUBLISHED_FIGURES[wildcards.drawn],
         style=lambda wildcards: as_json(PUBLISHED_STYLES[wildcards.drawn]),

@@ -6,6 +6,23 @@ TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"] * study.probed
 TABLES += ["calculation"] * bool(CALCULATION) + ["cross_lingual"] * bool(CROSS_LINGUAL)
 
 
+# Short, and where the reader is: not worth a cluster's job each.
+localrules:
+    table_overall,
+    table_layers,
+    table_calculation,
+    table_cross_lingual,
+    table_audit,
+    table_extraction,
+    table_comparisons,
+    table_probes,
+    table_lens_vs_probe,
+    table_emergence,
+    table_transfer,
+    table_findings,
+    table_paper_comparison,
+
+
 rule tables:
     input:
         [table(name) for name in TABLES],
@@ -21,8 +38,8 @@ rule table_overall:
     log:
         f"{R}/logs/tables/overall.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -42,8 +59,8 @@ rule table_layers:
     log:
         f"{R}/logs/tables/layers_{{model}}.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=lambda wildcards: labels_of([wildcards.model]),
@@ -64,8 +81,8 @@ rule table_calculation:
     log:
         f"{R}/logs/tables/calculation.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -85,8 +102,8 @@ rule table_cross_lingual:
     log:
         f"{R}/logs/tables/cross_lingual.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -106,8 +123,8 @@ rule table_audit:
     log:
         f"{R}/logs/tables/audit.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         labels=labels_of([]),
         stage=STAGES["tables"],
@@ -126,8 +143,8 @@ rule table_extraction:
     log:
         f"{R}/logs/tables/extraction.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         labels=LABELS,
         stage=STAGES["tables"],
@@ -147,8 +164,8 @@ rule table_comparisons:
     log:
         f"{R}/logs/tables/comparisons.log",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         shown=SHOWN,
         probe=config["report"]["probe"],
@@ -170,8 +187,8 @@ rule table_probes:
     log:
         f"{R}/logs/tables/probes.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         probe=config["report"]["probe"],
         labels=LABELS,
@@ -193,8 +210,8 @@ rule table_lens_vs_probe:
     log:
         f"{R}/logs/tables/lens_vs_probe.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         readers=READERS,
         labels=LABELS,
@@ -216,8 +233,8 @@ rule table_emergence:
     log:
         f"{R}/logs/tables/emergence.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         readers=READERS,
         labels=LABELS,
@@ -237,8 +254,8 @@ rule table_transfer:
     log:
         f"{R}/logs/tables/transfer.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         probe=config["report"]["probe"],
         labels=LABELS,
@@ -259,8 +276,8 @@ rule table_paper_comparison:
     log:
         f"{R}/logs/tables/paper_comparison.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         paper=PAPER,
         labels=LABELS,
@@ -285,8 +302,8 @@ rule table_findings:
     log:
         f"{R}/logs/tables/findings.log",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         shown=SHOWN,
         sources=as_json({task: options["source"] for task, options in study.tasks.items()}),

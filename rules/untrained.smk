@@ -12,8 +12,8 @@ rule untrained:
     log:
         f"{R}/logs/untrained/{{model}}.log",
     resources:
-        mem_mb=12000,
-        runtime=120,
+        mem_mb=growing(12000),
+        runtime=growing(120),
     params:
         stage=STAGES["untrained"],
     message:
@@ -36,8 +36,8 @@ rule extract_untrained:
         f"{R}/benchmarks/extract_untrained/{{model}}.tsv"
     threads: config["threads"]
     resources:
-        mem_mb=8000,
-        runtime=2880,
+        mem_mb=growing(8000),
+        runtime=growing(2880),
         gpu=study.gpus,
     params:
         tasks=" ".join(study.tasks),

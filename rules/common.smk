@@ -112,7 +112,8 @@ def model_files(wildcards):
     if "path" not in options:
         return []
     folder = Path(options["path"])
-    patterns = ("config.json", "tokenizer*", "*.safetensors", "*.safetensors.index.json")
+    patterns = ("config.json", "tokenizer*", "chat_template.jinja")
+    patterns += ("*.safetensors", "*.safetensors.index.json")
     return sorted(str(file) for pattern in patterns for file in folder.glob(pattern))
 
 

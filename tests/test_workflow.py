@@ -114,7 +114,7 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("preset", ["llama2", "llama3", "open"])
+@pytest.mark.parametrize("preset", ["llama2", "llama3", "open", "pythia"])
 def test_the_shapes_of_the_presets_are_the_models(preset):
     text = (ROOT / "config" / f"{preset}.yaml").read_text()
     for name, model in yaml.safe_load(text)["models"].items():

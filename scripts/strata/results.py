@@ -264,6 +264,14 @@ def last_layers(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["layer"] == frame.groupby("model")["layer"].transform("max")]
 
 
+def over_training(frame: pd.DataFrame, training: dict[str, dict]) -> pd.DataFrame:
+    """The rows of checkpoints, with columns run and step. training: run, label (of the run) and
+    step of every checkpoint, by model."""
+    rows = frame[frame["model"].isin(training)]
+    facts = [training[model] for model in rows["model"]]
+    return rows.assign(run=[own["run"] for own in facts], step=[own["step"] for own in facts])
+
+
 def a_handful(last: int) -> list[int]:
     """Layers to compare one by one: the first, some in between, the last three."""
     spread = (round(last * part / 4) for part in (1, 2, 3))

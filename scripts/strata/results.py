@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.sources import LANGUAGES as TRANSLATED
 
 # model and task first, then where, how and what was measured
 COLUMNS = (
@@ -50,7 +51,7 @@ OPERATIONS = {
     "mix2": "Mix-2",
     "mix3": "Mix-3",
 }
-LANGUAGES = {"en": "English", "es": "Spanish", "fr": "French", "zh": "Chinese", "th": "Thai"}
+LANGUAGES = {"en": "English", **TRANSLATED}
 SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
 

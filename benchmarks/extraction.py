@@ -57,12 +57,14 @@ SAMPLE = {"lama": 40, "truthfulqa": 8, "reclor": 6, "mps_cal": 8}
 
 @dataclass(frozen=True)
 class Run:
-    """logprob: lens -> (layers, choices). seconds: median of the repeats. rate: of a large matrix
-    product, operations a second. memory, device_memory: peaks, bytes. tokens: run through the
-    blocks. operations: floating-point ones that the method can't do without, where counted."""
+    """logprob: lens -> (layers, choices). seconds, processor: medians of the repeats, the latter
+    of all threads. rate: of a large matrix product, operations a second. memory, device_memory:
+    peaks, bytes. tokens: run through the blocks. operations: floating-point ones that the method
+    can't do without, where counted."""
 
     logprob: dict[str, np.ndarray]
     seconds: float
+    processor: float
     rate: float
     memory: int
     device_memory: int
@@ -241,14 +243,16 @@ def clock(score: Callable, items: list[Item], repeats: int = 1, device: str = "c
     import torch
 
     score(items[:1])
-    rate, seconds = matrix_rate(device), []
+    rate, times = matrix_rate(device), []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         logprob = score(items)
-        seconds.append(time.perf_counter() - start)
+        times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    seconds, processor = np.median(times, 0).tolist()
     return {
         "logprob": logprob,
-        "seconds": float(np.median(seconds)),
+        "seconds": seconds,
+        "processor": processor,
         "rate": max(rate, matrix_rate(device)),
         "memory": peak_memory(),
         "device_memory": torch.cuda.max_memory_allocated() if device != "cpu" else 0,
@@ -309,7 +313,8 @@ class Report:
             tera = f"{run.operations / 1e12:.3g}"
             share = f"{100 * run.operations / run.seconds / run.rate:.0f} %"
         cells = [
-            *(task, who, items, choices, run.tokens, f"{run.seconds:.3g}", ratio, tera),
+            *(task, who, items, choices, run.tokens, f"{run.seconds:.3g}"),
+            *(f"{run.processor:.3g}", ratio, tera),
             *(f"{run.rate / 1e9:.0f}", share, f"{run.memory / 1e6:.0f}"),
             *([f"{run.device_memory / 1e6:.0f}"] if args.device != "cpu" else []),
             *(difference, f"{os.getloadavg()[0]:.1f}"),
@@ -320,7 +325,8 @@ class Report:
     def text(self) -> str:
         width, _, layers, *_ = SHAPES[args.shape]
         columns = [
-            *("task", "", "items", "choices", "tokens", "seconds", "x Strata", "Tflop"),
+            *("task", "", "items", "choices", "tokens", "seconds", "CPU seconds"),
+            *("x Strata", "Tflop"),
             *("GF/s of a product", "reached", "peak MB"),
             *(["peak device MB"] if args.device != "cpu" else []),
             *("differs by, nats", "load"),
@@ -355,9 +361,11 @@ in the lenses 2 x vocabulary x d for each position read, lens and layer, where S
 are the distinct ones that predict and the naive way's are all. **reached**: Tflop / seconds, as a
 share of the rate of a large square matrix product in the same process, before and after, best of
 10. **differs by**: the largest difference of any choice's summed log-probability from Strata's.
-**load**: the machine's, over the last minute of the run; above the threads in use, others were
-computing too. Strata's time is the median of {REPEATS} on samples, and includes tokenizing and
-reading the weights; the others hold theirs in memory before the clock starts."""
+**load**: the machine's, over the last minute of the run. Where it is above the threads in use, or
+CPU seconds are below threads x seconds, others were computing too, and only a run on one thread
+still compares, by its CPU seconds. Strata's time is the median of {REPEATS} on samples, and
+includes tokenizing and reading the weights; the others hold theirs in memory before the clock
+starts."""
 
 NO_HARNESS = """\
 lm-evaluation-harness is not installed and was left out: `pip install "lm_eval[hf]==0.4.13"`."""

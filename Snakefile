@@ -24,10 +24,12 @@ except StrataError as error:
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/activations.smk"
+include: "rules/untrained.smk"
 include: "rules/metrics.smk"
 include: "rules/probes.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/published.smk"
 include: "rules/pretrain.smk"
 
 
@@ -40,6 +42,7 @@ localrules:
     probes,
     tables,
     figures,
+    plan,
 
 
 rule all:
@@ -85,3 +88,19 @@ rule probes:
         expand(f"{R}/transfer/{{model}}.csv", model=study.models) if study.probed else [],
     message:
         "Probes fitted on every layer, their held-out decisions and scores, and their transfer."
+
+
+rule plan:
+    input:
+        expand(f"{R}/tasks/{{task}}.jsonl", task=study.tasks),
+    threads: config["threads"]
+    params:
+        models=json.dumps(study.models, ensure_ascii=False),
+        tasks=" ".join(study.tasks),
+        lenses=" ".join(config["lenses"]),
+    message:
+        "What the study will cost: tokens, operations, disk, memory, time; also {R}/plan.csv."
+    shell:
+        "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input}"
+        " --lenses {params.lenses} --overlong {config[overlong]} {DEVICE}"
+        " --threads {threads} --out {R}/plan.csv"

@@ -1,6 +1,46 @@
 # From items to dumps and scores: one job per (model, task), in layer-major order.
 
 
+HUB = [name for name, options in study.models.items() if "path" not in options]
+FOLDERS = [name for name in study.models if name not in HUB]
+DESCRIBE = (
+    f"{RUN}/describe.py --model {{wildcards.model}} --options {{params.options:q}}"
+    " --out {output} --log {log}"
+)
+
+
+# Here, where there is a network; nodes of a cluster often have none.
+localrules:
+    fetch_models,
+    fetch,
+
+
+rule fetch_models:
+    input:
+        expand(f"{R}/models/{{model}}.json", model=HUB),
+    message:
+        "Every hub model of the study {study.name}, fetched into the hub's cache."
+
+
+rule fetch:
+    output:
+        f"{R}/models/{{model}}.json",
+    log:
+        f"{R}/logs/fetch/{{model}}.log",
+    wildcard_constraints:
+        model=one_of(HUB),
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(240),
+    params:
+        options=model_options,
+        stage=STAGES["describe"],
+    message:
+        "Fetching {wildcards.model} from the hub: revision, files and shape."
+    shell:
+        DESCRIBE
+
+
 rule describe:
     input:
         model_files,
@@ -8,17 +48,18 @@ rule describe:
         f"{R}/models/{{model}}.json",
     log:
         f"{R}/logs/describe/{{model}}.log",
+    wildcard_constraints:
+        model=one_of(FOLDERS),
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=growing(2000),
+        runtime=growing(240),
     params:
         options=model_options,
         stage=STAGES["describe"],
     message:
-        "Resolving {wildcards.model}: revision, hashes and shape."
+        "Reading the folder of {wildcards.model}: hashes and shape."
     shell:
-        "{RUN}/describe.py --model {wildcards.model} --options {params.options:q}"
-        " --out {output} --log {log}"
+        DESCRIBE
 
 
 # A rule per model, since the number of its dumps follows from its number of layers; a job per task,
@@ -45,8 +86,9 @@ for model in study.models:
             f"{R}/benchmarks/extract/{job}.tsv"
         threads: config["threads"]
         resources:
-            mem_mb=8000,
-            runtime=720,
+            # A quarter over what is planned, and what Snakemake takes beside it; twice the time.
+            mem_mb=planned(model, "host_bytes", 8000, 1.25e-6),
+            runtime=planned(model, "seconds", 720, 2 / 60, sum),
             gpu=study.gpus,
         params:
             tasks=" ".join(tasks) if in_one_job else lambda wildcards: wildcards.task,
@@ -54,12 +96,14 @@ for model in study.models:
             overlong=config["overlong"],
             position=config["position"],
             dtype=study.models[model].get("dtype", "auto"),
+            tf32="--tf32" * config["tf32"],
+            work=f"{R}/unfinished/{model}",
             stage=STAGES["extract"],
         message:
             f"Extracting {{params.tasks}} from {model}: every layer, every lens."
         shell:
             "{RUN}/extract.py --model {input.model} --items {input.jsonl}"
             " --tasks {params.tasks} --lenses {params.lenses} --overlong {params.overlong}"
-            " --position {params.position} --dtype {params.dtype} --device {config[device]}"
-            " --threads {threads} --batch-tokens {config[batch_tokens]}"
+            " --position {params.position} --dtype {params.dtype} {params.tf32} {DEVICE}"
+            " --threads {threads} --work {params.work}"
             " --scores {output.scores} --dumps {output.dumps} --log {log}"

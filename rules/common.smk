@@ -20,8 +20,22 @@ PROBE_PLAN = json.dumps(config["probes"])
 CALCULATION = study.tasks_from(*CALCULATION_SOURCES)
 CROSS_LINGUAL = study.tasks_from(*CROSS_LINGUAL_SOURCES)
 
+PUBLISHED = ROOT / "data" / "published" / "metrics.csv"
+PAPER = json.dumps(study.published)
+
 with DATASETS.open(newline="", encoding="utf-8") as file:
     PINNED = {row["path"]: row for row in csv.DictReader(file)}
+
+
+def device_options():
+    """Options of extract.py that change its speed and its needs, not its results."""
+    memory = {f"{name}-memory": size for name, size in config["memory"].items()}
+    given = {"batch-tokens": config["batch_tokens"], **memory}
+    options = [f"--{name} {value}" for name, value in given.items() if value != "auto"]
+    return " ".join([f"--device {config['device']} --weights {config['weights']}", *options])
+
+
+DEVICE = device_options()
 
 
 def one_of(names):
@@ -49,6 +63,31 @@ def dumps(model, task):
 
 def all_dumps():
     return [path for model in study.models for task in study.tasks for path in dumps(model, task)]
+
+
+def growing(amount):
+    """A resource of a job: `amount` at the first attempt, as much more at each retry."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+# What `snakemake plan` has found, by (model, task).
+PLAN = {}
+if Path(R, "plan.csv").is_file():
+    with open(f"{R}/plan.csv", newline="", encoding="utf-8") as file:
+        PLAN = {(row["model"], row["task"]): row for row in csv.DictReader(file)}
+
+
+def planned(model, column, default, scale, join=max):
+    """A resource of a job: what the plan has for the model and the job's task (or all of them),
+    times `scale`; `default` where it has nothing. It grows with each retry."""
+
+    def resource(wildcards, attempt):
+        tasks = [wildcards.task] if "task" in wildcards.keys() else study.tasks
+        found = [PLAN.get((model, task), {}).get(column) for task in tasks]
+        amount = round(scale * join(map(float, found))) + 1 if all(found) else default
+        return amount * attempt
+
+    return resource
 
 
 def as_json(value):
@@ -80,7 +119,7 @@ def model_files(wildcards):
 def model_options(wildcards):
     """What identifies the weights."""
     options = study.models[wildcards.model]
-    keys = ("path",) if "path" in options else ("hub", "revision", "layers")
+    keys = ("path",) if "path" in options else ("hub", "revision", "layers", "shape")
     return as_json({key: options[key] for key in keys if key in options})
 
 

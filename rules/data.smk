@@ -1,6 +1,11 @@
 # Download and preparation: from pinned files and generators to one multiple-choice form.
 
 
+localrules:
+    download,
+    prepare,
+
+
 rule download:
     output:
         "data/raw/{path}",
@@ -9,8 +14,8 @@ rule download:
     wildcard_constraints:
         path=one_of(PINNED),
     resources:
-        mem_mb=500,
-        runtime=30,
+        mem_mb=growing(500),
+        runtime=growing(30),
     params:
         pinned=lambda wildcards: as_json(
             {key: PINNED[wildcards.path][key] for key in ("url", "git_blob", "sha256")}
@@ -31,8 +36,8 @@ rule prepare:
     log:
         f"{R}/logs/prepare/{{task}}.log",
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         options=task_options,
         stage=STAGES["prepare"],

@@ -1,6 +1,18 @@
 # From metrics to figures, as pdf and png: one job a figure, its style its own setting.
 
 
+localrules:
+    figure_overall_radar,
+    figure_curves,
+    figure_calculation_radars,
+    figure_cross_lingual,
+    figure_probe_curves,
+    figure_readout,
+    figure_emergence,
+    figure_transfer,
+    figure_paper_comparison,
+
+
 rule figures:
     input:
         [figure(name) for name in study.figures],
@@ -16,8 +28,8 @@ rule figure_overall_radar:
     log:
         f"{R}/logs/figures/overall_radar.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         style=style("overall_radar", "overall_radar"),
         shown=SHOWN,
@@ -38,8 +50,8 @@ rule figure_curves:
     log:
         f"{R}/logs/figures/curves_{{task}}.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         style=style("curves", "curves_{task}"),
         shown=SHOWN,
@@ -65,8 +77,8 @@ rule figure_calculation_radars:
         kind="int|float",
         digits="[0-9-]+",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         style=style("calculation_radars", "calculation_radars_{task}_{kind}_{digits}"),
         shown=SHOWN,
@@ -92,8 +104,8 @@ rule figure_cross_lingual:
     wildcard_constraints:
         task=one_of(CROSS_LINGUAL),
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         style=style("cross_lingual", "cross_lingual_{task}"),
         shown=SHOWN,
@@ -116,8 +128,8 @@ rule figure_probe_curves:
     log:
         f"{R}/logs/figures/probe_curves_{{task}}.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         style=style("probe_curves", "probe_curves_{task}"),
         readers=READERS,
@@ -142,8 +154,8 @@ rule figure_readout:
     wildcard_constraints:
         task=one_of(CALCULATION),
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         style=style("readout", "readout_{task}"),
         lens=config["report"]["lens"],
@@ -167,8 +179,8 @@ rule figure_emergence:
     log:
         f"{R}/logs/figures/emergence.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         style=style("emergence", "emergence"),
         readers=READERS,
@@ -190,8 +202,8 @@ rule figure_transfer:
     log:
         f"{R}/logs/figures/transfer_{{model}}.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         style=style("transfer", "transfer_{model}"),
         probe=config["report"]["probe"],
@@ -203,3 +215,29 @@ rule figure_transfer:
         "{RUN}/figure.py transfer --model {wildcards.model} --transfer {input}"
         " --labels {params.labels:q} --style {params.style:q} --probe {params.probe}"
         " --out {R}/figures/transfer_{wildcards.model} --log {log}"
+
+
+rule figure_paper_comparison:
+    input:
+        metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.published["models"]),
+        published=PUBLISHED,
+    output:
+        figure("paper_comparison_{task}"),
+    log:
+        f"{R}/logs/figures/paper_comparison_{{task}}.log",
+    wildcard_constraints:
+        task=one_of(study.published["tasks"]),
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        style=style("paper_comparison", "paper_comparison_{task}"),
+        paper=PAPER,
+        labels=LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: {wildcards.task} as published and as measured."
+    shell:
+        "{RUN}/figure.py paper_comparison --task {wildcards.task} --metrics {input.metrics}"
+        " --published {input.published:q} --paper {params.paper:q} --labels {params.labels:q}"
+        " --style {params.style:q} --out {R}/figures/paper_comparison_{wildcards.task} --log {log}"

@@ -9,8 +9,8 @@ rule measure:
     log:
         f"{R}/logs/measure/{{model}}/{{task}}.log",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         stage=STAGES["metrics"],
     message:

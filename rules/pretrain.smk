@@ -36,8 +36,8 @@ rule pretrain_model:
         pupil="|".join(EMBEDDED),
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=180,
+        mem_mb=growing(3000),
+        runtime=growing(180),
     params:
         folder="results/pretrain/{pupil}",
         checkpoint="results/pretrain/checkpoints/{pupil}.pt",

@@ -15,8 +15,8 @@ rule probe:
         f"{R}/benchmarks/probe/{{model}}/{{task}}.tsv"
     threads: config["threads"]
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
     params:
         plan=PROBE_PLAN,
         calculation=lambda wildcards: "--calculation" * (wildcards.task in CALCULATION),
@@ -41,8 +41,8 @@ rule transfer:
         f"{R}/logs/transfer/{{model}}.log",
     threads: config["threads"]
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=growing(16000),
+        runtime=growing(240),
     params:
         plan=PROBE_PLAN,
         stage=STAGES["probes"],

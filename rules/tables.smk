@@ -1,9 +1,26 @@
 # From metrics and scores to tables, each as csv (everything), md and tex (what a reader wants).
 
-TABLES = ["overall", "audit", "extraction", "comparisons"]
+TABLES = ["overall", "audit", "extraction", "comparisons", "paper_comparison", "findings"]
 TABLES += [f"layers_{model}" for model in study.models]
 TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"] * study.probed
 TABLES += ["calculation"] * bool(CALCULATION) + ["cross_lingual"] * bool(CROSS_LINGUAL)
+
+
+# Short, and where the reader is: not worth a cluster's job each.
+localrules:
+    table_overall,
+    table_layers,
+    table_calculation,
+    table_cross_lingual,
+    table_audit,
+    table_extraction,
+    table_comparisons,
+    table_probes,
+    table_lens_vs_probe,
+    table_emergence,
+    table_transfer,
+    table_findings,
+    table_paper_comparison,
 
 
 rule tables:
@@ -21,8 +38,8 @@ rule table_overall:
     log:
         f"{R}/logs/tables/overall.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -42,8 +59,8 @@ rule table_layers:
     log:
         f"{R}/logs/tables/layers_{{model}}.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=lambda wildcards: labels_of([wildcards.model]),
@@ -64,8 +81,8 @@ rule table_calculation:
     log:
         f"{R}/logs/tables/calculation.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -85,8 +102,8 @@ rule table_cross_lingual:
     log:
         f"{R}/logs/tables/cross_lingual.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         shown=SHOWN,
         labels=LABELS,
@@ -106,8 +123,8 @@ rule table_audit:
     log:
         f"{R}/logs/tables/audit.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         labels=labels_of([]),
         stage=STAGES["tables"],
@@ -126,8 +143,8 @@ rule table_extraction:
     log:
         f"{R}/logs/tables/extraction.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         labels=LABELS,
         stage=STAGES["tables"],
@@ -147,8 +164,8 @@ rule table_comparisons:
     log:
         f"{R}/logs/tables/comparisons.log",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         shown=SHOWN,
         probe=config["report"]["probe"],
@@ -170,8 +187,8 @@ rule table_probes:
     log:
         f"{R}/logs/tables/probes.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         probe=config["report"]["probe"],
         labels=LABELS,
@@ -193,8 +210,8 @@ rule table_lens_vs_probe:
     log:
         f"{R}/logs/tables/lens_vs_probe.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         readers=READERS,
         labels=LABELS,
@@ -216,8 +233,8 @@ rule table_emergence:
     log:
         f"{R}/logs/tables/emergence.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         readers=READERS,
         labels=LABELS,
@@ -237,8 +254,8 @@ rule table_transfer:
     log:
         f"{R}/logs/tables/transfer.log",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         probe=config["report"]["probe"],
         labels=LABELS,
@@ -248,3 +265,53 @@ rule table_transfer:
     shell:
         "{RUN}/table.py transfer --transfer {input} --labels {params.labels:q}"
         " --probe {params.probe} --out {R}/tables/transfer --log {log}"
+
+
+rule table_paper_comparison:
+    input:
+        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        published=PUBLISHED,
+    output:
+        table("paper_comparison"),
+    log:
+        f"{R}/logs/tables/paper_comparison.log",
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        paper=PAPER,
+        labels=LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: every published value beside the measured ones."
+    shell:
+        "{RUN}/table.py paper_comparison --metrics {input.metrics} --published {input.published:q}"
+        " --paper {params.paper:q} --labels {params.labels:q}"
+        " --out {R}/tables/paper_comparison --log {log}"
+
+
+rule table_findings:
+    input:
+        scores=pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
+        floors=expand(
+            f"{R}/untrained/{{model}}/{{task}}.h5", model=study.untrained, task=study.tasks
+        ),
+        models=expand(f"{R}/models/{{model}}.json", model=study.models),
+    output:
+        table("findings"),
+    log:
+        f"{R}/logs/tables/findings.log",
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        shown=SHOWN,
+        sources=as_json({task: options["source"] for task, options in study.tasks.items()}),
+        labels=LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: the paper's findings, tested on this study's models."
+    shell:
+        "{RUN}/table.py findings --scores {input.scores} --floors {input.floors}"
+        " --models {input.models} --sources {params.sources:q} --labels {params.labels:q}"
+        " {params.shown} --out {R}/tables/findings --log {log}"

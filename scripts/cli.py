@@ -1,5 +1,6 @@
 """What the command-line scripts share: logging, and errors shown as one message."""
 
+import argparse
 import logging
 import sys
 from collections.abc import Callable
@@ -23,3 +24,14 @@ def run(main: Callable[[], None], log: str | None = None) -> None:
     except (StrataError, OSError) as error:  # OSError: no space left, no permission
         logging.error("error: %s", error)
         sys.exit(1)
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """What an extraction runs on: its speed and its needs, not its results."""
+    free = "GiB to use (default: nine tenths of what is free)"
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-tokens", type=int, help="default: as suits the device")
+    parser.add_argument("--weights", choices=["auto", "resident", "streamed"], default="auto")
+    parser.add_argument("--host-memory", type=float, help=free)
+    parser.add_argument("--device-memory", type=float, help=free)

@@ -5,26 +5,27 @@ import dataclasses
 import logging
 from pathlib import Path
 
+import torch
+
 import cli
 from strata import STAGES, __version__
+from strata.checkpoint import read_info
 from strata.errors import StrataError
+from strata.extract import extract, read_task
 from strata.files import sha256
 from strata.items import read_items
+from strata.machine import choose_device, memory_of, peak_memory, resident_memory
+from strata.model import Model, load_tokenizer
+from strata.placement import batch_tokens_for, decide, needs_of
+from strata.progress import Progress, publish
+from strata.store import write_dump
 
 
 def main() -> None:
-    import numpy as np
-    import torch
-
-    from strata.checkpoint import read_info
-    from strata.extract import Budget, extract
-    from strata.model import Model, load_tokenizer
-    from strata.store import write_dump, write_scores
-
     torch.set_num_threads(args.threads)
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = args.tf32
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    device = choose_device(args.device)
     info = read_info(args.model)
     model = Model(info.folder, args.dtype, device)
     wanted = len(args.tasks) * (model.n_layers + 1)
@@ -33,41 +34,74 @@ def main() -> None:
             f"{info.name} has {model.n_layers} layers, so {wanted} dumps of {len(args.tasks)} "
             f"task(s), but {len(args.dumps)} were asked for; correct models.{info.name}.layers"
         )
-    logging.info("%s on %s, %s", info.name, device, str(model.dtype).removeprefix("torch."))
+    logging.info("%s on %s, %s", info.name, device, dtype_name(model))
     tokenizer = load_tokenizer(info.folder, model.config.vocab_size)
-    dumps = np.array(args.dumps).reshape(len(args.tasks), -1)
-    for task, items, path, own in zip(args.tasks, args.items, args.scores, dumps, strict=True):
-        logging.info("%s:", task)
-        attributes = {
-            "model": info.name,
-            "task": task,
-            "source": info.source,
-            "revision": info.revision,
-            "tokenizer_hash": info.tokenizer_hash,
-            "task_hash": sha256(Path(items).read_bytes()),
-            "layers": model.n_layers,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "position": args.position,
-            "overlong": args.overlong,
-            "code_version": f"{__version__}, extract {STAGES['extract']}",
-        }
+    memory = memory_of(device, args.host_memory, args.device_memory)
+    done = [
+        extract_task(info, model, tokenizer, memory, task, items)
+        for task, items in zip(args.tasks, args.items, strict=True)
+    ]
+    own = model.n_layers + 1
+    for number, progress in enumerate(done):
+        dumps = args.dumps[number * own : (number + 1) * own]
+        named = [(progress.dump(layer), Path(path)) for layer, path in enumerate(dumps)]
+        publish([*named, (progress.scores, Path(args.scores[number]))])
+    for progress in done:
+        progress.remove()
+    logging.info("peak memory: %s", peak_memory(device))
 
-        def dump(layer, activations, prompts, columns, own=own, attributes=attributes):
-            if len(own):
-                named = {**attributes, "layer": layer}
-                write_dump(own[layer], activations, prompts, *columns, named)
 
-        scores = extract(
-            model,
-            tokenizer,
-            read_items(items),
-            args.lenses,
-            overlong=args.overlong,
-            position=args.position,
-            on_layer=dump,
-            budget=Budget(tokens=args.batch_tokens),
-        )
-        write_scores(path, dataclasses.replace(scores, attributes=attributes | scores.attributes))
+def extract_task(info, model, tokenizer, memory, task: str, items: str) -> Progress:
+    """Scores and dumps of a task, in its folder below --work."""
+    logging.info("%s:", task)
+    attributes = {
+        "model": info.name,
+        "task": task,
+        "source": info.source,
+        "revision": info.revision,
+        "tokenizer_hash": info.tokenizer_hash,
+        "task_hash": sha256(Path(items).read_bytes()),
+        "layers": model.n_layers,
+        "dtype": dtype_name(model),
+        "position": args.position,
+        "overlong": args.overlong,
+        "code_version": f"{__version__}, extract {STAGES['extract']}",
+    }
+    asked = args.lenses, bool(args.dumps), args.batch_tokens, args.tf32, model.device.type
+    progress = Progress(Path(args.work) / task, {**attributes, "asked": asked})
+    if progress.finished:
+        logging.info("an earlier run finished it")
+        return progress
+    context = model.config.max_position_embeddings
+    read = read_task(tokenizer, read_items(items), context, args.overlong)
+    facts = model.skeleton, read.tree
+    size = args.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
+    size = progress.settle("batch_tokens", size)
+    needs = needs_of(*facts, size, resident_memory(), model.device.type)
+    placement = decide(needs, memory, args.weights, len(args.tasks))
+    model.weights = placement.weights
+    logging.info("%s", placement.explain(needs, memory))
+
+    def dump(layer, activations, prompts, columns):
+        named = {**attributes, "layer": layer}
+        write_dump(progress.dump(layer), activations, prompts, *columns, named)
+
+    scores = extract(
+        model,
+        read,
+        args.lenses,
+        position=args.position,
+        on_layer=dump if args.dumps else None,
+        batch_tokens=size,
+        where=placement.stream,
+        progress=progress,
+    )
+    progress.finish(dataclasses.replace(scores, attributes=attributes | scores.attributes))
+    return progress
+
+
+def dtype_name(model) -> str:
+    return str(model.dtype).removeprefix("torch.")
 
 
 if __name__ == "__main__":
@@ -79,9 +113,9 @@ if __name__ == "__main__":
     parser.add_argument("--overlong", choices=["error", "skip", "run"], default="error")
     parser.add_argument("--position", choices=["choice_end", "prompt_end"], default="choice_end")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch-tokens", type=int, default=4096)
+    cli.add_device_options(parser)
+    parser.add_argument("--tf32", action="store_true", help="let CUDA round float32 products")
+    parser.add_argument("--work", required=True, help="folder for what is not finished")
     parser.add_argument(
         "--scores", nargs="+", required=True, help="HDF5 files to write, one a task"
     )

@@ -4,11 +4,24 @@ import argparse
 import logging
 
 import cli
-from strata import figures, probe_figures
+from strata import figures, paper_figures, probe_figures
 from strata.figures import write_figure
-from strata.results import read_json, read_labels, read_metrics, read_probes, read_transfer
+from strata.results import (
+    read_json,
+    read_labels,
+    read_metrics,
+    read_probes,
+    read_published,
+    read_transfer,
+)
 
-READERS = {"metrics": read_metrics, "probes": read_probes, "transfer": read_transfer}
+ROOMS = (figures, probe_figures, paper_figures)
+READERS = {
+    "metrics": read_metrics,
+    "probes": read_probes,
+    "transfer": read_transfer,
+    "published": read_published,
+}
 # The files each kind of figure is drawn from, and what else it asks for beside labels and style.
 KINDS = {
     "overall_radar": (("metrics",), ("lens", "metric")),
@@ -19,6 +32,7 @@ KINDS = {
     "readout": (("metrics", "probes"), ("lens", "task")),
     "emergence": (("metrics", "probes"), ("lens", "probe")),
     "transfer": (("transfer",), ("probe", "model")),
+    "paper_comparison": (("metrics", "published"), ("paper", "task")),
 }
 
 
@@ -26,11 +40,16 @@ def main(arguments: argparse.Namespace) -> None:
     # It would tell of every glyph it embeds.
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     files, wanted = KINDS[arguments.figure]
-    module = figures if hasattr(figures, arguments.figure) else probe_figures
-    figure = getattr(module, arguments.figure)(
+    draw = next(
+        getattr(room, arguments.figure) for room in ROOMS if hasattr(room, arguments.figure)
+    )
+    options = {name: getattr(arguments, name) for name in wanted}
+    if "paper" in options:
+        options["paper"] = read_json(options["paper"], "paper")
+    figure = draw(
         *(READERS[name](getattr(arguments, name)) for name in files),
         read_labels(arguments.labels),
-        **{name: getattr(arguments, name) for name in wanted},
+        **options,
         style=read_json(arguments.style, "style"),
     )
     write_figure(figure, arguments.out)

@@ -91,15 +91,15 @@ def measure(folder: Path):
     import pandas as pd
 
     from strata import microworld
-    from strata.extract import extract
+    from strata.extract import extract, read_task
     from strata.metrics import metrics_table
     from strata.model import Model, load_tokenizer
 
-    model = Model(folder, "float32", "cpu")
+    model = Model(folder, "float32", weights="resident")
     tokenizer = load_tokenizer(folder, model.config.vocab_size)
     tables = []
     for task in microworld.TASKS:
-        scores = extract(model, tokenizer, microworld.items(task), ["normed"])
+        scores = extract(model, read_task(tokenizer, microworld.items(task), None), ["normed"])
         tables.append(metrics_table(scores, folder.name, task))
     table = pd.concat(tables)
     return table[table.metric == "mc1"], count(folder)

@@ -6,16 +6,19 @@ import logging
 import pandas as pd
 
 import cli
-from strata import probe_tables, tables
+from strata import paper_tables, probe_tables, tables
 from strata.results import (
     read_comparisons,
+    read_json,
     read_labels,
     read_metrics,
     read_probes,
+    read_published,
     read_transfer,
 )
 
-# The files each table is made of, and what else it asks for beside labels. decisions may be none.
+# The files each table is made of, and what else it asks for beside labels; decisions and floors
+# may be none.
 TABLES = {
     "overall": (("metrics",), ("lens", "metric")),
     "layers": (("metrics",), ("lens", "metric", "model")),
@@ -28,15 +31,22 @@ TABLES = {
     "lens_vs_probe": (("metrics", "probes", "comparisons"), ("lens", "probe")),
     "emergence": (("metrics", "probes"), ("lens", "probe")),
     "transfer": (("transfer",), ("probe",)),
+    "paper_comparison": (("metrics", "published"), ("paper",)),
+    "findings": (("scores", "floors", "models"), ("lens", "metric", "sources")),
 }
+MAPPINGS = ("paper", "sources")  # options that are JSON
+ROOMS = (tables, probe_tables, paper_tables)
 READERS = {
     "metrics": read_metrics,
     "probes": read_probes,
     "transfer": read_transfer,
     "audits": list,
     "scores": lambda paths: read_by_pair(paths, "scores"),
+    "floors": lambda paths: read_by_pair(paths, "scores"),
+    "models": list,
     "decisions": lambda paths: read_by_pair(paths, "decisions"),
     "comparisons": read_comparisons,
+    "published": read_published,
 }
 
 
@@ -45,11 +55,15 @@ def main(arguments: argparse.Namespace) -> None:
     given = [READERS[name](getattr(arguments, name)) for name in files]
     labels = read_labels(arguments.labels)
     options = {name: getattr(arguments, name) for name in wanted}
+    options |= {name: read_json(options[name], name) for name in MAPPINGS if name in options}
     if arguments.table == "comparisons":
         table = tables.comparisons_table(compared(*given, **options), labels)
+    elif arguments.table == "findings":
+        lens = options.pop("lens")
+        table = paper_tables.findings_table(found(*given, **options), labels, lens)
     else:
         name = f"{arguments.table}_table"
-        make = getattr(tables if hasattr(tables, name) else probe_tables, name)
+        make = next(getattr(room, name) for room in ROOMS if hasattr(room, name))
         table = make(*given, labels, **options)
     tables.write_table(table, arguments.out)
     logging.info("%s: %d rows in %s.csv", arguments.table, len(table.tidy), arguments.out)
@@ -72,6 +86,15 @@ def compared(scores: dict, decisions: dict, lens: str, metric: str, probe: str) 
     return comparisons(
         Reader(lens, metric, scores), Reader(probe, "mc1", by_probe) if by_probe else None
     )
+
+
+def found(scores: dict, floors: dict, models: list, metric: str, sources: dict) -> pd.DataFrame:
+    from strata.checkpoint import read_info
+    from strata.findings import Evidence, findings
+
+    # Parameters of a model but for its embedding grow as layers times width squared.
+    sizes = {info.name: info.layers * info.d_model**2 for info in map(read_info, models)}
+    return findings(Evidence(scores, floors, sizes, sources, metric))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -6,6 +6,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from strata.extract import extract, read_task
+from strata.lens import LENSES
+from strata.model import Model
+
 VOCABULARY = 300
 
 SHAPES = {
@@ -76,3 +80,20 @@ def make_model(folder: Path, shape: str = "llama", seed=0, layers=3, scale=0.25,
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return model
+
+
+def score(
+    folder: Path,
+    items,
+    lenses=LENSES,
+    tokenizer=None,
+    dtype="auto",
+    weights="streamed",
+    overlong="error",
+    **options,
+):
+    """Scores of `items` by the model in `folder`; options as those of strata.extract.extract."""
+    model = Model(folder, dtype, weights=weights)
+    context = model.config.max_position_embeddings
+    task = read_task(tokenizer or byte_tokenizer(), items, context, overlong)
+    return extract(model, task, lenses, **options)

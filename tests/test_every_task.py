@@ -6,12 +6,12 @@ from functools import cache
 import numpy as np
 import pytest
 from mirror import MIRROR, SHARED_MODELS, needs_mirror, needs_stories
-from models import byte_tokenizer, make_model
+from models import byte_tokenizer, make_model, score
 
-from strata.extract import extract, naive_logprob
+from strata.extract import naive_logprob
 from strata.lens import LENSES
 from strata.metrics import item_values
-from strata.model import Model, load_tokenizer
+from strata.model import load_tokenizer
 from strata.sources import prepare
 
 PAPERS = ("calculation", "mps_cal", "xmps_cal", "reclor", "truthfulqa", "lama")
@@ -55,7 +55,7 @@ def test_random_models_of_every_family(tmp_path, shape, task):
     lm = make_model(tmp_path, shape, layers=2, scale=0.1)
     lm.set_attn_implementation("sdpa")
     items = some_items(task, 1)
-    scores = extract(Model(tmp_path), byte_tokenizer(), items, LENSES, overlong="run")
+    scores = score(tmp_path, items, overlong="run")
     assert_equal_to_the_twin(lm, byte_tokenizer(), scores, items)
 
 
@@ -67,7 +67,7 @@ def test_a_real_model(task):
 
     folder = SHARED_MODELS / "stories260K"
     tokenizer, items = load_tokenizer(folder, 512), some_items(task, 3)
-    scores = extract(Model(folder), tokenizer, items, LENSES, overlong="run")
+    scores = score(folder, items, tokenizer=tokenizer, overlong="run")
     lm = AutoModelForCausalLM.from_pretrained(folder)
     assert_equal_to_the_twin(lm, tokenizer, scores, items)
 
@@ -79,7 +79,7 @@ def test_the_reference_lens_gives_the_numbers_of_the_authors_own_code():
     folder = SHARED_MODELS / "stories260K"
     items, _ = prepare("truthfulqa", {"source": "truthfulqa"}, MIRROR)
     tokenizer = load_tokenizer(folder, 512)
-    scores = extract(Model(folder), tokenizer, items, ["reference"], overlong="run")
+    scores = score(folder, items, ["reference"], tokenizer, overlong="run")
     published = {
         "mc1": [0.20930, 0.21053, 0.22032, 0.22766, 0.23623],
         "mc2": [0.482384, 0.486187, 0.484074, 0.502186, 0.495516],

@@ -3,13 +3,12 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from models import SHAPES, byte_tokenizer, make_model
+from models import SHAPES, byte_tokenizer, make_model, score
 
 from strata.errors import StrataError
-from strata.extract import Budget, extract, naive_logprob, select_by_length
+from strata.extract import naive_logprob, select_by_length
 from strata.items import Item
 from strata.lens import LENSES
-from strata.model import Model
 from strata.tree import tokenize
 
 ITEMS = [
@@ -19,10 +18,6 @@ ITEMS = [
 ]
 
 
-def run(folder, items=ITEMS, lenses=LENSES, tokenizer=None, dtype="auto", **options):
-    return extract(Model(folder, dtype), tokenizer or byte_tokenizer(), items, lenses, **options)
-
-
 def columns(scores, number):
     return scores.item == number
 
@@ -30,7 +25,7 @@ def columns(scores, number):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_tree_equals_one_forward_pass_a_choice(tmp_path, shape):
     lm = make_model(tmp_path, shape)
-    scores = run(tmp_path)
+    scores = score(tmp_path, ITEMS)
     for number, item in enumerate(ITEMS):
         for lens, naive in naive_logprob(lm, byte_tokenizer(), item, LENSES).items():
             fast = scores.logprob[lens][:, columns(scores, number)]
@@ -41,7 +36,7 @@ def test_the_tree_equals_one_forward_pass_a_choice(tmp_path, shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_normed_lens_at_the_last_layer_is_the_models_own_output(tmp_path, shape):
     lm = make_model(tmp_path, shape)
-    scores = run(tmp_path)
+    scores = score(tmp_path, ITEMS)
     tokenizer = byte_tokenizer()
     for number, item in enumerate(ITEMS):
         start = len(tokenizer(item.prompt)["input_ids"])
@@ -57,7 +52,7 @@ def test_the_normed_lens_at_the_last_layer_is_the_models_own_output(tmp_path, sh
 
 def test_bfloat16_runs_near_float32_and_its_reference_sums_are_bfloat16(tmp_path):
     make_model(tmp_path, dtype="bfloat16")
-    coarse, fine = run(tmp_path), run(tmp_path, dtype="float32")
+    coarse, fine = score(tmp_path, ITEMS), score(tmp_path, ITEMS, dtype="float32")
     for lens in LENSES:
         np.testing.assert_allclose(coarse.logprob[lens], fine.logprob[lens], rtol=0.05, atol=0.5)
     sums = torch.from_numpy(coarse.logprob["reference"])
@@ -67,7 +62,7 @@ def test_bfloat16_runs_near_float32_and_its_reference_sums_are_bfloat16(tmp_path
 
 def test_the_reference_lens_in_bfloat16_brings_back_the_papers_arithmetic(tmp_path):
     lm = make_model(tmp_path, dtype="bfloat16")
-    scores = run(tmp_path, lenses=["reference"])
+    scores = score(tmp_path, ITEMS, lenses=["reference"])
     for number, item in enumerate(ITEMS):
         naive = naive_logprob(lm, byte_tokenizer(), item, ["reference"])["reference"]
         fast = scores.logprob["reference"][:, columns(scores, number)]
@@ -78,7 +73,7 @@ def test_the_reference_lens_in_bfloat16_brings_back_the_papers_arithmetic(tmp_pa
 
 def test_in_float32_the_reference_lens_is_raw_below_and_normed_at_the_last_layer(tmp_path):
     make_model(tmp_path)
-    together, alone = run(tmp_path), run(tmp_path, lenses=["reference"])
+    together, alone = score(tmp_path, ITEMS), score(tmp_path, ITEMS, lenses=["reference"])
     np.testing.assert_allclose(
         together.logprob["reference"], alone.logprob["reference"], rtol=1e-5, atol=1e-5
     )
@@ -88,7 +83,7 @@ def test_a_tokenizer_that_merges_across_the_boundary(tmp_path):
     lm = make_model(tmp_path)
     tokenizer = byte_tokenizer(merge_boundary=True)
     items = [Item("a", "a", "", "Q: 1\nA:", (" 2", " 33", "!"), (1, 0, 0), 0)]
-    scores = run(tmp_path, items, tokenizer=tokenizer)
+    scores = score(tmp_path, items, tokenizer=tokenizer)
     assert scores.merged.tolist() == [True, True, False]
     naive = naive_logprob(lm, tokenizer, items[0], ["normed"])["normed"]
     np.testing.assert_allclose(scores.logprob["normed"], naive, atol=1e-3)
@@ -102,7 +97,7 @@ def test_a_tokenizer_without_bos_and_items_without_common_prefix(tmp_path):
         Item("a", "a", "", "x", (" y", " z"), (1, 0), 0),
         Item("b", "b", "", "word", (" y", " z", " zz"), (1, 0, 0), 0),
     ]
-    scores = run(tmp_path, items, tokenizer=tokenizer)
+    scores = score(tmp_path, items, tokenizer=tokenizer)
     for number, item in enumerate(items):
         naive = naive_logprob(lm, tokenizer, item, ["raw"])["raw"]
         fast = scores.logprob["raw"][:, columns(scores, number)]
@@ -113,20 +108,22 @@ def test_a_choice_that_adds_no_token_is_refused(tmp_path):
     make_model(tmp_path)
     items = [Item("odd", "odd", "", "Q: 1\nA:", ("", " 2"), (1, 0), 0)]
     with pytest.raises(StrataError, match=r"'odd'.*choice 0.*adds no token"):
-        run(tmp_path, items)
+        score(tmp_path, items)
 
 
-@pytest.mark.parametrize("budget", [Budget(1, 1), Budget(64, 1 << 12), Budget(1 << 16, 1 << 30)])
-def test_batches_of_any_size_give_the_same_scores(tmp_path, budget):
+@pytest.mark.parametrize("batch_tokens", [1, 64, 1 << 16])
+def test_batches_of_any_size_give_the_same_scores(tmp_path, batch_tokens):
     make_model(tmp_path)
     np.testing.assert_allclose(
-        run(tmp_path, budget=budget).logprob["normed"], run(tmp_path).logprob["normed"], atol=1e-4
+        score(tmp_path, ITEMS, batch_tokens=batch_tokens).logprob["normed"],
+        score(tmp_path, ITEMS).logprob["normed"],
+        atol=1e-4,
     )
 
 
 def test_the_same_run_gives_the_same_bits(tmp_path):
     make_model(tmp_path)
-    first, second = run(tmp_path), run(tmp_path)
+    first, second = score(tmp_path, ITEMS), score(tmp_path, ITEMS)
     for lens in LENSES:
         np.testing.assert_array_equal(first.logprob[lens], second.logprob[lens])
 
@@ -139,7 +136,7 @@ def test_dumps_are_the_residual_stream_before_the_final_norm(tmp_path, position)
     def keep(layer, activations, at_prompt, _):
         dumps[layer], prompts[layer] = activations, at_prompt
 
-    scores = run(tmp_path, position=position, on_layer=keep)
+    scores = score(tmp_path, ITEMS, position=position, on_layer=keep)
     caught = []
     lm.model.layers[-1].register_forward_hook(lambda *args: caught.append(args[2]))
     row, token_ids = 0, []
@@ -166,10 +163,10 @@ def test_dumps_are_the_residual_stream_before_the_final_norm(tmp_path, position)
 def test_overlong_items_are_refused_skipped_or_run(tmp_path):
     lm = make_model(tmp_path, max_position_embeddings=32)
     with pytest.raises(StrataError, match=r"'b' \(34 tokens\).*context of 32|32 tokens.*'b'"):
-        run(tmp_path)
-    skipping = run(tmp_path, overlong="skip")
+        score(tmp_path, ITEMS)
+    skipping = score(tmp_path, ITEMS, overlong="skip")
     assert (skipping.ids, skipping.skipped) == (["a"], ["b", "c"])
-    running = run(tmp_path, overlong="run")
+    running = score(tmp_path, ITEMS, overlong="run")
     assert running.ids == ["a", "b", "c"]
     naive = naive_logprob(lm, byte_tokenizer(), ITEMS[1], ["normed"])["normed"]
     np.testing.assert_allclose(running.logprob["normed"][:, columns(running, 1)], naive, atol=1e-3)
@@ -187,7 +184,7 @@ def test_activations_that_are_not_finite_are_an_error(tmp_path):
         lm.model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
     lm.save_pretrained(tmp_path)
     with pytest.raises(StrataError, match="not finite after layer 2"):
-        run(tmp_path)
+        score(tmp_path, ITEMS)
 
 
 texts = st.text(alphabet="ab :\n0é", min_size=1, max_size=8)
@@ -212,7 +209,7 @@ def test_any_items_score_as_in_the_naive_twin(tmp_path_factory, items, merge):
     lm = make_model(folder, layers=2)
     tokenizer = byte_tokenizer(merge)
     try:
-        scores = run(folder, items, tokenizer=tokenizer)
+        scores = score(folder, items, tokenizer=tokenizer)
     except StrataError as error:
         if "adds no token" not in str(error):
             raise

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from strata.lens import LENSES, Unembedding, naive_log_probabilities, sum_paths
+from strata.lens import LENSES, Unembedding, Wanted, naive_log_probabilities, sum_paths
 
 SHAPE = 40, 12
 
 
-def make(softcap=None, bias=False, dtype=torch.float32, block=200):
+def make(softcap=None, bias=False, dtype=torch.float32, block=(7, 13)):
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(SHAPE, generator=generator).to(dtype)
     scale = torch.rand(SHAPE[1], generator=generator) + 0.5
@@ -25,22 +25,28 @@ def make(softcap=None, bias=False, dtype=torch.float32, block=200):
 @pytest.mark.parametrize("options", [{}, {"softcap": 3.0, "bias": True}])
 def test_blocks_equal_the_whole_log_softmax(lens, last, dtype, options):
     unembedding = make(dtype=dtype, **options)
-    hidden = (3 * torch.randn(23, SHAPE[1])).to(dtype)
-    source = torch.tensor(sorted(np.random.default_rng(0).integers(0, 23, 50)))
-    token = torch.randint(0, SHAPE[0], (50,))
-    fast = unembedding.log_probabilities(hidden, source, token, lens, last)
-    slow = naive_log_probabilities(unembedding, hidden, source, token, lens, last)
+    rng = np.random.default_rng(0)
+    hidden = (3 * torch.randn(40, SHAPE[1])).to(dtype)
+    positions = np.sort(rng.permutation(40)[:23])
+    source = np.sort(rng.integers(0, 23, 50))  # some positions predict nothing, some many tokens
+    wanted = Wanted(positions, source, rng.integers(0, SHAPE[0], 50))
+    fast = torch.empty(50)
+    for block in unembedding.blocks(wanted):
+        rows = hidden[block.positions]
+        fast[block.place] = unembedding.log_probabilities(rows, block, lens, last)
+    slow = naive_log_probabilities(unembedding, hidden, wanted, lens, last)
     torch.testing.assert_close(fast, slow, atol=2e-6, rtol=1e-6)
 
 
-def test_positions_that_predict_nothing_are_passed_over():
-    unembedding = make(block=SHAPE[0])
-    hidden = torch.randn(5, SHAPE[1])
-    values = unembedding.log_probabilities(
-        hidden, torch.tensor([1, 1, 4]), torch.tensor([0, 1, 2]), "raw", False
-    )
-    everything = unembedding.logits(hidden).log_softmax(-1)
-    torch.testing.assert_close(values, everything[[1, 1, 4], [0, 1, 2]])
+def test_a_float32_normed_stream_split_for_bfloat16_units_keeps_16_bits():
+    # The arithmetic of the CUDA path: two bfloat16 products, added up in float32.
+    hidden, weight = torch.randn(20, 64), torch.randn(50, 64).bfloat16()
+    high = hidden.bfloat16()
+    low = (hidden - high).bfloat16()
+    split = high.double() @ weight.double().T + low.double() @ weight.double().T
+    exact = hidden.double() @ weight.double().T
+    scale = hidden.abs().double() @ weight.abs().double().T
+    assert ((split - exact).abs() / scale).max() < 2**-17
 
 
 def test_sums_over_choices_round_to_bfloat16_only_when_asked():

@@ -3,12 +3,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from models import byte_tokenizer, make_model
+from models import byte_tokenizer, make_model, score
 from safetensors.torch import load_file, save_file
 
 from strata.checkpoint import SUPPORTED, describe, read_config, weight_files
 from strata.errors import StrataError
-from strata.extract import extract
 from strata.items import Item
 from strata.model import ARCHITECTURES, Model, load_tokenizer
 
@@ -49,8 +48,7 @@ def test_shards_load_as_one(tmp_path):
     byte_tokenizer().save_pretrained(tmp_path / "shards")
     assert len(set(weight_files(tmp_path / "shards").values())) > 2
     runs = [
-        extract(Model(tmp_path / kind), byte_tokenizer(), [ITEM], ["normed"]).logprob["normed"]
-        for kind in ("whole", "shards")
+        score(tmp_path / kind, [ITEM], ["normed"]).logprob["normed"] for kind in ("whole", "shards")
     ]
     np.testing.assert_array_equal(*runs)
 
@@ -62,22 +60,39 @@ def test_float16_checkpoints_run_in_bfloat16(tmp_path):
 
 def test_old_pythia_checkpoints_name_their_head_differently(tmp_path):
     make_model(tmp_path, "pythia")
-    before = extract(Model(tmp_path), byte_tokenizer(), [ITEM], ["normed"])
+    before = score(tmp_path, [ITEM], ["normed"])
     weights = load_file(tmp_path / "model.safetensors")
     weights["embed_out.weight"] = weights.pop(
         "lm_head.weight" if "lm_head.weight" in weights else "embed_out.weight"
     )
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
-    after = extract(Model(tmp_path), byte_tokenizer(), [ITEM], ["normed"])
+    after = score(tmp_path, [ITEM], ["normed"])
     np.testing.assert_array_equal(before.logprob["normed"], after.logprob["normed"])
 
 
-def test_layers_leave_no_weights_behind(tmp_path):
+def loaded(model):
+    return [not next(layer.parameters()).is_meta for layer in model.skeleton.layers]
+
+
+def test_streamed_layers_leave_no_weights_behind(tmp_path):
     make_model(tmp_path)
-    model = Model(tmp_path)
-    with model.layer(0) as layer:
+    model = Model(tmp_path, weights="streamed")
+    for index, layer in model.layers():
         assert all(not p.is_meta for p in layer.parameters())
-    assert all(p.is_meta for p in layer.parameters())
+        assert loaded(model) == [number == index for number in range(3)]
+    assert not any(loaded(model))
+    for _ in model.layers(1):
+        break  # an error in the middle of a layer
+    assert not any(loaded(model))
+
+
+def test_resident_layers_are_read_once(tmp_path):
+    make_model(tmp_path)
+    model = Model(tmp_path, weights="resident")
+    first = [layer for _, layer in model.layers()]
+    assert all(loaded(model))
+    (tmp_path / "model.safetensors").unlink()
+    assert [layer for _, layer in model.layers()] == first
 
 
 def break_missing_folder(folder):
@@ -144,7 +159,7 @@ def test_weights_that_lack_a_tensor_or_have_another_shape_are_refused(tmp_path):
     make_model(tmp_path)
     edit_config(tmp_path, intermediate_size=64)
     with pytest.raises(StrataError, match=r"mlp.*shape.*config\.json asks for"):
-        extract(Model(tmp_path), byte_tokenizer(), [ITEM], ["raw"])
+        score(tmp_path, [ITEM], ["raw"])
     edit_config(tmp_path, intermediate_size=48, num_hidden_layers=4)
     with pytest.raises(StrataError, match=r"lack model\.layers\.3\."):
-        extract(Model(tmp_path), byte_tokenizer(), [ITEM], ["raw"])
+        score(tmp_path, [ITEM], ["raw"])

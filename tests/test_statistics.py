@@ -10,6 +10,7 @@ from strata.statistics import (
     bootstrapped,
     clusters,
     compare,
+    contrast,
     draw_groups,
     estimate,
     holm,
@@ -159,3 +160,53 @@ def test_one_group_leaves_the_bootstrap_without_an_interval():
     found = bootstrapped(weighted_mean(np.ones(5), draw_groups(one, 100, 0)), one)
     assert found.value == 1
     assert np.isnan([found.stderr, found.low, found.high]).all()
+
+
+def test_a_contrast_of_paired_flips_is_bonett_and_price_s():
+    """Their formula for the difference of two paired proportions, with Student's quantile."""
+    both, first, second, neither = 40, 25, 10, 45
+    values = np.r_[np.zeros(both), np.ones(first), -np.ones(second), np.zeros(neither)]
+    n = len(values)
+    a, b = (first + 1) / (n + 2), (second + 1) / (n + 2)
+    half = stats.t.ppf(0.975, n - 1) * np.sqrt((a + b - (a - b) ** 2) / (n + 2))
+    found = contrast(values, np.arange(n))
+    assert found.value == pytest.approx((first - second) / n)
+    # Theirs divides by n + 2 where a sample's variance divides by n + 1.
+    assert (found.low, found.high) == pytest.approx((a - b - half, a - b + half), abs=1e-3)
+
+
+def test_items_that_never_differ_leave_room_for_a_difference():
+    found = contrast(np.zeros(100), np.arange(100))
+    assert found.low == -found.high
+    assert 0.02 < found.high < 0.04
+    single = contrast(np.zeros(5), np.zeros(5, int))
+    assert (single.low, single.high) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(("tests", "size", "rates"), [(1, 1, (0.7, 0.6)), (1, 4, (0.98, 0.97))])
+def test_contrasts_cover_the_truth_as_often_as_they_say(tests, size, rates):
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(500):
+        a, b = (np.repeat(rng.random(120) < rate, size) for rate in rates)
+        found = contrast(a.astype(float) - b, np.repeat(np.arange(120), size), tests)
+        covered += found.low <= rates[0] - rates[1] <= found.high
+    assert 0.92 <= covered / 500 <= 0.985
+
+
+def test_several_contrasts_hold_together_as_often_as_one():
+    rng = np.random.default_rng(2)
+    together = 0
+    for _ in range(300):
+        held = [contrast((rng.random(80) < 0.5) - 0.5, np.arange(80), 10) for _ in range(10)]
+        together += all(found.low <= 0 <= found.high for found in held)
+    assert together / 300 >= 0.93
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.integers(1, 50), st.data())
+def test_contrasts_hold_the_mean_stay_in_bounds_and_widen_with_tests(values, tests, data):
+    groups = data.draw(st.lists(st.integers(0, 3), min_size=len(values), max_size=len(values)))
+    one, many = (contrast(np.array(values), clusters(groups), k) for k in (1, tests))
+    assert -1 - 1e-12 <= one.low <= one.value <= one.high <= 1 + 1e-12
+    assert many.low <= one.low + 1e-12
+    assert many.high >= one.high - 1e-12

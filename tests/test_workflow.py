@@ -1,5 +1,6 @@
 """The workflow as a user meets it: what runs, what reruns after which change, what errors say."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from models import make_model
 from workflow import ROOT, Study, count_jobs, snakemake
 
@@ -17,7 +19,7 @@ from strata.probing import as_scores
 from strata.store import read_decisions, read_scores
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
-TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"]
+TABLES += ["paper_comparison", "findings", "probes", "lens_vs_probe", "emergence", "transfer"]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,8 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "table_audit": 1,
         "table_extraction": 1,
         "table_comparisons": 1,
+        "table_paper_comparison": 1,
+        "table_findings": 1,
         "figure_overall_radar": 1,
         "figure_curves": 2,
         "figure_probe_curves": 2,
@@ -67,7 +71,7 @@ def test_the_job_table_of_the_paper(tmp_path):
     assert [jobs[f"extract_llama2_{size}"] for size in ("7b", "13b", "70b")] == [8, 8, 8]
     assert jobs["download"] == 17
     assert jobs["prepare"] == jobs["figure_curves"] == 8
-    assert jobs["describe"] == jobs["table_layers"] == 3
+    assert jobs["fetch"] == jobs["table_layers"] == 3
     assert jobs["measure"] == jobs["probe"] == 24
     assert jobs["transfer"] == jobs["figure_transfer"] == 3
     assert jobs["figure_calculation_radars"] == 6
@@ -78,7 +82,8 @@ def test_the_job_table_of_the_default_study():
     done = snakemake(ROOT, "--dry-run", "--forceall", "--nolock", "--cores", "1")
     jobs = count_jobs(done.stdout)
     assert {name: count for name, count in jobs.items() if name.startswith("extract")} == {
-        f"extract_strata_micro_{size}": 1 for size in "sml"
+        **{f"extract_strata_micro_{size}": 1 for size in "sml"},
+        "extract_untrained": 1,
     }
     assert jobs["measure"] == jobs["probe"] == 24
     assert jobs["figure_curves"] == jobs["figure_probe_curves"] == 8
@@ -90,6 +95,51 @@ def test_the_job_table_of_the_default_study():
 def test_the_embedded_models_are_taught_by_a_target_of_its_own():
     done = snakemake(ROOT, "--dry-run", "--forceall", "--nolock", "--cores", "2", "pretrain")
     assert count_jobs(done.stdout) == {"pretrain": 1, "pretrain_model": 3}
+
+
+def test_the_slurm_profile_reruns_what_the_default_one_does():
+    default, slurm = (
+        yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
+        for name in ("default", "slurm")
+    )
+    del default["resources"]  # one card: a limit of one machine
+    assert {key: slurm[key] for key in default} == default
+
+
+# Laid over Python's own module in a run: a connection, or a name looked up, is an error and noted.
+NO_NETWORK = """
+import pathlib, socket
+def refuse(*arguments, **options):
+    pathlib.Path(__file__).with_name("asked").write_text(repr(arguments))
+    raise OSError("no network here")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+"""
+
+
+def test_once_fetched_a_hub_model_needs_no_network(tmp_path):
+    study = Study(tmp_path, models=["small"], tasks=["sums"])
+    study.config["models"]["small"] = {"hub": "somebody/small", "layers": 2}
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    (shut / "sitecustomize.py").write_text(NO_NETWORK)
+    home = {"HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": ""}
+    no_network = {**home, "PYTHONPATH": str(shut)}
+
+    refused(study, "'somebody/small' (revision main) cannot be fetched", "scores", **no_network)
+    (shut / "asked").unlink()
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "hub" / "hub" / "models--somebody--small"
+    shutil.copytree(tmp_path / "small", cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    assert study.jobs("fetch_models") == {"fetch": 1, "fetch_models": 1}
+    study.run("fetch_models", **{**home, "HF_HUB_OFFLINE": "1"})
+    assert json.loads((study.results / "models" / "small.json").read_text())["revision"] == commit
+
+    study.run("scores", **no_network)
+    assert read_scores(study.results / "scores" / "small" / "sums.h5").attributes["layers"] == 2
+    assert not (shut / "asked").exists()
 
 
 def test_what_is_imported_while_the_snakefile_is_parsed_is_light():
@@ -155,6 +205,38 @@ def test_tables_and_metrics_agree(done):
         " and which == 'last'"
     )
     assert row["value"].item() == last["value"].item()
+
+
+def test_findings_are_differences_of_the_metrics(done):
+    tables = done.results / "tables"
+    found = pd.read_csv(tables / "findings.csv", keep_default_na=False, na_values=[""])
+    overall = pd.read_csv(tables / "overall.csv").query("which == 'last' and metric == 'mc1'")
+    last = overall[overall["subtask"] == "all"].set_index(["task", "lens", "model"])["value"]
+    steps = found.query("claim == 'size_knowledge' and verdict != 'not testable here'")
+    assert len(steps) == 3  # arithmetic, by three lenses; tasks of jsonl are of no ability
+    for row in steps.itertuples():
+        expected = last[row.task, row.lens, "large"] - last[row.task, row.lens, "small"]
+        assert row.value == pytest.approx(expected)
+
+
+def test_an_untrained_model_is_scored_where_the_study_asks_for_it(tmp_path):
+    study = Study(tmp_path, tasks=["sums"])
+    assert not {"untrained", "extract_untrained"} & set(study.jobs())
+    study.config["models"]["large"]["untrained"] = True
+    jobs = study.jobs("tables")
+    assert jobs["untrained"] == jobs["extract_untrained"] == 1
+    findings = "results/tiny/tables/findings.csv"
+    study.run(findings)
+    folder = study.results / "untrained" / "large"
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "sums.h5"]
+    floor, own = map(read_scores, (folder / "sums.h5", study.results / "scores/large/sums.h5"))
+    assert (floor.ids, floor.attributes["layers"]) == (own.ids, own.attributes["layers"])
+    values = [item_values(scores, "normed", "mc1")[0][1].mean() for scores in (own, floor)]
+    rows = pd.read_csv(tmp_path / findings)
+    rows = rows.query("claim == 'untrained_floor' and lens == 'normed' and model == 'large'")
+    lower = rows[rows["layers"] == "lower (1)"]
+    assert lower["value"].item() == pytest.approx(values[0] - values[1])
+    assert study.jobs(findings) == {}
 
 
 def test_a_second_run_has_nothing_to_do(done):
@@ -279,8 +361,8 @@ def test_a_changed_item_redoes_what_stands_on_it(done):
     assert jobs["figure_curves"] == 1
 
 
-def refused(study, message, *arguments):
-    output = study.run(*arguments, check=False)
+def refused(study, message, *arguments, **environment):
+    output = study.run(*arguments, check=False, **environment)
     assert message in output, output
     assert "Traceback" not in output, output
     halves = [p for p in study.folder.rglob("*.part") if ".snakemake" not in p.parts]

@@ -139,24 +139,27 @@ def describe(name: str, options: dict) -> ModelInfo:
         context=config.get("max_position_embeddings", 0),
         tokenizer_hash=tokenizer_hash(folder),
     )
-    declared = options.get("layers")
-    if declared not in (None, info.layers):
-        raise StrataError(
-            f"models.{name}.layers says {declared}, but the model has {info.layers}; correct it"
-        )
+    declared = {"num_hidden_layers": options.get("layers"), **options.get("shape", {})}
+    for key, value in declared.items():
+        if value is not None and config.get(key, value) != value:
+            where = "layers" if key == "num_hidden_layers" else f"shape.{key}"
+            raise StrataError(
+                f"models.{name}.{where} says {value}, but the model has {config[key]}; correct it"
+            )
     return info
 
 
-def fetch(hub: str, revision: str) -> tuple[Path, str]:
+def fetch(hub: str, revision: str, weights: bool = True) -> tuple[Path, str]:
     """Downloads a hub model (safetensors, tokenizer, configuration) into the hub cache.
 
     Returns its folder and the commit. Raises StrataError when it cannot be had.
     """
     from huggingface_hub import snapshot_download
 
+    unwanted = list(UNWANTED if weights else (*UNWANTED, "*.safetensors"))
     try:
         folder = snapshot_download(
-            hub, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
+            hub, revision=revision, allow_patterns=list(WANTED), ignore_patterns=unwanted
         )
     except Exception as error:  # the hub client has many kinds: network, gated, unknown, disk
         reason = str(error).strip().splitlines()[0]
@@ -166,6 +169,18 @@ def fetch(hub: str, revision: str) -> tuple[Path, str]:
             "accepted; or download it elsewhere and give `path:` instead of `hub:`"
         ) from None
     return Path(folder), Path(folder).name
+
+
+def outline(options: dict) -> tuple[dict, Path]:
+    """Shape (as config.json has it) and tokenizer folder of a model of the configuration, without
+    its weights: from `shape` and `tokenizer` where it has them, so that nothing is fetched."""
+    shape, tokenizer = options.get("shape"), options.get("tokenizer")
+    if not (shape and tokenizer):
+        folder = options.get("path")
+        if folder is None:
+            folder, _ = fetch(options["hub"], options.get("revision") or "main", weights=False)
+        shape, tokenizer = shape or read_config(folder), tokenizer or folder
+    return shape, Path(tokenizer)
 
 
 def read_info(path: str | Path) -> ModelInfo:

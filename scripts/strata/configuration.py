@@ -24,6 +24,8 @@ CALCULATION_SOURCES = {
     "micro_calculation": (("int", "float"), ("1", "2")),
 }
 CROSS_LINGUAL_SOURCES = ("xmps_cal", "xmps_rea", "micro_xmps_cal", "micro_xmps_rea")
+# The sources of data/published/metrics.csv.
+PUBLISHED_SOURCES = ("mps_cal", "mps_rea", "xmps_cal", "xmps_rea", "reclor", "truthfulqa", "lama")
 
 
 class Study:
@@ -50,6 +52,11 @@ class Study:
         if sorted(config["probes"]["penalties"]) != config["probes"]["penalties"]:
             raise StrataError(
                 "config key probes.penalties: list them from the least to the greatest"
+            )
+        if config["name"] == "published":
+            raise StrataError(
+                "config key name: 'published' is the folder of the paper's own numbers; choose "
+                "another"
             )
         self.config = config
         self.name: str = config["name"]
@@ -78,6 +85,9 @@ class Study:
                 names[f"calculation_radars_{task}_{kind}_{digits}"] = "calculation_radars"
         for task in self.tasks_from(*CROSS_LINGUAL_SOURCES):
             names[f"cross_lingual_{task}"] = "cross_lingual"
+        if self.published["models"]:
+            compared = self.published["tasks"]
+            names |= {f"paper_comparison_{task}": "paper_comparison" for task in compared}
         if self.probed:
             names |= {f"probe_curves_{task}": "probe_curves" for task in self.tasks}
             if "ridge" in self.config["probes"]["kinds"]:
@@ -86,6 +96,17 @@ class Study:
             names["emergence"] = "emergence"
             names |= {f"transfer_{model}": "transfer" for model in self.models}
         return names
+
+    @property
+    def published(self) -> dict[str, dict[str, str]]:
+        """What of the study was published: its models with the paper's names, its tasks with
+        their sources."""
+        models = {name: model.get("published") for name, model in self.models.items()}
+        tasks = self.tasks_from(*PUBLISHED_SOURCES)
+        return {
+            "models": {name: paper for name, paper in models.items() if paper},
+            "tasks": {name: self.tasks[name]["source"] for name in tasks},
+        }
 
     @property
     def probed(self) -> bool:
@@ -135,6 +156,11 @@ class Study:
     def in_one_job(self, model: str) -> bool:
         """Whether one job extracts all tasks of a model."""
         return self.models[model].get("job") == "model"
+
+    @property
+    def untrained(self) -> list[str]:
+        """The models of whose shape an untrained one is scored."""
+        return [name for name, model in self.models.items() if model.get("untrained")]
 
     @property
     def gpus(self) -> int:

@@ -15,24 +15,18 @@ from tqdm import tqdm
 
 from strata.errors import StrataError
 from strata.items import Item
-from strata.lens import Unembedding, sum_paths
+from strata.lens import Wanted, sum_paths
 from strata.model import Model
+from strata.progress import Progress
 from strata.store import Scores
-from strata.tree import TokenizedItem, TokenTree, batches, build_tree, tokenize
+from strata.stream import Stream
+from strata.tree import TokenizedItem, TokenTree, build_tree, tokenize
 
 POSITIONS = ("choice_end", "prompt_end")
 
 OnLayer = Callable[
     [int, torch.Tensor, torch.Tensor, tuple[np.ndarray, np.ndarray, np.ndarray]], None
 ]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Bounds of one batch: padded tokens, and attention scores a head."""
-
-    tokens: int = 4096
-    scores: int = 1 << 24
 
 
 def select_by_length(
@@ -64,223 +58,146 @@ def select_by_length(
     return kept, [t.item.id for t in too_long]
 
 
+@dataclass(frozen=True)
+class Task:
+    """Items tokenized for a model. scores: all of the scores but the log-probabilities."""
+
+    tree: TokenTree
+    scores: Scores
+
+
+def read_task(
+    tokenizer, items: Sequence[Item], context: int | None, overlong: str = "error"
+) -> Task:
+    """Tokenizes items and builds their tree; context: tokens that the model was made for (0 or
+    None: unbounded). Raises StrataError for items that cannot be scored."""
+    if not items:
+        raise StrataError("the task has no items")
+    kept, skipped = select_by_length(tokenize(tokenizer, items), context or 0, overlong)
+    tree = build_tree(kept)
+    return Task(tree, _scores(kept, skipped, tree))
+
+
 @torch.inference_mode()
 def extract(
     model: Model,
-    tokenizer,
-    items: Sequence[Item],
+    task: Task,
     lenses: Sequence[str],
-    overlong: str = "error",
     position: str = "choice_end",
     on_layer: OnLayer | None = None,
-    budget: Budget | None = None,
+    batch_tokens: int = 1024,
+    where: str = "device",
+    progress: Progress | None = None,
 ) -> Scores:
-    """Scores every choice of `items` at every layer with every lens, in one layer-major pass.
+    """Scores every choice of a task at every layer with every lens, in one layer-major pass.
 
     on_layer(layer, activations, prompts, (item, choice, correct)) receives the residual stream of
     each layer, 0 to L: at `position` of every choice, (choices, d_model) in the model's dtype, and
     at the end of every item's prompt, (items, d_model); and the columns of store.Dump. Where the
     tokenizer merged prompt and choice, the prompt is the one in front of the item's first choice.
-    Raises StrataError for items that cannot be scored and for activations that are not finite.
+    where: the place of the residual stream, see stream.Stream; "file" needs `progress`, which is
+    where finished layers are kept, and taken up again after a kill.
+    Raises StrataError for activations that are not finite.
     """
-    if not items:
-        raise StrataError("the task has no items")
-    tokenized = tokenize(tokenizer, items)
-    context = getattr(model.config, "max_position_embeddings", 0)
-    kept, skipped = select_by_length(tokenized, context, overlong)
-    tree = build_tree(kept)
-    logging.info(
-        "%d items, %d choices: %d distinct tokens for %d, common prefix %d; %d skipped as too long",
-        len(kept),
-        len(tree.choice_end),
-        tree.distinct_tokens,
-        sum(len(sequence) for item in kept for sequence in item.sequences),
-        len(tree.prefix),
-        len(skipped),
-    )
-    readout = _Readout(tree, model.unembedding(), tuple(lenses), model.dtype, model.device)
-    stream = _Stream(model, tree, budget or Budget())
-    scores = _scores(kept, skipped, tree)
+    tree, scores = task.tree, task.scores
+    stream = Stream(model, tree, batch_tokens, where, progress and progress.stream)
     columns = scores.item, scores.choice, scores.correct
-    wanted, prompts = (
-        torch.from_numpy(nodes).to(model.device)
-        for nodes in (getattr(tree, position), tree.prompt_end[scores.choice == 0])
-    )
+    nodes = getattr(tree, position), tree.prompt_end[scores.choice == 0]
+    wanted, prompts = (torch.from_numpy(stream.place[own]) for own in nodes)
 
     def dump(layer: int) -> None:
         if on_layer:
-            on_layer(layer, stream.hidden[wanted], stream.hidden[prompts], columns)
+            on_layer(layer, stream.at(wanted), stream.at(prompts), columns)
 
-    return replace(scores, logprob=_climb(model, tree, stream, readout, dump))
+    readout = _Readout(tree, stream, tuple(lenses))
+    return replace(scores, logprob=_climb(stream, readout, dump, progress))
 
 
-def _climb(model: Model, tree: TokenTree, stream, readout, dump) -> dict[str, np.ndarray]:
+def _climb(stream: Stream, readout, dump, progress: Progress | None) -> dict[str, np.ndarray]:
     """Layer 0 to L: move the stream up, score the lenses, hand out the dump."""
-    started = last = time.monotonic()
+    model, started = stream.model, time.monotonic()
     logprob: dict[str, list] = {lens: [] for lens in readout.lenses}
-    work = (model.n_layers + 1) * len(tree.tokens)
-    with tqdm(total=work, unit="tok", unit_scale=True, disable=None, mininterval=0.5) as bar:
-        for layer in range(model.n_layers + 1):
-            bar.set_description(f"layer {layer}/{model.n_layers}")
-            if layer:
-                stream.advance(layer - 1, bar.update)
-            else:
-                bar.update(len(tree.tokens))
-            stream.check(layer)
-            for lens, values in readout(stream.hidden, last=layer == model.n_layers).items():
+    done = progress.resume(stream, logprob) if progress else -1
+    count, nodes = model.n_layers, len(stream.hidden)
+    with tqdm(total=(count + 1) * nodes, unit="tok", unit_scale=True, disable=None) as bar:
+
+        def finish(layer: int) -> None:
+            for lens, values in readout(layer).items():
                 logprob[lens].append(values)
             dump(layer)
+            if progress:
+                progress.offer(layer, stream, logprob)
+
+        bar.update((done + 1) * nodes)
+        if done < 0:
+            stream.embed()
+            finish(0)
+            bar.update(nodes)
+        last = time.monotonic()
+        for index, layer in model.layers(max(done, 0)):
+            bar.set_description(f"layer {index + 1}/{count}")
+            stream.advance(index, layer, bar.update)
+            finish(index + 1)
             # Where there is no terminal for the bar, a log tells how far a long run is.
             since, last = time.monotonic() - last, time.monotonic()
             level = logging.INFO if since > 20 else logging.DEBUG
-            logging.log(level, "layer %d of %d: %.0f s", layer, model.n_layers, since)
-    logging.info("%d layers in %.1f s", model.n_layers, time.monotonic() - started)
+            logging.log(level, "layer %d of %d: %.0f s", index + 1, count, since)
+    logging.info("%d layers in %.1f s", count - max(done, 0), time.monotonic() - started)
     return {lens: np.stack(values) for lens, values in logprob.items()}
-
-
-class _Stream:
-    """The residual stream of a task, (nodes, d_model), moved up layer by layer."""
-
-    def __init__(self, model: Model, tree: TokenTree, budget: Budget) -> None:
-        self.model, self.tree = model, tree
-        self.prefix = model.embed(torch.from_numpy(tree.prefix))
-        self.hidden = model.embed(torch.from_numpy(tree.tokens))
-        self.batches = [
-            _Batch(tree, rows, model.device) for rows in batches(tree, budget.tokens, budget.scores)
-        ]
-
-    def advance(self, index: int, progress: Callable[[int], object]) -> None:
-        """Runs decoder layer `index` (0-based) on the whole task."""
-        model = self.model
-        with model.layer(index) as layer:
-            run = _LayerRun(model, layer, index)
-            if len(self.prefix):
-                self.prefix = run.prefix(self.prefix)
-            for batch in self.batches:
-                hidden = run.rows(self.hidden[batch.nodes], batch)
-                self.hidden[batch.nodes[batch.real]] = hidden[batch.real]
-                progress(batch.size)
-
-    def check(self, layer: int) -> None:
-        # NaN and infinity both show in the extremes, in one pass and without a copy.
-        if not all(torch.isfinite(extreme) for extreme in torch.aminmax(self.hidden)):
-            broken = int((~torch.isfinite(self.hidden)).any(1).sum())
-            raise StrataError(
-                f"the residual stream is not finite after layer {layer} ({broken} of "
-                f"{len(self.hidden)} tokens). The weights may be damaged, or the dtype too narrow: "
-                "try `dtype: float32`"
-            )
-
-
-class _Batch:
-    """Rows padded to one length: (rows, length) arrays; a padding attends to itself alone."""
-
-    def __init__(self, tree: TokenTree, rows: np.ndarray, device: torch.device) -> None:
-        starts, lengths = tree.rows[rows], np.diff(tree.rows)[rows]
-        column = np.arange(lengths.max())
-        real = column < lengths[:, None]
-        nodes = np.where(real, starts[:, None] + column, 0)
-        end = np.where(real, tree.end[nodes], column + 1)
-        depth = np.where(real, tree.depth[nodes], 0)
-        self.size = int(lengths.sum())
-        self.nodes, self.real, self.end, self.depth = (
-            torch.from_numpy(array).to(device) for array in (nodes, real, end, depth)
-        )
-
-
-class _LayerRun:
-    """One decoder layer on prefix and rows; holds the prefix's keys and values."""
-
-    def __init__(self, model: Model, layer: torch.nn.Module, index: int) -> None:
-        self.model, self.layer, self.index = model, layer, index
-        self.window = model.window(index)
-        self.keys_values = None
-        self.length = 0
-
-    def prefix(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(p, d_model) -> (p, d_model)"""
-        self.length = len(hidden)
-        depth = torch.arange(self.length, device=hidden.device)
-        allowed = depth <= depth[:, None]
-        hidden, cache = self._call(hidden[None], allowed[None], depth[None], depth)
-        cached = cache.layers[self.index]
-        self.keys_values = cached.keys, cached.values
-        return hidden[0]
-
-    def rows(self, hidden: torch.Tensor, batch: _Batch) -> torch.Tensor:
-        """(rows, length, d_model) -> the same shape"""
-        count, length = batch.nodes.shape
-        column = torch.arange(length, device=hidden.device)
-        own = (column <= column[:, None]) & (column[:, None] < batch.end[:, None, :])
-        before = own.new_ones(count, length, self.length)
-        position = self.length + batch.depth
-        prefix = torch.arange(self.length, device=hidden.device).expand(count, -1)
-        keys = torch.cat([prefix, position], 1)
-        return self._call(hidden, torch.cat([before, own], 2), position, keys)[0]
-
-    def _call(self, hidden, allowed, position, key_position):
-        """allowed: (rows, queries, keys) true where a query may look; positions in tokens."""
-        from transformers import DynamicCache
-
-        if self.window is not None:
-            distance = position[..., :, None] - key_position[..., None, :]
-            allowed = allowed & (distance < self.window)
-        mask = torch.zeros(allowed.shape, dtype=hidden.dtype, device=hidden.device)
-        # Added to the scores, which is right for sdpa and eager alike; a boolean mask is not.
-        mask.masked_fill_(~allowed, torch.finfo(hidden.dtype).min)
-        cache = DynamicCache()
-        if self.keys_values is not None:
-            keys, values = (x.expand(len(hidden), -1, -1, -1) for x in self.keys_values)
-            cache.update(keys, values, self.index)
-        output = self.layer(
-            hidden,
-            attention_mask=mask[:, None],
-            position_ids=position,
-            position_embeddings=self.model.rotary(hidden, position),
-            use_cache=True,
-            **{self.model.architecture.cache: cache},
-        )
-        return output, cache
 
 
 class _Readout:
     """Scores the lenses on the distinct predicting positions of a tree."""
 
-    def __init__(
-        self,
-        tree: TokenTree,
-        unembedding: Unembedding,
-        lenses: tuple[str, ...],
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        scored, place = np.unique(tree.path_nodes, return_inverse=True)
-        order = np.argsort(tree.parent[scored], kind="stable")
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        positions, source = np.unique(tree.parent[scored][order], return_inverse=True)
-        self.place, self.offsets = rank[place], tree.path_offsets
-        self.positions, self.source, self.token = (
-            torch.from_numpy(array).to(device)
-            for array in (positions, source, tree.tokens[scored][order])
-        )
-        self.unembedding, self.lenses = unembedding, lenses
-        self.rounded = str(dtype).removeprefix("torch.")
+    def __init__(self, tree: TokenTree, stream: Stream, lenses: tuple[str, ...]) -> None:
+        self.offsets, self.stream, self.lenses = tree.path_offsets, stream, lenses
+        self.unembedding = stream.model.unembedding
+        self.reads = {}
+        for embedding in (True, False):
+            wanted, entries = wanted_of(tree, stream.place, embedding)
+            self.reads[embedding] = self.unembedding.blocks(wanted), entries
+        self.dtype = str(stream.model.dtype).removeprefix("torch.")
 
-    def __call__(self, stream: torch.Tensor, last: bool) -> dict[str, np.ndarray]:
-        """(nodes, d_model) -> lens -> (choices,) float32"""
-        hidden = stream[self.positions]
-        result: dict[str, np.ndarray] = {}
-        for lens in sorted(self.lenses):  # normed, raw, reference
-            # In float32 the reference lens is the raw one, and at the last layer the normed one.
-            twin = "normed" if last else "raw"
-            if lens == "reference" and self.rounded == "float32" and twin in result:
-                result[lens] = result[twin]
-                continue
-            values = self.unembedding.log_probabilities(hidden, self.source, self.token, lens, last)
-            dtype = self.rounded if lens == "reference" else "float32"
-            result[lens] = sum_paths(values.cpu().numpy()[self.place], self.offsets, dtype)
-        return result
+    def __call__(self, layer: int) -> dict[str, np.ndarray]:
+        """lens -> (choices,) float32"""
+        last = layer == self.stream.model.n_layers
+        blocks, entries = self.reads[layer == 0]
+        # In float32 the reference lens is the raw one, and at the last layer the normed one.
+        twin = "normed" if last else "raw"
+        spared = {"reference"} if self.dtype == "float32" and twin in self.lenses else set()
+        lenses = [lens for lens in self.lenses if lens not in spared]
+        device = self.unembedding.device
+        count = sum(len(block.token) for block in blocks)
+        values = {lens: torch.empty(count, device=device) for lens in lenses}
+        for block in blocks:
+            hidden = self.stream.at(block.positions)
+            for lens in lenses:
+                own = self.unembedding.log_probabilities(hidden, block, lens, last)
+                values[lens][block.place] = own
+        sums = {lens: self._sum(lens, values[lens].cpu().numpy()[entries]) for lens in lenses}
+        return sums | {lens: sums[twin] for lens in spared.intersection(self.lenses)}
+
+    def _sum(self, lens: str, values: np.ndarray) -> np.ndarray:
+        return sum_paths(values, self.offsets, self.dtype if lens == "reference" else "float32")
+
+
+def wanted_of(
+    tree: TokenTree, place: np.ndarray, embedding: bool = False
+) -> tuple[Wanted, np.ndarray]:
+    """The log-probabilities a tree needs, each once, and which of them each node of `path_nodes`
+    takes. place: (nodes,) row of the residual stream of each node. embedding: at layer 0, where
+    positions of the same token are alike, so that one stands for all."""
+    scored, which = np.unique(tree.path_nodes, return_inverse=True)
+    row = place[tree.parent[scored]]
+    if embedding:
+        token = tree.tokens[tree.parent[scored]]
+        _, first, alike = np.unique(token, return_index=True, return_inverse=True)
+        row = row[first][alike]
+    order = np.argsort(row, kind="stable")
+    entry = np.empty_like(order)
+    entry[order] = np.arange(len(order))
+    positions, source = np.unique(row[order], return_inverse=True)
+    return Wanted(positions, source, tree.tokens[scored[order]]), entry[which]
 
 
 def _scores(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree) -> Scores:
@@ -328,7 +245,7 @@ def naive_logprob(lm, tokenizer, item: Item, lenses: Sequence[str]) -> dict[str,
                     states = norm(states)
                 logits = torch.nn.functional.linear(states, head.weight.to(states.dtype))
                 logits = torch.tanh(logits / softcap) * softcap if softcap else logits
-                scores = logits.log_softmax(-1)[start - 1 : -1]
+                scores = logits.float().log_softmax(-1).to(logits.dtype)[start - 1 : -1]
                 column.append(scores[torch.arange(len(scores)), ids[0, start:]].sum().item())
             result[lens].append(column)
     return {lens: np.array(columns, np.float32).T for lens, columns in result.items()}

@@ -30,6 +30,7 @@ from strata.results import (
     extent,
     languages,
     last_layers,
+    layers_to_show,
     ordered,
     pick_layers,
     select,
@@ -311,7 +312,8 @@ def _layers(
     """The layers to show of one model's rows, as the style asks."""
     last = part["layer"].max()
     wanted = style["layers"]
-    layers = automatic(last) if wanted == "auto" else pick_layers(wanted, last)
+    automatically = layers_to_show(part["layer"], automatic)
+    layers = automatically if wanted == "auto" else pick_layers(wanted, last)
     if not layers:
         label = labels["models"][part["model"].iloc[0]]
         raise StrataError(f"style: none of the layers {wanted} is in {label} (0 to {last})")

@@ -1,5 +1,6 @@
 """Writing without leaving halves behind, and the hashes that name a file's content."""
 
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ from pathlib import Path
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; moves it to `path` at the end of the block.
 
-    If the block raises, the temporary file is removed and `path` is left as it was.
+    If the block raises, the temporary file is removed and `path` is left as it was. What a killed
+    process left of an earlier try is removed: a file has one writer at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        stale.unlink(missing_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part

@@ -1,16 +1,46 @@
 """What the unembedding makes of a residual stream: log-probabilities of given next tokens.
 
-reference: the paper's code. No final norm before the last layer; log-softmax in the model's
-    dtype and the sum over a choice rounded to it, so that bfloat16's ties come back.
+reference: the paper's code. No final norm before the last layer; logits, log-softmax and the sum
+    over a choice rounded to the model's dtype, so that bfloat16's ties come back. (What is rounded
+    is exact in float32, as on a GPU; torch's log-softmax of bfloat16 on a CPU is not: 5 % of its
+    values are off by a step.)
 raw: no final norm at any layer, float32.
 normed: final norm at every layer, float32: the logit lens. At the last layer, the model's own
     output.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch.nn.functional import linear
 
 LENSES = ("reference", "raw", "normed")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which log-probabilities are wanted: of `token[e]` after the position `source[e]`.
+
+    positions: (n,) distinct predicting positions, rows of a residual stream.
+    source: (e,) numbers into `positions`, ascending; token: (e,) ids. All int64.
+    """
+
+    positions: np.ndarray
+    source: np.ndarray
+    token: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The wanted of some positions, sorted by token: entry e is place[e] in the result, of row
+    source[e] of the block; entries bounds[b] to bounds[b + 1] are in the vocabulary's block b."""
+
+    positions: torch.Tensor
+    source: torch.Tensor
+    token: torch.Tensor
+    place: torch.Tensor
+    bounds: list[int]
 
 
 class Unembedding:
@@ -18,63 +48,107 @@ class Unembedding:
 
     weight: (vocabulary, d_model), bias: (vocabulary,) or None, softcap: logits are squashed to
     softcap * tanh(logits / softcap) where the architecture does so.
-    norm and norm32: the final norm in the model's dtype and in float32. block: logits held at once
-    (default: as suits the device).
+    norm and norm32: the final norm in the model's dtype and in float32. block: positions and
+    tokens whose logits are held at once (default: as suits the device).
     """
 
     def __init__(self, weight, bias, norm, norm32, softcap=None, block=None) -> None:
         self.weight, self.bias, self.softcap = weight, bias, softcap
         self.norm, self.norm32 = norm, norm32
-        # On a CPU a block's logits should stay in its caches, but few rows read the weights often.
-        least, size = (512, 1 << 21) if weight.device.type == "cpu" else (1, 1 << 25)
-        self.rows = max(1, block // len(weight)) if block else max(least, size // len(weight))
+        self.block = block or block_for(weight.device.type)
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(n, d_model), normed or not -> (n, vocabulary), in the dtype of `hidden`."""
-        bias = None if self.bias is None else self.bias.to(hidden.dtype)
-        logits = torch.nn.functional.linear(hidden, self.weight.to(hidden.dtype), bias)
-        if self.softcap is not None:
-            logits = torch.tanh(logits / self.softcap) * self.softcap
-        return logits
+    @property
+    def device(self) -> torch.device:
+        return self.weight.device
 
-    def log_probabilities(self, hidden, source, token, lens: str, last: bool) -> torch.Tensor:
-        """Log-probability of `token[e]` after the position of row `source[e]` of `hidden`.
+    def blocks(self, wanted: Wanted) -> list[_Block]:
+        """`wanted` in blocks of positions, on the device: made once, used for every layer."""
+        rows, width = self.block
+        starts = np.arange(0, len(self.weight) + width, width)
+        found = []
+        for first in range(0, len(wanted.positions), rows):
+            low, high = np.searchsorted(wanted.source, (first, first + rows))
+            order = low + np.argsort(wanted.token[low:high], kind="stable")
+            token = wanted.token[order]
+            arrays = wanted.source[order] - first, token, order
+            source, token_, place = (torch.from_numpy(array).to(self.device) for array in arrays)
+            positions = torch.from_numpy(wanted.positions[first : first + rows])
+            bounds = np.searchsorted(token, starts).tolist()
+            found.append(_Block(positions, source, token_, place, bounds))
+        return found
 
-        hidden: (n, d_model) residual stream of the distinct predicting positions.
-        source: (e,) ascending row numbers; token: (e,) ids. last: whether this is the last layer.
-        Returns (e,) float32, for the reference lens rounded to the model's dtype.
+    def log_probabilities(self, hidden, block: _Block, lens: str, last: bool) -> torch.Tensor:
+        """hidden: (n, d_model) residual stream at the block's positions; last: at the last layer.
+
+        Returns (e,) float32 in the order of the block, for the reference lens rounded to the
+        model's dtype. The vocabulary goes by in blocks, so that no more than one block of logits
+        is held, and the normaliser is put together from theirs.
         """
-        result = torch.empty(len(token), dtype=torch.float32, device=hidden.device)
-        for first in range(0, len(hidden), self.rows):
-            rows = hidden[first : first + self.rows]
-            wanted = slice(*torch.searchsorted(source, _bounds(source, first, len(rows))).tolist())
-            logits = self.logits(self._view(rows, lens, last))
-            local = source[wanted] - first
-            result[wanted] = logits.log_softmax(-1)[local, token[wanted]].float()
-        return result
+        hidden = self.view(hidden, lens, last)
+        total = hidden.new_full((len(hidden),), -torch.inf, dtype=torch.float32)
+        picked = torch.empty(len(block.token), dtype=torch.float32, device=hidden.device)
+        width = self.block[1]
+        for number, (low, high) in enumerate(zip(block.bounds, block.bounds[1:], strict=False)):
+            start = number * width
+            logits = self.logits(hidden, slice(start, start + width), lens)
+            total = torch.logaddexp(total, logits.logsumexp(-1))
+            picked[low:high] = logits[block.source[low:high], block.token[low:high] - start]
+        found = picked - total[block.source]
+        return found.to(self.weight.dtype).float() if lens == "reference" else found
 
-    def _view(self, hidden: torch.Tensor, lens: str, last: bool) -> torch.Tensor:
+    def view(self, hidden: torch.Tensor, lens: str, last: bool) -> torch.Tensor:
+        """(n, d_model) residual stream, normed or not as the lens and layer ask for."""
+        if lens == "reference":
+            return self.norm(hidden) if last else hidden
         if lens == "normed":
             return self.norm32(hidden.float())
-        if lens == "raw":
-            return hidden.float()
-        return self.norm(hidden) if last else hidden
+        return hidden if self.weight.is_cuda else hidden.float()
+
+    def logits(self, hidden: torch.Tensor, tokens: slice, lens: str) -> torch.Tensor:
+        """(n, d_model) -> (n, tokens) float32, for the reference lens rounded to the dtype."""
+        weight = self.weight[tokens]
+        bias = None if self.bias is None else self.bias[tokens]
+        if lens == "reference":
+            logits = linear(hidden, weight, bias)
+        else:
+            logits = _products(hidden, weight)
+            logits = logits if bias is None else logits.add_(bias)
+        if self.softcap is not None:
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        return logits.float()
 
 
-def _bounds(like: torch.Tensor, first: int, count: int) -> torch.Tensor:
-    return torch.tensor([first, first + count], dtype=like.dtype, device=like.device)
+def block_for(device: str) -> tuple[int, int]:
+    """Positions and tokens of one block of logits: on a CPU it should stay in the caches."""
+    return (1024, 1024) if device == "cpu" else (4096, 8192)
+
+
+def _products(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """hidden @ weight' in float32, nothing rounded to bfloat16: (n, d), (v, d) -> (n, v).
+
+    On CUDA, bfloat16 weights are multiplied by bfloat16 units that add up in float32; a float32
+    `hidden` is split in two bfloat16 parts for them, which keeps 16 bits of each number.
+    """
+    if not (weight.is_cuda and weight.dtype == torch.bfloat16):
+        return linear(hidden.float(), weight.float())
+    high = hidden.bfloat16()
+    products = torch.mm(high, weight.T, out_dtype=torch.float32)
+    if hidden.dtype == torch.float32:
+        products += torch.mm((hidden - high).bfloat16(), weight.T, out_dtype=torch.float32)
+    return products
 
 
 def naive_log_probabilities(
-    unembedding: Unembedding, hidden, source, token, lens: str, last: bool
+    unembedding: Unembedding, hidden, wanted: Wanted, lens: str, last: bool
 ) -> torch.Tensor:
-    """The twin of Unembedding.log_probabilities: every position's whole log-softmax."""
-    view = {"reference": hidden, "raw": hidden.float(), "normed": hidden.float()}[lens]
-    if lens == "normed":
-        view = unembedding.norm32(view)
-    elif lens == "reference" and last:
-        view = unembedding.norm(view)
-    return torch.log_softmax(unembedding.logits(view), -1).float()[source, token]
+    """The twin of Unembedding.log_probabilities: every position's whole log-softmax, from a
+    residual stream (nodes, d_model). (e,) float32 in the order of `wanted`."""
+    everything = slice(0, len(unembedding.weight))
+    view = unembedding.view(hidden[wanted.positions], lens, last)
+    found = torch.log_softmax(unembedding.logits(view, everything, lens), -1)
+    if lens == "reference":
+        found = found.to(unembedding.weight.dtype).float()
+    return found[wanted.source, wanted.token]
 
 
 def sum_paths(values: np.ndarray, offsets: np.ndarray, dtype: str) -> np.ndarray:

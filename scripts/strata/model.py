@@ -1,12 +1,14 @@
 """A causal language model taken apart: embedding, decoder layers one at a time, unembedding.
 
-Weights are read from safetensors part by part, so that no more than one layer of them is held at
-a time. The layers themselves are those of transformers.
+Weights are read from safetensors layer by layer, the next one while a layer runs, so that no more
+than two need be held. The layers themselves are those of transformers.
 """
 
+import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -53,36 +55,29 @@ ARCHITECTURES = {
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class Model:
-    """Parts of a model folder, on `device`, in `dtype`.
+class Skeleton:
+    """A model's configuration and its modules without weights.
 
     dtype: "auto" takes the checkpoint's own, bfloat16 for a float16 one (float16 overflows in
-    LLaMA's down projection). Raises StrataError for a folder that is no model of a supported
-    architecture.
+    LLaMA's down projection). stated: what config.json says. Raises StrataError for an
+    architecture that is not supported.
     """
 
-    def __init__(self, folder: str | Path, dtype: str = "auto", device: str = "cpu") -> None:
+    def __init__(self, stated: dict, dtype: str = "auto") -> None:
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        self.folder, self.device = Path(folder), torch.device(device)
-        stated = read_config(folder)
-        self.files = weight_files(folder)
         self.architecture = ARCHITECTURES[stated["model_type"]]
-        self.config = AutoConfig.from_pretrained(folder)
+        self.config = AutoConfig.for_model(**stated)
         self.dtype = DTYPES[self._own_dtype() if dtype == "auto" else dtype]
         with torch.device("meta"):
-            skeleton = AutoModelForCausalLM.from_config(
+            whole = AutoModelForCausalLM.from_config(
                 self.config, dtype=self.dtype, attn_implementation=self.architecture.attention
             )
-        skeleton.requires_grad_(False).eval()
-        backbone = getattr(skeleton, self.architecture.backbone)
-        self._layers = backbone.layers
-        self._meta_norm = getattr(backbone, self.architecture.norm)
-        self.rotary = type(backbone.rotary_emb)(config=self.config).to(self.device)
-        self.n_layers = len(self._layers)
-        # Old checkpoints of a base model leave out the name of the backbone.
-        prefix = f"{self.architecture.backbone}."
-        self.prefix = prefix if any(name.startswith(prefix) for name in self.files) else ""
+        whole.requires_grad_(False).eval()
+        backbone = getattr(whole, self.architecture.backbone)
+        self.layers = backbone.layers
+        self.norm = getattr(backbone, self.architecture.norm)
+        self.rotary = type(backbone.rotary_emb)
 
     def _own_dtype(self) -> str:
         own = str(getattr(self.config, "dtype", None) or torch.float32).removeprefix("torch.")
@@ -96,6 +91,33 @@ class Model:
             return window if types[layer] == "sliding_attention" else None
         return window if self.config.model_type == "mistral" else None
 
+
+class Model:
+    """Parts of a model folder, on `device`, in `dtype` (see Skeleton).
+
+    weights: "resident" keeps every layer once read, "streamed" drops each after its use; both
+    read the next one while a layer runs. Raises StrataError for a folder that is no model.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        dtype: str = "auto",
+        device: str | torch.device = "cpu",
+        weights: str = "streamed",
+    ) -> None:
+        self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
+        self.files = weight_files(folder)
+        self.skeleton = Skeleton(read_config(folder), dtype)
+        self.architecture, self.config = self.skeleton.architecture, self.skeleton.config
+        self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
+        self.rotary = self.skeleton.rotary(config=self.config).to(self.device)
+        self.n_layers = len(self.skeleton.layers)
+        # Old checkpoints of a base model leave out the name of the backbone.
+        prefix = f"{self.architecture.backbone}."
+        self.prefix = prefix if any(name.startswith(prefix) for name in self.files) else ""
+        self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """(n,) ids -> (n, d_model): layer 0 of the residual stream."""
         name = f"{self.prefix}{self.architecture.embedding}.weight"
@@ -104,47 +126,86 @@ class Model:
             hidden = hidden * torch.tensor(self.config.hidden_size**0.5, dtype=self.dtype)
         return hidden
 
-    @contextmanager
-    def layer(self, index: int) -> Iterator[torch.nn.Module]:
-        """The decoder layer `index` (0-based) with its weights, which are dropped at the end."""
-        layer = self._layers[index]
-        self._load(layer, f"{self.prefix}layers.{index}.", self.dtype)
-        try:
-            yield layer
-        finally:
-            layer.to("meta")
+    def layers(self, first: int = 0) -> Iterator[tuple[int, torch.nn.Module]]:
+        """Decoder layers (0-based) from `first` to the last, each with its weights until the next
+        is asked for. No more than two hold weights at a time where they are streamed."""
+        layers = self.skeleton.layers
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self._read_layer, first)
+            for index in range(first, self.n_layers):
+                state = coming.result()
+                if index + 1 < self.n_layers:
+                    coming = reader.submit(self._read_layer, index + 1)
+                if state is not None:
+                    layers[index].load_state_dict(state, assign=True)
+                    del state
+                try:
+                    yield index, layers[index]
+                finally:
+                    if self.weights == "streamed":
+                        layers[index].to("meta")
 
+    @cached_property
     def unembedding(self) -> Unembedding:
         names = [f"{head}.weight" for head in self.architecture.heads]
         found = [name for name in names if name in self.files]
         tied = self.config.tie_word_embeddings or not found
         name = f"{self.prefix}{self.architecture.embedding}.weight" if tied else found[0]
         bias = None if tied else name.removesuffix("weight") + "bias"
+        head = self._ready({"weight": name} | ({"bias": bias} if bias in self.files else {}))
         return Unembedding(
-            weight=self._tensor(name).to(self.device, self.dtype),
-            bias=self._tensor(bias).to(self.device, self.dtype) if bias in self.files else None,
+            weight=head["weight"],
+            bias=head.get("bias"),
             norm=self._norm(self.dtype),
             norm32=self._norm(torch.float32),
             softcap=getattr(self.config, "final_logit_softcapping", None),
         )
 
     def _norm(self, dtype: torch.dtype) -> torch.nn.Module:
-        import copy
-
-        norm = copy.deepcopy(self._meta_norm)
-        self._load(norm, f"{self.prefix}{self.architecture.norm}.", dtype)
+        norm = copy.deepcopy(self.skeleton.norm)
+        state = self._state(norm, f"{self.prefix}{self.architecture.norm}.", dtype)
+        norm.load_state_dict(state, assign=True)
         return norm
 
-    def _load(self, module: torch.nn.Module, prefix: str, dtype: torch.dtype) -> None:
-        state = {name: self._tensor(prefix + name) for name in module.state_dict()}
-        for name, value in module.state_dict().items():
-            if state[name].shape != value.shape:
+    def _read_layer(self, index: int) -> dict[str, torch.Tensor] | None:
+        """Weights of a decoder layer on the device; None if it has them already."""
+        layer = self.skeleton.layers[index]
+        if not next(layer.parameters()).is_meta:
+            return None
+        return self._state(layer, f"{self.prefix}layers.{index}.", self.dtype)
+
+    def _state(self, module: torch.nn.Module, prefix: str, dtype: torch.dtype) -> dict:
+        shapes = {name: value.shape for name, value in module.state_dict().items()}
+        state = self._ready({name: prefix + name for name in shapes}, dtype)
+        for name, shape in shapes.items():
+            if state[name].shape != shape:
                 raise StrataError(
                     f"{self.files[prefix + name]}: {prefix + name} has shape "
-                    f"{tuple(state[name].shape)}, config.json asks for {tuple(value.shape)}"
+                    f"{tuple(state[name].shape)}, config.json asks for {tuple(shape)}"
                 )
-        state = {name: value.to(self.device, dtype) for name, value in state.items()}
-        module.load_state_dict(state, assign=True)
+        return state
+
+    def _ready(
+        self, names: dict[str, str], dtype: torch.dtype | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The tensors of these names as copies on the device, when they are all there.
+
+        Never a view into the file: products may differ in their last bit with the alignment.
+        """
+        dtype = dtype or self.dtype
+        if self._copies is None:
+            return {
+                key: self._tensor(name).to(self.device, dtype, copy=True)
+                for key, name in names.items()
+            }
+        with torch.cuda.stream(self._copies):
+            pinned = {key: self._tensor(name).to(dtype).pin_memory() for key, name in names.items()}
+            ready = {key: t.to(self.device, non_blocking=True) for key, t in pinned.items()}
+        self._copies.synchronize()
+        for tensor in ready.values():
+            # Made in the stream of copies, used in the other: not to be reused before that is done.
+            tensor.record_stream(torch.cuda.default_stream(self.device))
+        return ready
 
     def _tensor(self, name: str) -> torch.Tensor:
         if name not in self.files:

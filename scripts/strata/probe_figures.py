@@ -48,17 +48,17 @@ def probe_curves(
         rows = rows[rows["layer"] > 0]
     panels = by_model(rows, labels)
     style = drawing.sized(style, len(panels))
-    figure, axes = _panels(style, [labels["models"][model] for model, _ in panels])
+    figure, axes = curve_panels(style, [labels["models"][model] for model, _ in panels])
     for panel, (model, part) in zip(axes, panels, strict=True):
         face = model_look(model, labels, style)
         for reader, look in (("lens", face | {"linestyle": "-"}), ("probe", face | HOLLOW)):
-            _line(panel, part[part["reader"] == reader], reader, look, style)
-        _line(panel, part[part["reader"] == "control"], "control", CONTROL, style, band=False)
+            curve_line(panel, part[part["reader"] == reader], reader, look, style)
+        curve_line(panel, part[part["reader"] == "control"], "control", CONTROL, style, band=False)
         if floor.notna().get(model, False):
             panel.axhline(100 * floor[model], gid="surface", **SURFACE)
         if style["chance"]:
             panel.axhline(100 * part["chance"].iloc[0], gid="chance", zorder=1, **CHANCE)
-    _finish(axes, style, "MC1 (%)")
+    finish_curves(axes, style, "MC1 (%)")
     facts = f"{LENSES[lens]} and {PROBES[probe]}, n = {extent(rows['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     black = {"color": "0.15", "linewidth": 1.2, "marker": "o", "markersize": 3.2}
@@ -87,18 +87,20 @@ def readout(
         ("Right answer, by the lens", "MC1 (%)"): seen.assign(labels="true"),
     }
     style = drawing.sized(style, len(panels))
-    figure, axes = _panels(style, [title for title, _ in panels], share=False)
+    figure, axes = curve_panels(style, [title for title, _ in panels], share=False)
     for panel, ((_, name), rows) in zip(axes, panels.items(), strict=True):
         rows = rows if style["embedding"] else rows[rows["layer"] > 0]
         for model, part in by_model(rows, labels):
             face = model_look(model, labels, style)
-            _line(panel, part[part["labels"] == "true"], model, face, style)
+            curve_line(panel, part[part["labels"] == "true"], model, face, style)
             faint = {**CONTROL, "color": face["color"], "alpha": 0.6}
-            _line(panel, part[part["labels"] == "control"], "control", faint, style, band=False)
+            curve_line(
+                panel, part[part["labels"] == "control"], "control", faint, style, band=False
+            )
         if style["chance"]:
             panel.axhline(100 * rows["chance"].max(), gid="chance", zorder=1, **CHANCE)
         panel.set_ylabel(name)
-    _finish(axes, style, None)
+    finish_curves(axes, style, None)
     title = f"{labels['tasks'][task]}: ridge probes of the prompt's end, and the {LENSES[lens]}"
     drawing.add_title(figure, style, f"{title}, n = {extent(fitted['n'])}")
     handles = [
@@ -201,7 +203,7 @@ def transfer(results: pd.DataFrame, labels: dict, probe: str, model: str, *, sty
     return figure
 
 
-def _panels(style: dict, titles: list[str], share: bool = True) -> tuple[Figure, list[Axes]]:
+def curve_panels(style: dict, titles: list[str], share: bool = True) -> tuple[Figure, list[Axes]]:
     across, down = drawing.arrangement(len(titles), style)
     room = inches(style) / across
     figure = drawing.canvas(style, down * 0.72 * min(room, 3.4))
@@ -213,7 +215,9 @@ def _panels(style: dict, titles: list[str], share: bool = True) -> tuple[Figure,
     return figure, axes[: len(titles)]
 
 
-def _line(panel: Axes, part: pd.DataFrame, name: str, face: dict, style: dict, band=True) -> None:
+def curve_line(
+    panel: Axes, part: pd.DataFrame, name: str, face: dict, style: dict, band=True
+) -> None:
     part = part.dropna(subset="value").sort_values("layer")
     if part.empty:
         return
@@ -225,7 +229,7 @@ def _line(panel: Axes, part: pd.DataFrame, name: str, face: dict, style: dict, b
         panel.fill_between(x, 100 * part["ci_low"], 100 * part["ci_high"], **shade)
 
 
-def _finish(axes: list[Axes], style: dict, name: str | None) -> None:
+def finish_curves(axes: list[Axes], style: dict, name: str | None) -> None:
     for panel in axes:
         panel.set_xlabel("Relative depth" if style["x"] == "depth" else "Layer")
         if style["x"] == "layer":

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -24,12 +24,14 @@ TRANSFER_COLUMNS = (
 )
 NAMES = {
     *("model", "model_a", "model_b", "task", "subtask", "lens", "metric", "train", "test", "note"),
-    *("reader_a", "reader_b"),
+    *("reader_a", "reader_b", "anomaly"),
 }
 COMPARISON_COLUMNS = (
     *("family", "task", "metric", "model_a", "layer_a", "reader_a", "model_b", "layer_b"),
     *("reader_b", "difference", "stderr", "ci_low", "ci_high", "n", "p", "p_holm"),
 )
+# What the paper printed (data/published): half a unit of the last digit, and what is odd.
+PUBLISHED_COLUMNS = (*COLUMNS, "rounding", "anomaly")
 PROBES = {"ridge": "ridge probe", "means": "means probe", "logistic": "logistic probe"}
 LENSES = {"reference": "reference lens", "raw": "raw lens", "normed": "normed lens"}
 METRICS = {
@@ -70,6 +72,11 @@ def read_transfer(paths: Iterable[str | Path]) -> pd.DataFrame:
 def read_comparisons(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the comparisons table's csv (metrics.comparisons)."""
     return _read(paths, COMPARISON_COLUMNS, "comparisons")
+
+
+def read_published(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """The paper's own numbers, as metrics with the columns rounding and anomaly."""
+    return _read(paths, PUBLISHED_COLUMNS, "published numbers").fillna({"anomaly": ""})
 
 
 def _read(paths: Iterable[str | Path], columns: tuple[str, ...], what: str) -> pd.DataFrame:
@@ -270,6 +277,14 @@ def thinned(last: int, most: int = 18) -> list[int]:
     step = next(step for step in (2, 4, 5, 10, 20, 50, 100) if last // step + 2 <= most)
     between = [layer for layer in range(step, last, step) if 2 * (last - layer) >= step]
     return sorted({1, *between, last})
+
+
+def layers_to_show(there: Iterable[int], choose: Callable[[int], list[int]]) -> list[int]:
+    """The layers `choose` picks by the last one; all there are where some of those are missing,
+    as in published heat maps."""
+    there = sorted(set(there))
+    chosen = choose(there[-1])
+    return chosen if set(chosen) <= set(there) else [layer for layer in there if layer > 0]
 
 
 def pick_layers(chosen: list[int], last: int) -> list[int]:

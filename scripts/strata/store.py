@@ -1,5 +1,7 @@
 """HDF5 files: a dump per (model, task, layer), scores and probes' decisions per (model, task)."""
 
+import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,8 +104,18 @@ TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped")
 @contextmanager
 def _writing(path: str | Path):
     # Network file systems may refuse HDF5's locks; one writer a file needs none.
-    with atomic(path) as part, h5py.File(part, "w", locking="best-effort") as file:
-        yield file
+    try:
+        with atomic(path) as part, h5py.File(part, "w", locking="best-effort") as file:
+            yield file
+    except (OSError, RuntimeError) as error:  # HDF5 raises both, and says much
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None and not isinstance(error, OSError):
+            raise
+        reason = os.strerror(int(number[1])) if number else error
+        raise StrataError(
+            f"{path} cannot be written: {reason}. Free space or correct the permissions, then run "
+            "again: what is finished is kept"
+        ) from None
 
 
 @contextmanager
@@ -137,7 +149,10 @@ def _write_tensor(file: h5py.File, name: str, tensor) -> None:
         kind, values = bfloat16_type(), tensor.view(torch.uint16).numpy()
     else:
         kind, values = h5py.h5t.IEEE_F32LE, tensor.float().numpy()
-    dataset = h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(values.shape))
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_obj_track_times(False)  # the same values make the same bytes at any time
+    space = h5py.h5s.create_simple(values.shape)
+    dataset = h5py.h5d.create(file.id, name.encode(), kind, space, options)
     dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=kind)
 
 
@@ -203,6 +218,41 @@ def read_decisions(path: str | Path) -> Decisions:
             },
             dict(file.attrs),
         )
+
+
+def write_state(path: str | Path, layer: int, prefix, parts, logprob: dict[str, list]) -> None:
+    """State of an extraction after `layer`. prefix: (p, d_model) tensor; parts: the residual
+    stream in tensors (n, d_model); logprob: lens -> (choices,) arrays, layer 0 to `layer`."""
+    with _writing(path) as file:
+        file.attrs["layer"] = layer
+        file["prefix"] = _bits(prefix)
+        for number, part in enumerate(parts):
+            file[f"stream/{number}"] = _bits(part)
+        for lens, values in logprob.items():
+            file[f"logprob/{lens}"] = np.stack(values)
+
+
+def read_state(path: str | Path, prefix, parts) -> tuple[int, object, dict[str, np.ndarray]]:
+    """Fills `parts` and returns layer, prefix and logprob, on the device and in the dtype of
+    `prefix`. Raises StrataError if the file is damaged."""
+    import torch
+
+    def tensor(dataset: h5py.Dataset, like) -> torch.Tensor:
+        return torch.from_numpy(dataset[()]).view(like.dtype)
+
+    with _reading(path) as file:
+        for number, part in enumerate(parts):
+            part.copy_(tensor(file[f"stream/{number}"], part))
+        logprob = {lens: values[()] for lens, values in file["logprob"].items()}
+        saved = tensor(file["prefix"], prefix).to(prefix.device)
+        return int(file.attrs["layer"]), saved, logprob
+
+
+def _bits(tensor) -> np.ndarray:
+    import torch
+
+    tensor = tensor.detach().cpu()
+    return tensor.view(torch.int16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
 def _write_choices(file: h5py.File, scores: Scores) -> None:

@@ -25,6 +25,7 @@ from strata.results import (
     extent,
     languages,
     last_layers,
+    layers_to_show,
     ordered,
     select,
     thinned,
@@ -81,9 +82,8 @@ def overall_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> 
         }
     ).set_index(pd.MultiIndex.from_arrays([tasks, models], names=["Task", "Model"]))
     caption = (
-        f"{METRICS.get(metric, metric)} in % with its 95 % interval, {LENSES.get(lens, lens)}, n "
-        "items. The best layer (0 is the embedding) is chosen on the same items it is reported "
-        "on: read it as an optimistic bound."
+        f"{_measured(metric, rows)}, {LENSES.get(lens, lens)}, n items. The best layer (0 is the "
+        "embedding) is chosen on the same items it is reported on: read it as an optimistic bound."
     )
     return Table(tidy, shown, caption)
 
@@ -105,8 +105,8 @@ def layers_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str, mode
         for column, part in rows.groupby(["task", "subtask"], sort=False)
     )
     caption = (
-        f"{labels['models'][model]}: {METRICS.get(metric, metric)} in % with its 95 % interval at "
-        f"every layer (0 is the embedding), {LENSES.get(lens, lens)}. {'; '.join(facts)}."
+        f"{labels['models'][model]}: {_measured(metric, rows)} at every layer (0 is the "
+        f"embedding), {LENSES.get(lens, lens)}. {'; '.join(facts)}."
     )
     return Table(tidy, shown, caption)
 
@@ -376,8 +376,8 @@ def _wide(rows: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFra
 
 
 def _some_layers(rows: pd.DataFrame, choose: Callable[[int], list[int]]) -> pd.DataFrame:
-    last = rows.groupby("model")["layer"].max()
-    wanted = {(model, layer) for model in last.index for layer in choose(last[model])}
+    there = rows.groupby("model")["layer"]
+    wanted = {(model, layer) for model, own in there for layer in layers_to_show(own, choose)}
     keep = [pair in wanted for pair in zip(rows["model"], rows["layer"], strict=True)]
     return rows[keep]
 
@@ -400,8 +400,7 @@ def _readable(
         for task, part in rows.groupby("task", sort=False)
     )
     caption = (
-        f"{subject}{METRICS.get(metric, metric)} in % with its 95 % interval, "
-        f"{LENSES.get(lens, lens)}. {'; '.join(facts)}. "
+        f"{subject}{_measured(metric, rows)}, {LENSES.get(lens, lens)}. {'; '.join(facts)}. "
         "The csv file holds every layer, lens and metric."
     )
     return Table(tidy, shown.set_index(pd.MultiIndex.from_frame(keys)), caption)
@@ -410,6 +409,12 @@ def _readable(
 def _ability(task: str, subtask: str, labels: dict) -> str:
     label = labels["tasks"][task]
     return label if subtask == "all" else f"{label}, {SUBTASKS.get(subtask, subtask).lower()}"
+
+
+def _measured(metric: str, rows: pd.DataFrame) -> str:
+    """What the cells hold; published numbers have no intervals."""
+    interval = "with its 95 % interval" if rows["ci_low"].notna().any() else "(no intervals known)"
+    return f"{METRICS.get(metric, metric)} in % {interval}"
 
 
 def chance_text(rows: pd.DataFrame) -> str:
@@ -424,7 +429,8 @@ def percents(rows: pd.DataFrame) -> pd.Series:
 
 
 def _percent(values: pd.Series) -> pd.Series:
-    return values.map(lambda value: NOTHING if pd.isna(value) else f"{100 * value:.1f}")
+    texts = values.map(lambda value: NOTHING if pd.isna(value) else f"{100 * value:.1f}")
+    return texts.astype(str)  # of no values, too
 
 
 def _plain(value: object) -> str:

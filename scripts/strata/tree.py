@@ -7,6 +7,7 @@ to node j exactly where j <= i < end[j]. What the whole task shares, the common 
 before every row.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,12 +16,12 @@ import numpy as np
 from strata.errors import StrataError
 from strata.items import Item
 
-Tokens = list[int]
+Tokens = Sequence[int]  # arrays of 4 bytes a token: a task may have 20 million
 
 
 @dataclass(frozen=True)
 class TokenizedItem:
-    """sequences: token ids of prompt + choice, one list a choice. start: tokens in the prompt
+    """sequences: token ids of prompt + choice, one sequence a choice. start: tokens in the prompt
     alone; what follows the first `start` ids is scored. merged: per choice, whether the tokenizer
     merged across the boundary, so that those first ids are not the prompt's own."""
 
@@ -66,20 +67,28 @@ class TokenTree:
 def tokenize(tokenizer, items: Sequence[Item], chunk: int = 256) -> list[TokenizedItem]:
     """Tokenizes prompt and prompt + choice with the default special tokens, as the paper's code.
 
-    `tokenizer` maps a list of texts to their ids: `tokenizer(texts)["input_ids"]`. Raises
-    StrataError for a choice that adds no token and for a tokenizer that ends texts with one of
-    its own.
+    `tokenizer` is one of transformers', or maps a list of texts to their ids likewise:
+    `tokenizer(texts)["input_ids"]`. Raises StrataError for a choice that adds no token and for a
+    tokenizer that ends texts with one of its own.
     """
     tokenized = []
     for first in range(0, len(items), chunk):
         part = items[first : first + chunk]
-        prompts = tokenizer([item.prompt for item in part])["input_ids"]
+        prompts = _encode(tokenizer, [item.prompt for item in part])
         texts = [item.prompt + choice for item in part for choice in item.choices]
-        sequences = iter(tokenizer(texts)["input_ids"])
+        sequences = iter(_encode(tokenizer, texts))
         for item, prompt in zip(part, prompts, strict=True):
             own = [next(sequences) for _ in item.choices]
             tokenized.append(_check(item, prompt, own))
     return tokenized
+
+
+def _encode(tokenizer, texts: list[str]) -> list[Tokens]:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return [array("i", ids) for ids in tokenizer(texts)["input_ids"]]
+    # The same ids without masks and offsets, which take longer than the ids themselves.
+    return [array("i", encoding.ids) for encoding in backend.encode_batch_fast(texts)]
 
 
 def _check(item: Item, prompt: Tokens, sequences: list[Tokens]) -> TokenizedItem:
@@ -186,10 +195,10 @@ class _Builder:
         )
 
 
-def batches(tree: TokenTree, max_tokens: int, max_scores: int) -> list[np.ndarray]:
+def batches(tree: TokenTree, max_tokens: int) -> list[np.ndarray]:
     """Row numbers in batches, longest first; rows of a batch are padded to its longest.
 
-    A batch holds at most `max_tokens` padded tokens and `max_scores` attention scores a head
+    A batch holds at most `max_tokens` padded tokens and 4096 times as many attention scores a head
     (rows x length x (prefix + length)), and at least one row.
     """
     lengths = np.diff(tree.rows)
@@ -198,7 +207,7 @@ def batches(tree: TokenTree, max_tokens: int, max_scores: int) -> list[np.ndarra
     while first < len(order):
         length = lengths[order[first]]
         scores = length * (len(tree.prefix) + length)
-        size = max(1, min(max_tokens // length, max_scores // scores))
+        size = max(1, min(max_tokens // length, max_tokens * 4096 // scores))
         result.append(order[first : first + size])
         first += size
     return result

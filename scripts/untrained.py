@@ -1,0 +1,27 @@
+"""Writes an untrained model of a described model's shape, and describes it."""
+
+import argparse
+import json
+
+import cli
+from strata.checkpoint import describe, read_info
+from strata.files import atomic
+from strata.untrained import write_untrained
+
+
+def main() -> None:
+    trained = read_info(args.model)
+    write_untrained(trained.folder, args.folder)
+    info = describe(trained.name, {"path": args.folder})
+    with atomic(args.out) as part:
+        part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="the trained model's JSON, from describe.py")
+    parser.add_argument("--folder", required=True, help="folder to write")
+    parser.add_argument("--out", required=True, help="the untrained model's JSON")
+    parser.add_argument("--log")
+    args = parser.parse_args()
+    cli.run(main, args.log)

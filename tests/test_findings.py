@@ -1,0 +1,348 @@
+"""Every claim in worlds where its truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strata.findings import (
+    CLAIMS,
+    CONTRADICTED,
+    MATTERS,
+    NEGLIGIBLE,
+    SUPPORTED,
+    UNDECIDED,
+    UNTESTABLE,
+    Evidence,
+    findings,
+    held_out_best,
+    lower,
+    near,
+    upper,
+)
+from strata.metrics import metrics_table
+from strata.paper_tables import findings_table
+from strata.store import Scores
+from strata.tables import latex, markdown
+
+TASKS = {
+    "facts": "lama",
+    "sums": "calculation",
+    "logic": "reclor",
+    "truth": "truthfulqa",
+    "crossed": "xmps_cal",
+}
+LABELS = {
+    "models": {"small": "Small", "large": "Large"},
+    "tasks": {task: task.capitalize() for task in TASKS},
+}
+DEPTHS = {"small": 6, "large": 12}
+ITEMS = 3000
+
+
+def planted(right: dict[str, np.ndarray], dtype: str = "bfloat16") -> Scores:
+    """right: by lens, (layers + 1, items) flags. Two choices an item, the first one true, and it
+    wins just where the flag is set, whatever the lengths."""
+    layers, items = next(iter(right.values())).shape
+    logprob = {
+        lens: np.stack([np.where(own, -1.0, -9.0), np.full(own.shape, -3.0)], -1)
+        .reshape(layers, -1)
+        .astype(np.float32)
+        for lens, own in right.items()
+    }
+    ones = np.ones(2 * items, int)
+    return Scores(
+        logprob=logprob,
+        tokens=ones.copy(),
+        bytes=ones,
+        item=np.repeat(np.arange(items), 2),
+        choice=np.tile([0, 1], items),
+        correct=np.tile([True, False], items),
+        best=np.tile([True, False], items),
+        merged=np.zeros(2 * items, bool),
+        token_ids=ones,
+        ids=[str(i) for i in range(items)],
+        groups=[str(i // 2) for i in range(items)],
+        subtasks=[""] * items,
+        attributes={"layers": layers - 1, "dtype": dtype},
+    )
+
+
+def world(accuracy, items: int = ITEMS, sources: dict = TASKS, **changes) -> Evidence:
+    """accuracy: (model, task, layer, last) -> probability that the lenses are right there; the
+    lenses see the same."""
+    rng = np.random.default_rng(0)
+    scores = {}
+    for model, last in DEPTHS.items():
+        for task in sources:
+            level = np.array([accuracy(model, task, layer, last) for layer in range(last + 1)])
+            own = rng.random((last + 1, items)) < level[:, None]
+            scores[model, task] = planted({"normed": own, "raw": own, "reference": own})
+    sizes = {"small": 1.0, "large": 10.0}
+    given = {"floors": {}, "sizes": sizes, "sources": sources, "metric": "mc1"} | changes
+    return Evidence(scores, **given)
+
+
+def verdicts(evidence: Evidence) -> dict[str, str]:
+    rows = findings(evidence)
+    assert rows.groupby("claim")["claim_verdict"].nunique().max() == 1
+    return dict(zip(rows["claim"], rows["claim_verdict"], strict=True))
+
+
+def as_the_paper_says(model, task, layer, last):
+    """Knowledge comes in the upper third, is the same at every size and best right before the last
+    layer; reasoning grows with size; languages fade."""
+    if task == "crossed":
+        return 0.8 if layer in lower(last) else 0.6 if layer in near(last) else 0.55
+    bonus = 0.2 * (model == "large" and task in ("logic", "truth"))
+    if layer in near(last):
+        return 0.75 + bonus
+    return 0.65 + bonus if layer in upper(last) else 0.5
+
+
+def against_the_paper(model, task, layer, last):
+    """Size adds knowledge and nothing else; all is there at once but for the last layer, which is
+    best by far; languages come with depth."""
+    top = 0.85 if model == "large" and task in ("facts", "sums") else 0.7
+    if task == "crossed":
+        return 0.9 if layer == last else 0.3 if layer in lower(last) else 0.5
+    if layer in upper(last) and layer < last:
+        return 0.45
+    return top if layer == last else 0.68
+
+
+CLAIMED = [name for name, claim in CLAIMS.items() if claim.side != "beyond"]
+
+
+def test_in_a_world_as_the_paper_says_every_claim_is_supported():
+    found = verdicts(world(as_the_paper_says))
+    # The claims on the optimum are of all tasks, and languages that fade have theirs below.
+    of_optimum = {"optimum_near_last", "optimum_before_last"}
+    assert {found[name] for name in CLAIMED if name not in of_optimum} == {SUPPORTED}
+    plain = {task: source for task, source in TASKS.items() if task != "crossed"}
+    found = verdicts(world(as_the_paper_says, sources=plain))
+    assert {found[name] for name in of_optimum} == {SUPPORTED}
+
+
+def test_in_a_world_against_the_paper_every_claim_is_contradicted():
+    found = verdicts(world(against_the_paper))
+    assert {name: found[name] for name in CLAIMED} == dict.fromkeys(CLAIMED, CONTRADICTED)
+
+
+def test_few_items_decide_nothing():
+    found = verdicts(world(lambda *_: 0.6, items=30))
+    assert {found[name] for name in CLAIMED} == {UNDECIDED}
+
+
+def test_a_rise_needs_one_step_and_the_lack_of_one_all():
+    """Truthfulness rises from small to large, logic doesn't: together the claim is wrong."""
+
+    def accuracy(model, task, layer, last):
+        return 0.8 if (model, task) == ("large", "truth") else 0.5
+
+    rows = findings(world(accuracy))
+    rows = rows[rows["claim"] == "size_reasoning"].drop_duplicates("task").set_index("task")
+    assert rows["task_verdict"].to_dict() == {"logic": CONTRADICTED, "truth": SUPPORTED}
+    assert set(rows["claim_verdict"]) == {CONTRADICTED}
+
+
+def test_a_model_at_the_ceiling_shows_no_lack_of_a_rise():
+    rows = findings(world(lambda *_: 0.99))
+    rows = rows[rows["claim"].isin(["size_knowledge", "size_reasoning"])]
+    assert set(rows["verdict"]) == {UNTESTABLE}
+    assert rows["note"].str.contains("no room").all()
+
+
+def test_what_a_study_lacks_is_not_testable_and_says_why():
+    alone = world(lambda *_: 0.6, sources={"own": "jsonl"}, sizes={"small": 1.0, "large": 1.0})
+    alone.scores = {pair: own for pair, own in alone.scores.items() if pair[0] == "small"}
+    alone.sizes = {"small": 1.0}
+    rows = findings(alone).drop_duplicates("claim").set_index("claim")
+    for name in ("lower_lack", "upper_hold", "multilingual_kept", "multilingual_fades"):
+        assert rows.loc[name, "claim_verdict"] == UNTESTABLE
+        assert rows.loc[name, "note"] == "the study has no task of this ability"
+    assert rows.loc["size_knowledge", "note"] == "needs models of two sizes"
+    assert "models.NAME.untrained" in rows.loc["untrained_floor", "note"]
+    assert rows.loc["optimum_near_last", "claim_verdict"] != UNTESTABLE
+
+
+def test_values_are_those_of_the_metrics():
+    """Each statistic on layers is a sum of accuracies that the metrics have."""
+    evidence = world(as_the_paper_says, items=200)
+    rows = findings(evidence)
+    for (model, task), scores in evidence.scores.items():
+        table = metrics_table(scores, model, task).query("lens == 'normed' and metric == 'mc1'")
+        value = table.set_index("layer")["value"]
+        chance, last = table["chance"].iloc[0], DEPTHS[model]
+        means = {
+            band: value[own(last)].mean() for band, own in (("lower", lower), ("upper", upper))
+        }
+        before = value[[layer for layer in upper(last) if layer < last]].mean()
+        half = (value[last] - chance) / 2
+        expected = {
+            "lower_lack": means["lower"] - chance - half,
+            "upper_hold": before - chance - half,
+            "multilingual_kept": means["lower"] - chance,
+            "multilingual_fades": means["lower"] - means["upper"],
+        }
+        own = rows[(rows["model"] == model) & (rows["task"] == task) & (rows["lens"] == "normed")]
+        own = own.set_index("claim")["value"]
+        for name, number in expected.items():
+            if name in own.index:
+                assert own[name] == pytest.approx(number)
+
+
+def test_models_are_compared_on_the_items_both_have_scored():
+    evidence = world(lambda *_: 0.6, items=100)
+    full = evidence.scores["large", "facts"]
+    right = np.zeros((13, 50), bool)
+    few = planted(dict.fromkeys(full.logprob, right))
+    few.ids[:] = [str(2 * i) for i in range(50)]
+    evidence.scores["large", "facts"] = few
+    row = findings(evidence).query("claim == 'size_knowledge' and task == 'facts'").iloc[0]
+    small = evidence.curve("small", "facts", row["lens"])[-1]
+    assert row["n"] == 50
+    assert row["value"] == pytest.approx(-small[::2].mean())
+    few.ids[:] = [f"other {i}" for i in range(50)]
+    row = findings(evidence).query("claim == 'size_knowledge' and task == 'facts'").iloc[0]
+    assert row["note"] == "no item is scored by both models"
+
+
+def test_lenses_and_lengths_and_floors_that_differ_matter():
+    rng = np.random.default_rng(1)
+    low, high = rng.random((2, 7, ITEMS)) < np.array([0.5, 0.8])[:, None, None]
+    own = planted({"normed": high, "raw": low, "reference": low})
+    # The true answer is ten times as long: per token it always wins.
+    own.tokens[::2] = 10
+    floor = planted({"normed": low, "raw": low, "reference": low})
+    evidence = Evidence(
+        {("small", "facts"): own},
+        {("small", "facts"): floor},
+        {"small": 1.0},
+        {"facts": "lama"},
+        "mc1",
+    )
+    found = verdicts_by_lens(evidence)
+    assert found["missing_norm", "normed"] == MATTERS
+    assert found["rounding", "reference"] == NEGLIGIBLE
+    assert found["length_tokens", "raw"] == MATTERS
+    assert found["length_bytes", "raw"] == NEGLIGIBLE
+    assert found["untrained_floor", "normed"] == MATTERS
+    assert found["untrained_floor", "raw"] == NEGLIGIBLE
+    row = findings(evidence).query("claim == 'missing_norm'").iloc[0]
+    layers = lower(6)
+    assert row["value"] == pytest.approx((high[layers].mean(0) - low[layers].mean(0)).mean())
+
+
+def verdicts_by_lens(evidence: Evidence) -> dict[tuple[str, str], str]:
+    rows = findings(evidence)
+    return {(row.claim, row.lens): row.claim_verdict for row in rows.itertuples()}
+
+
+def test_rounding_is_not_asked_of_a_float32_model():
+    right = np.ones((7, 20), bool)
+    own = planted(dict.fromkeys(("normed", "raw", "reference"), right), dtype="float32")
+    one = {"small": 1.0}
+    evidence = Evidence({("small", "facts"): own}, {}, one, {"facts": "lama"}, "mc1")
+    rows = findings(evidence).query("claim == 'rounding'")
+    assert set(rows["verdict"]) == {UNTESTABLE}
+    assert rows["note"].str.contains("float32").all()
+
+
+def test_a_study_with_one_lens_asks_nothing_of_others():
+    right = np.ones((7, 20), bool)
+    evidence = Evidence(
+        {("small", "facts"): planted({"raw": right})}, {}, {"small": 1.0}, {"facts": "lama"}, "mc1"
+    )
+    rows = findings(evidence).drop_duplicates("claim").set_index("claim")
+    assert rows.loc["missing_norm", "note"] == "the study has no normed lens"
+    assert set(rows.loc[["lower_lack", "upper_hold"], "lens"]) == {"raw"}
+
+
+def test_the_best_layer_of_noise_is_no_better_than_any():
+    """Chosen on the items it is reported on, the best of 12 layers of coin flips is better than
+    the last; held out it isn't."""
+    gains, naive = [], []
+    for seed in range(60):
+        values = (np.random.default_rng(seed).random((13, 100)) < 0.5).astype(float)
+        gains.append(
+            (held_out_best(values, list(range(1, 12)), np.arange(100)) - values[12]).mean()
+        )
+        naive.append(values[1:12].mean(1).max() - values[12].mean())
+    assert abs(np.mean(gains)) < 0.03
+    assert np.mean(naive) > 0.05
+
+
+def test_a_layer_that_is_best_is_found_and_folds_never_part_a_group():
+    values = np.zeros((5, 40))
+    values[2] = 1
+    cluster = np.repeat(np.arange(10), 4)
+    np.testing.assert_array_equal(held_out_best(values, [1, 2, 3], cluster), np.ones(40))
+    # Each group is right at a layer of its own, which no other group can tell of.
+    own = np.zeros((5, 4))
+    own[np.arange(1, 5), np.arange(4)] = 1
+    parted = np.repeat(own, 10, axis=1)
+    assert held_out_best(parted, [1, 2, 3, 4], np.repeat(np.arange(4), 10)).sum() == 0
+
+
+@given(st.integers(1, 200))
+def test_bands_are_apart_and_near_is_not_the_last(last):
+    assert not set(lower(last)) & set(upper(last))
+    assert last in upper(last)
+    assert last not in near(last)
+    assert set(near(last)) <= set(upper(last)) | {last}
+    assert 0 not in lower(last)
+    if last >= 3:
+        assert len(lower(last)) == last // 3
+        assert max(lower(last)) < min(upper(last))
+
+
+@given(st.floats(-1, 1), st.floats(0, 1))
+def test_a_verdict_is_where_the_interval_is(low, width):
+    high = min(1.0, low + width)
+    above, below = CLAIMS["size_reasoning"], CLAIMS["size_knowledge"]
+    expected = SUPPORTED if low > 0.05 else CONTRADICTED if high < 0.05 else UNDECIDED
+    assert above.verdict(low, high) == expected
+    other = {SUPPORTED: CONTRADICTED, CONTRADICTED: SUPPORTED, UNDECIDED: UNDECIDED}
+    assert below.verdict(low, high) == other[expected]
+    beyond = CLAIMS["missing_norm"].verdict(low, high)
+    assert (beyond == MATTERS) == (low > 0.05 or high < -0.05)
+    assert (beyond == NEGLIGIBLE) == (low > -0.05 and high < 0.05)
+
+
+@given(st.lists(st.sampled_from([SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE]), max_size=6))
+def test_one_counterexample_contradicts_every_and_one_example_supports_some(found):
+    claim = CLAIMS["lower_lack"]
+    known = [verdict for verdict in found if verdict != UNTESTABLE]
+    every, some = claim.together(found, "every"), claim.together(found, "some")
+    if not known:
+        assert every == some == UNTESTABLE
+        return
+    assert (every == CONTRADICTED) == (CONTRADICTED in known)
+    assert (some == SUPPORTED) == (SUPPORTED in known)
+    assert (every == SUPPORTED) == (set(known) == {SUPPORTED})
+    assert (some == CONTRADICTED) == (set(known) == {CONTRADICTED})
+
+
+def test_the_table_says_what_decides_each_claim():
+    rows = findings(world(against_the_paper))
+    table = findings_table(rows, LABELS, "normed")
+    shown = table.shown
+    assert set(shown.index.get_level_values("Claim")) == {claim.title for claim in CLAIMS.values()}
+    line = shown.loc[("Size adds no knowledge", "all")]
+    assert line["Verdict"] == CONTRADICTED
+    assert line["Where"] == "Large against Small, last"
+    assert line["Tests"] == "2 contradicted"
+    assert line["Raw lens"] == line["Reference lens"] == CONTRADICTED
+    own = rows.query("claim == 'size_knowledge' and lens == 'normed'")
+    least = own.loc[own["ci_high"].idxmax()]
+    assert line["Difference"].startswith(f"{100 * least['value']:+.1f} [")
+    # One row, and the reason, for what can't be tested at all.
+    floor = shown.loc["More than an untrained model"]
+    assert list(floor.index) == ["all"]
+    assert "models.NAME.untrained" in floor["Where"].item()
+    assert isinstance(table.tidy, pd.DataFrame)
+    assert len(table.tidy) == len(rows)
+    assert markdown(shown, table.caption).count("\n") == len(shown) + 4
+    assert r"\begin{table}" in latex(shown, table.caption, "findings") or len(shown) > 45

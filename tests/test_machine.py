@@ -1,0 +1,106 @@
+"""What the machine has, and where weights and residual stream go for it."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strata import machine
+from strata.errors import StrataError
+from strata.placement import Memory, Needs, Placement, decide
+
+NEEDS = Needs(layer=10, layers=80, head=20, stream=50, batch=5, process=7)
+
+
+@pytest.mark.parametrize(
+    ("memory", "tasks", "expected"),
+    [
+        # A CPU: one memory for all. 155 = 80 + 20 + 50 + 5, and 7 for the process.
+        (Memory(162), 2, ("resident", "device")),
+        (Memory(161), 2, ("streamed", "device")),
+        (Memory(162), 1, ("streamed", "device")),  # each layer is used once anyway
+        (Memory(102), 1, ("streamed", "device")),
+        (Memory(101), 1, ("streamed", "file")),
+        (Memory(1), 1, ("streamed", "file")),
+        # A card, and the machine beside it.
+        (Memory(host=100, device=155), 2, ("resident", "device")),
+        (Memory(host=100, device=154), 2, ("streamed", "device")),
+        (Memory(host=100, device=95), 1, ("streamed", "device")),
+        (Memory(host=100, device=94), 1, ("streamed", "host")),
+        (Memory(host=76, device=94), 1, ("streamed", "file")),
+    ],
+)
+def test_the_fastest_placement_that_memory_holds(memory, tasks, expected):
+    assert decide(NEEDS, memory, tasks=tasks) == Placement(*expected)
+
+
+def test_what_the_study_asks_for_is_kept():
+    assert decide(NEEDS, Memory(1000), "resident").weights == "resident"
+    assert decide(NEEDS, Memory(1000), "streamed", tasks=9).weights == "streamed"
+    assert decide(NEEDS, Memory(150), "resident") == Placement("resident", "file")
+
+
+sizes = st.integers(1, 1 << 40)
+
+
+@given(st.builds(Needs, *[sizes] * 6), sizes, st.none() | sizes, st.integers(1, 3))
+def test_a_placement_that_needs_too_much_is_only_taken_where_none_fits(needs, host, card, tasks):
+    memory = Memory(host, card)
+    chosen = decide(needs, memory, tasks=tasks)
+    if not memory.holds(chosen, needs):
+        assert not any(
+            memory.holds(Placement(weights, place), needs)
+            for weights in ("streamed", "resident" if tasks > 1 else "streamed")
+            for place in (("device", "file") if card is None else ("device", "host", "file"))
+        )
+
+
+def test_the_log_says_what_was_decided_and_whether_it_fits():
+    said = Placement("streamed", "file").explain(NEEDS, Memory(1))
+    for words in ("weights streamed", "in a file", "it may fail"):
+        assert words in said
+    assert "may fail" not in Placement("streamed", "device").explain(NEEDS, Memory(1000))
+
+
+def test_jobs_side_by_side_get_cards_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [machine.claim(range(3), tmp_path) for _ in range(4)] == [0, 1, 2, 0]
+    machine._claimed.clear()  # those processes have ended
+    assert machine.claim(range(3), tmp_path) == 0
+    # SLURM shows a job its own cards only, counted from 0.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,0")
+    assert machine.claim(range(2), tmp_path) == 0
+    assert machine.claim(range(2), tmp_path) == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    assert (tmp_path / "strata-card-5.lock").exists()
+
+
+def test_a_control_group_and_slurm_bound_the_memory(tmp_path, monkeypatch):
+    inner = tmp_path / "groups" / "job" / "step"
+    inner.mkdir(parents=True)
+    (inner / "memory.max").write_text("max\n")
+    (inner / "memory.current").write_text("5\n")
+    (inner.parent / "memory.max").write_text("3000\n")
+    (inner.parent / "memory.current").write_text("1000\n")
+    (tmp_path / "own").write_text("0::/job/step\n")
+    assert machine.control_groups(tmp_path / "groups", tmp_path / "own") == [2000]
+    assert machine.control_groups(tmp_path, tmp_path / "nothing") == []
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "3")
+    assert machine.host_memory() == 3 << 20
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_a_card_asked_for_where_there_is_none_is_refused():
+    with pytest.raises(StrataError, match="config key device: cuda:1 is asked for"):
+        machine.choose_device("cuda:1")
+    assert machine.choose_device("cpu") == torch.device("cpu")
+    assert machine.choose_device("auto") == torch.device("cpu")
+
+
+def test_memory_is_what_is_free_or_what_the_study_says():
+    cpu = torch.device("cpu")
+    assert machine.memory_of(cpu, 2, None) == Memory(2 << 30)
+    free = machine.memory_of(cpu, None, None).host
+    assert 0 < free < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,148 @@
+"""What the plan says beforehand is what a run then does."""
+
+import re
+
+import h5py
+import pandas as pd
+import pytest
+import torch
+from models import byte_tokenizer, make_model
+from test_extract import ITEMS
+from workflow import ROOT, Study
+
+from strata import machine
+from strata.checkpoint import describe, outline, read_config
+from strata.errors import StrataError
+from strata.extract import read_task
+from strata.model import Skeleton
+from strata.placement import Memory
+from strata.plan import Setting, as_text, count_positions, layer_operations, plan_row
+
+
+def setting(**changes):
+    options = {"lenses": ["raw", "normed"], "memory": Memory(1 << 40), "rates": None, "process": 0}
+    return Setting(**options | changes)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    make_model(tmp_path)
+    return Skeleton(read_config(tmp_path)), read_task(byte_tokenizer(), ITEMS, None)
+
+
+def naive_operations(skeleton, task) -> int:
+    """Of one layer, token by token: 2 for each weight, and 2 for each number of a query with each
+    key it sees and for each number of the value it adds."""
+    config, total = skeleton.config, 0
+    d, f = config.hidden_size, config.intermediate_size
+    kv = d // config.num_attention_heads * config.num_key_value_heads
+    prefix = len(task.tree.prefix)
+    seen = [*range(1, prefix + 1), *(prefix + depth + 1 for depth in task.tree.depth)]
+    for keys in seen:
+        total += 2 * (2 * d * d + 2 * d * kv + 3 * d * f) + 4 * d * int(keys)
+    return total
+
+
+def test_operations_are_those_of_each_distinct_token(tiny):
+    assert layer_operations(*tiny) == naive_operations(*tiny)
+
+
+def test_lens_operations_are_those_of_each_predicting_position(tiny):
+    skeleton, task = tiny
+    tree = task.tree
+    predicting = set(tree.parent[tree.path_nodes].tolist())
+    tokens = {int(tree.tokens[node]) for node in predicting}
+    assert count_positions(tree, embedding=False) == len(predicting)
+    assert count_positions(tree, embedding=True) == len(tokens)
+    row = plan_row(skeleton, task, setting())
+    one = 2 * skeleton.config.vocab_size * skeleton.config.hidden_size
+    assert row["lens_operations"] == 2 * one * (3 * len(predicting) + len(tokens))
+    # In float32 the reference lens is one of the others; alone, it is computed.
+    more = plan_row(skeleton, task, setting(lenses=["reference", "raw", "normed"]))
+    assert more["lens_operations"] == row["lens_operations"]
+    alone = plan_row(skeleton, task, setting(lenses=["reference"]))
+    assert 2 * alone["lens_operations"] == row["lens_operations"]
+
+
+def test_time_follows_from_measured_rates_or_is_unknown(tiny):
+    row = plan_row(*tiny, setting(rates={"float32": 1e6}))
+    work = row["block_operations"] + row["lens_operations"]
+    assert row["seconds"] == pytest.approx(work / 1e6 / 0.75, abs=0.1)
+    row = plan_row(*tiny, setting(memory=None))
+    assert [row[key] for key in ("seconds", "weights", "stream", "host_bytes")] == [None] * 4
+    text = as_text([{"model": "m", "task": "t", **row}])
+    assert text.count("unknown") == 3
+
+
+def test_a_rate_is_measured_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = machine.product_rate(torch.device("cpu"), torch.float32, 1)
+    assert first > 1e8
+    monkeypatch.setattr(machine, "measure_rate", lambda *_: 1 / 0)
+    assert machine.product_rate(torch.device("cpu"), torch.float32, 1) == first
+    with pytest.raises(ZeroDivisionError):
+        machine.product_rate(torch.device("cpu"), torch.bfloat16, 1)
+
+
+def test_a_shape_that_is_not_the_models_is_refused(tmp_path):
+    make_model(tmp_path)
+    options = {"path": str(tmp_path), "shape": {"hidden_size": 32, "intermediate_size": 64}}
+    with pytest.raises(StrataError, match=r"models\.a\.shape\.intermediate_size says 64.*has 48"):
+        describe("a", options)
+
+
+def test_shape_and_tokenizer_of_the_configuration_need_nothing_fetched(tmp_path):
+    options = {"hub": "nobody/nothing", "shape": {"model_type": "llama"}, "tokenizer": "folder"}
+    assert outline(options) == ({"model_type": "llama"}, tmp_path.__class__("folder"))
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("plan"))
+    study.config["batch_tokens"] = 512
+    # Large enough for its tensors to count beside the process.
+    make_model(study.folder / "large", layers=6, hidden_size=512, intermediate_size=2048)
+    text = study.run("plan")
+    return study, text, pd.read_csv(study.results / "plan.csv").set_index(["model", "task"])
+
+
+def test_the_plan_reads_no_weights_and_is_printed(planned):
+    study, text, table = planned
+    assert not list(study.results.glob("scores/**/*.h5"))
+    assert re.search(r"model +task +items +choices +naive tokens +distinct tokens +ratio", text)
+    assert len(table) == 4
+    assert table["seconds"].notna().all()
+
+
+def test_tokens_and_bytes_are_those_of_the_run(planned):
+    study, _, table = planned
+    study.run("scores")
+    for (model, task), row in table.iterrows():
+        with h5py.File(study.results / "scores" / model / f"{task}.h5") as file:
+            assert row["distinct_tokens"] == file.attrs["distinct_tokens"]
+            assert row["naive_tokens"] == file.attrs["naive_tokens"]
+            assert row["choices"] == len(file["item"])
+        dumps = sorted((study.results / "activations" / model / task).iterdir())
+        assert row["layers"] + 1 == len(dumps)
+        for path in dumps:
+            with h5py.File(path) as file:
+                data = sum(file[name].nbytes for name in file)
+            assert data == row["dump_bytes_layer"]
+            assert data < path.stat().st_size < data + 20_000
+        weights = (study.folder / model / "model.safetensors").stat().st_size
+        assert row["layer_bytes"] * row["layers"] == row["weights_bytes"] < weights
+
+
+def test_memory_is_within_a_tenth_of_the_run(planned):
+    study, _, table = planned
+    study.run("scores")
+    for (model, task), row in table.iterrows():
+        log = (study.results / "logs" / "extract" / model / f"{task}.log").read_text()
+        peak, unit = re.search(r"peak memory: ([0-9.]+) (MiB|GiB)", log).groups()
+        measured = float(peak) * {"MiB": 1 << 20, "GiB": 1 << 30}[unit]
+        assert row["host_bytes"] == pytest.approx(measured, rel=0.1), (model, task)
+
+
+def test_the_papers_preset_can_be_planned_without_its_weights(planned):
+    text = (ROOT / "config" / "llama2.yaml").read_text()
+    assert text.count("shape:") == 3

@@ -1,0 +1,242 @@
+"""A killed extraction goes on where it was, and ends with the bytes of one left alone."""
+
+import fcntl
+import json
+import os
+import random
+import re
+import resource
+import runpy
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import make_model, score
+from test_extract import ITEMS
+from workflow import ROOT
+
+from strata import progress as module
+from strata.checkpoint import describe
+from strata.errors import StrataError
+from strata.items import write_items
+from strata.progress import Progress, publish
+from strata.stream import Stream
+
+
+class Extraction:
+    """scripts/extract.py on two tasks of a tiny model, each run in a forked process, which has
+    its imports done already and can be killed at any moment."""
+
+    def __init__(self, folder: Path, layers: int = 8) -> None:
+        self.folder = folder
+        make_model(folder / "model", layers=layers)
+        info = describe("tiny", {"path": str(folder / "model")})
+        (folder / "tiny.json").write_text(json.dumps(info.dict()))
+        write_items(folder / "a.jsonl", ITEMS)
+        write_items(folder / "b.jsonl", ITEMS[:2])
+        self.scores = [folder / "out" / f"{task}.h5" for task in "ab"]
+        self.dumps = [folder / "out" / t / f"{n}.h5" for t in "ab" for n in range(layers + 1)]
+        self.log = folder / "log"
+
+    def start(self, *options, before=lambda: None) -> int:
+        files = [self.folder / "a.jsonl", self.folder / "b.jsonl"]
+        command = [ROOT / "scripts" / "extract.py", "--tasks", "a", "b", "--items", *files]
+        command += ["--model", self.folder / "tiny.json", "--device", "cpu", *options]
+        command += ["--lenses", "reference", "raw", "normed", "--work", self.folder / "work"]
+        command += ["--scores", *self.scores, "--dumps", *self.dumps, "--log", self.log]
+        process = os.fork()
+        if process:
+            return process
+        code = 1
+        try:
+            before()
+            os.dup2(os.open(self.folder / "errors", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            sys.argv = list(map(str, command))
+            sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+            runpy.run_path(sys.argv[0], run_name="__main__")
+            code = 0
+        except SystemExit as error:
+            code = error.code or 0
+        finally:
+            os._exit(code)
+
+    def run(self, *options, **more) -> int:
+        _, status = os.waitpid(self.start(*options, **more), 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def outputs(self) -> list[bytes]:
+        return [path.read_bytes() for path in [*self.scores, *self.dumps]]
+
+    def clear(self) -> None:
+        """Removes what Snakemake removes of a job that did not finish."""
+        for path in [*self.scores, *self.dumps]:
+            path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def extraction(tmp_path):
+    return Extraction(tmp_path)
+
+
+def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(extraction):
+    start = time.monotonic()
+    assert extraction.run() == 0
+    took = time.monotonic() - start
+    expected = extraction.outputs()
+    went_on, rng = 0, random.Random(0)
+    for _ in range(20):
+        extraction.clear()
+        process = extraction.start()
+        time.sleep(rng.uniform(0, took))
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        extraction.clear()
+        assert extraction.run() == 0
+        log = extraction.log.read_text()
+        went_on += "going on after layer" in log or "an earlier run finished it" in log
+        assert extraction.outputs() == expected
+        assert not (extraction.folder / "work" / "a").exists()
+    assert went_on >= 5
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_it_goes_on_after_the_last_layer_saved(extraction, stop):
+    def stop_at_layer_five():
+        original = Stream.advance
+
+        def advance(self, index, *rest):
+            if index == 5:
+                os.kill(os.getpid(), stop)
+                time.sleep(5)
+            original(self, index, *rest)
+
+        Stream.advance = advance
+
+    assert extraction.run() == 0
+    expected = extraction.outputs()
+    extraction.clear()
+    assert extraction.run(before=stop_at_layer_five) != 0
+    left = extraction.folder / "work" / "a"
+    assert {f"layer_{layer}.h5" for layer in range(6)} < {path.name for path in left.iterdir()}
+    assert not any(path.exists() for path in extraction.scores + extraction.dumps)
+    assert extraction.run() == 0
+    assert "going on after layer" in extraction.log.read_text()
+    assert extraction.outputs() == expected
+
+
+def test_what_other_settings_left_is_removed_and_not_used(extraction):
+    def die():
+        Stream.advance = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+    assert extraction.run("--position", "prompt_end", before=die) != 0
+    assert extraction.run() == 0
+    assert "going on" not in extraction.log.read_text()
+    first = extraction.outputs()
+    extraction.clear()
+    assert extraction.run() == 0
+    assert extraction.outputs() == first
+
+
+@pytest.mark.parametrize("size", [3000, 9000])  # HDF5 fails in another way at each
+def test_a_full_disk_is_named_and_what_is_finished_is_kept(extraction, size):
+    assert extraction.run() == 0
+    expected = extraction.outputs()
+    extraction.clear()
+
+    def fill_up():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    assert extraction.run(before=fill_up) == 1
+    message = extraction.log.read_text()
+    assert re.search(r"layer_0\.h5 cannot be written: File too large\. Free space", message)
+    assert "Traceback" not in message
+    assert not any(path.exists() for path in extraction.scores + extraction.dumps)
+    assert extraction.run() == 0
+    assert extraction.outputs() == expected
+
+
+def test_an_unreadable_shard_is_named(extraction):
+    weights = extraction.folder / "model" / "model.safetensors"
+    whole = weights.read_bytes()
+
+    def cut_in_the_middle():
+        original = Stream.advance
+
+        def advance(self, index, *rest):
+            weights.write_bytes(whole[: len(whole) // 2])
+            original(self, index, *rest)
+
+        Stream.advance = advance
+
+    assert extraction.run(before=cut_in_the_middle) == 1
+    assert "model.safetensors: model.layers" in extraction.log.read_text()
+    assert not any(path.exists() for path in extraction.scores + extraction.dumps)
+    weights.write_bytes(whole)
+    assert extraction.run() == 0
+    assert "going on after layer" in extraction.log.read_text()
+
+
+def test_two_extractions_of_one_task_keep_out_of_each_others_way(tmp_path):
+    first = Progress(tmp_path / "task", {"a": 1})
+    with pytest.raises(StrataError, match="task is in use by another extraction"):
+        Progress(tmp_path / "task", {"a": 1})
+    first.remove()
+    Progress(tmp_path / "task", {"a": 1})
+
+
+def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert not Progress(tmp_path, {}).finished
+
+
+def test_where_there_are_no_hard_links_files_are_copied(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a").write_text("text")
+    publish([(tmp_path / "a", tmp_path / "out" / "b")])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+    assert (tmp_path / "out" / "b").read_text() == "text"
+
+
+def test_a_damaged_state_is_left_aside(tmp_path):
+    make_model(tmp_path / "model")
+    expected = score(tmp_path / "model", ITEMS)
+    progress = Progress(tmp_path / "work", {})
+    progress.state.write_bytes(b"half a file")
+    found = score(tmp_path / "model", ITEMS, progress=progress)
+    np.testing.assert_array_equal(found.logprob["raw"], expected.logprob["raw"])
+
+
+def test_saving_takes_no_more_than_its_share_of_the_time(tmp_path, monkeypatch):
+    clock, saved = [0.0], []
+
+    def save(path, layer, *rest):
+        clock[0] += 2.0
+        saved.append(layer)
+
+    monkeypatch.setattr(module, "write_state", save)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    progress = Progress(tmp_path, {}, share=0.1)
+
+    class Nothing:
+        prefix = torch.zeros(0)
+        parts = staticmethod(list)
+
+    for layer in range(12):
+        clock[0] += 5.0  # a layer takes 5 s, saving it 2: every fourth may be saved
+        progress.offer(layer, Nothing, {})
+    assert saved == [0, 4, 8]
+    for layer in range(12, 15):
+        clock[0] += 50.0
+        progress.offer(layer, Nothing, {})
+    assert saved[3:] == [12, 13, 14]

@@ -1,0 +1,215 @@
+"""The paper's own numbers, and a study beside them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import assert_legible, lines
+from workflow import ROOT, count_jobs, snakemake
+
+from strata.configuration import PUBLISHED_SOURCES
+from strata.errors import StrataError
+from strata.figures import cross_lingual, curves
+from strata.paper_figures import paper_comparison
+from strata.paper_tables import paper_comparison_table
+from strata.results import COLUMNS, read_labels, read_metrics, read_published
+from strata.tables import cross_lingual_table, latex, layers_table, markdown
+
+FOLDER = ROOT / "data" / "published"
+TRANSCRIPT = ROOT.parent / "shared" / "paper"
+NAMES = {
+    "MPS-Cal": "mps_cal",
+    "LAMA": "lama",
+    "Reclor": "reclor",
+    "TFQA": "truthfulqa",
+    "MPS-Rea": "mps_rea",
+    "xMPS-Cal": "xmps_cal",
+    "xMPS-Rea": "xmps_rea",
+}
+PAPER = {
+    "models": {"seven": "LLaMA-2-7B", "big": "LLaMA-2-70B"},
+    "tasks": {"facts": "lama", "maths": "mps_cal", "translated": "xmps_cal"},
+}
+LABELS = {
+    "models": {"other": "Other", "seven": "LLaMA 2 7B", "big": "LLaMA 2 70B"},
+    "tasks": {"facts": "LAMA", "maths": "MPS-Cal", "translated": "xMPS-Cal", "own": "Own"},
+}
+
+
+@pytest.fixture(scope="module")
+def published() -> pd.DataFrame:
+    return read_published([FOLDER / "metrics.csv"])
+
+
+@pytest.fixture(scope="module")
+def measured(published) -> pd.DataFrame:
+    """Two of the paper's models, a point above what was published and with intervals of four to
+    either side by the reference lens, six points above by the raw one; and a model of another
+    family."""
+    ours = {paper: name for name, paper in PAPER["models"].items()}
+    tasks = {source: name for name, source in PAPER["tasks"].items()}
+    rows = published.assign(model=published["model"].map(ours), task=published["task"].map(tasks))
+    rows = rows.dropna(subset=["model", "task"])
+    parts = []
+    for lens, above in (("reference", 0.01), ("raw", 0.06)):
+        value = rows["value"] + above
+        bounds = {"ci_low": value - 0.04, "ci_high": value + 0.04}
+        parts.append(rows.assign(lens=lens, value=value, chance=0.25, stderr=0.02, **bounds))
+    other = parts[0][parts[0]["model"] == "seven"].assign(model="other")
+    return pd.concat([*parts, other], ignore_index=True)[list(COLUMNS)]
+
+
+def test_the_numbers_are_the_transcript_s(published):
+    if not TRANSCRIPT.is_dir():
+        pytest.skip("the transcript ../shared/paper isn't here")
+    layers = pd.read_csv(TRANSCRIPT / "layer_accuracy.csv").assign(subtask="all")
+    crossed = pd.read_csv(TRANSCRIPT / "cross_lingual_accuracy.csv")
+    layers["value"] = layers["accuracy_percent"] / 100
+    crossed = crossed.rename(columns={"language": "subtask", "accuracy": "value"})
+    theirs = pd.concat([layers, crossed])
+    theirs["task"] = theirs["task"].map(NAMES)
+    keys = ["model", "task", "subtask", "layer"]
+    both = theirs.merge(published, on=keys, how="outer", validate="one_to_one")
+    assert len(both) == len(published) == 1096
+    np.testing.assert_allclose(both["value_x"], both["value_y"], atol=1e-9)
+
+
+def test_the_anomalies_are_all_there_and_named(published):
+    whole = published[published["subtask"] == "all"]
+    items = whole["value"] * whole["n"]
+    off = (items - items.round()).abs() > whole["rounding"] * whole["n"] + 1e-9
+    assert list(zip(whole[off]["model"], whole[off]["task"], whole[off]["layer"], strict=True)) == [
+        ("LLaMA-2-70B", "lama", 80)
+    ]
+    assert whole[off]["anomaly"].str.contains("no whole number of 3036").all()
+    lama = whole[whole["task"] == "lama"].pivot(index="layer", columns="model", values="value")
+    same = lama["LLaMA-2-13B"] == lama["LLaMA-2-70B"]
+    pasted = whole[whole["anomaly"].str.contains("pasted")]
+    assert list(same[same].index) == list(pasted["layer"]) == list(range(1, 30))
+    assert set(pasted["model"]) == {"LLaMA-2-13B"}
+    chinese = (published["task"] == "xmps_cal") & (published["subtask"] == "zh")
+    assert (published["n"] == 701).equals(chinese)
+
+
+def test_the_sources_and_labels_are_those_of_the_numbers(published):
+    labels = read_labels(str(FOLDER / "labels.json"))
+    assert set(published["task"]) == set(PUBLISHED_SOURCES) == set(labels["tasks"])
+    assert set(published["model"]) == set(labels["models"])
+
+
+def test_every_published_value_of_the_study_s_models_is_beside_its_own(measured, published):
+    table = paper_comparison_table(measured, published, LABELS, PAPER)
+    tidy = table.tidy
+    kept = published[
+        published["model"].isin(PAPER["models"].values())
+        & published["task"].isin(PAPER["tasks"].values())
+    ]
+    assert len(tidy) == 2 * len(kept)
+    assert set(tidy["model"]) == {"seven", "big"}
+    reference, raw = (tidy[tidy["lens"] == lens] for lens in ("reference", "raw"))
+    np.testing.assert_allclose(reference["difference"], 0.01)
+    assert reference["inside"].all()
+    # Six points are outside four, but a value printed as 0.07 may be up to 0.075.
+    assert not raw["inside"].any()
+    assert len(table.shown) == len(kept)
+    shown = table.shown.loc[("LAMA", "LLaMA 2 70B", "80")]
+    assert list(shown) == ["58.71 †", "59.7 [55.7, 63.7] +1.0", "64.7 [60.7, 68.7] +6.0 *"]
+    assert "reference lens: inside" in table.caption
+    assert "58.71 % is no whole number" in table.caption
+    assert "pasted" not in table.caption  # 13B isn't in this study
+    assert markdown(table.shown, table.caption).count("\n") == len(kept) + 4
+    assert "LLaMA 2 7B" in latex(table.shown, table.caption, "paper_comparison")
+
+
+def test_rounding_counts_for_the_published_value(measured, published):
+    one = measured[(measured["task"] == "translated") & (measured["lens"] == "reference")].copy()
+    one["ci_low"] = one["value"] - 0.01 + 0.004  # above what was printed, by less than it rounds
+    assert paper_comparison_table(one, published, LABELS, PAPER).tidy["inside"].all()
+    one["ci_low"] += 0.002
+    assert not paper_comparison_table(one, published, LABELS, PAPER).tidy["inside"].any()
+
+
+def test_fewer_items_than_published_are_named(measured, published):
+    few = measured.assign(n=measured["n"].where(measured["task"] != "facts", 100))
+    caption = paper_comparison_table(few, published, LABELS, PAPER).caption
+    assert "Measured on other numbers of items: facts 100 of 3036." in caption
+
+
+def test_without_the_paper_s_models_or_tasks_the_table_is_empty_and_says_why(measured, published):
+    none = paper_comparison_table(measured, published, LABELS, {**PAPER, "models": {}})
+    assert none.tidy.empty
+    assert "no model of this study is one of the paper's" in none.caption
+    assert "| Task | Model | Layer | Published |" in markdown(none.shown, none.caption)
+    assert r"\begin{tabular}" in latex(none.shown, none.caption, "paper_comparison")
+    other = paper_comparison_table(measured, published, LABELS, {**PAPER, "tasks": {}})
+    assert "published no values for this study's models on its tasks" in other.caption
+
+
+def test_a_model_that_cannot_be_the_paper_s_is_refused(measured, published):
+    wrong = {**PAPER, "models": {"seven": "LLaMA-2-13B"}}
+    with pytest.raises(StrataError, match=r"models\.seven\.published: LLaMA-2-13B has 40 layers"):
+        paper_comparison_table(measured, published, LABELS, wrong)
+
+
+@pytest.mark.parametrize("models", [["seven"], ["seven", "big"]])
+@pytest.mark.parametrize("task", ["facts", "translated"])
+def test_the_figure_shows_the_table(measured, published, task, models):
+    paper = {**PAPER, "models": {name: PAPER["models"][name] for name in models}}
+    figure = paper_comparison(measured, published, LABELS, paper, task)
+    assert_legible(figure)
+    tidy = paper_comparison_table(measured, published, LABELS, paper).tidy
+    tidy = tidy[tidy["task"] == task]
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    groups = tidy.groupby(["subtask", "model"], sort=False)
+    assert len(panels) == len(groups)
+    for axes, (_, part) in zip(panels, groups, strict=True):
+        drawn = {line.get_gid(): line.get_xydata() for line in axes.lines}
+        for lens in ("reference", "raw"):
+            own = part[part["lens"] == lens]
+            expected = np.column_stack([own["layer"], 100 * own["value"]])
+            np.testing.assert_allclose(drawn[lens], expected)
+        expected = np.column_stack([own["layer"], 100 * own["published"]])
+        np.testing.assert_allclose(drawn["published"], expected)
+
+
+def test_published_tables_and_figures_are_made_by_the_study_s_code(published):
+    metrics = read_metrics([FOLDER / "metrics.csv"])
+    labels = read_labels(str(FOLDER / "labels.json"))
+    chosen = ("reference", "mc1")
+    table = layers_table(metrics, labels, *chosen, "LLaMA-2-7B")
+    assert list(table.shown.columns) == ["MPS-Cal", "MPS-Rea", "ReClor", "TruthfulQA", "LAMA"]
+    assert table.shown.loc[32, "LAMA"] == "57.9"
+    assert "no intervals known" in table.caption
+    shown = cross_lingual_table(metrics, labels, *chosen).shown
+    layers = [layer for *_, model, layer in shown.index if "7B" in model]
+    assert layers[:12] == [str(n) for n in (1, 5, 10, 15, 20, 25, 27, 28, 29, 30, 31, 32)]
+    figure = curves(metrics, labels, *chosen, "mps_cal")
+    assert_legible(figure)
+    own = published[(published["task"] == "mps_cal") & (published["model"] == "LLaMA-2-70B")]
+    expected = np.column_stack([own["layer"], 100 * own["value"]])
+    np.testing.assert_allclose(lines(figure)["LLaMA-2-70B"], expected)
+    assert_legible(cross_lingual(metrics, labels, *chosen, "xmps_rea"))
+
+
+PRESET = ("--configfile", str(ROOT / "config" / "llama2.yaml"))
+
+
+def test_the_target_published_and_the_paper_s_comparison(tmp_path):
+    wanted = snakemake(tmp_path, "--dry-run", "published", *PRESET).stdout
+    assert count_jobs(wanted) == {"published": 1, "published_table": 5, "published_figure": 8}
+    jobs = count_jobs(snakemake(tmp_path, "--dry-run", *PRESET).stdout)
+    assert jobs["figure_paper_comparison"] == 7
+    assert jobs["table_paper_comparison"] == 1
+
+
+def test_a_published_table_is_written_by_the_workflow(tmp_path):
+    stem = "results/published/tables/overall"
+    done = snakemake(tmp_path, "--cores", "1", f"{stem}.csv", *PRESET)
+    assert done.returncode == 0, done.stdout
+    assert len(pd.read_csv(tmp_path / f"{stem}.csv")) == 30
+    assert "LLaMA 2 70B, published" in (tmp_path / f"{stem}.md").read_text()
+
+
+def test_a_study_cannot_be_named_published(tmp_path):
+    (tmp_path / "study.yaml").write_text("name: published\n")
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "study.yaml")
+    assert "config key name: 'published' is the folder of the paper's own numbers" in done.stdout

@@ -98,8 +98,9 @@ def compare(report: "Report", model: Path, task: str, sample: list[Item]) -> Non
     report.add(task, "Strata", len(sample), ours)
     if args.device != "cpu":
         return
-    one = alone(strata, model, sample, REPEATS, "cpu", threads=1)
-    report.add(task, "Strata, 1 thread", len(sample), one, ours)
+    if args.threads > 1:
+        one = alone(strata, model, sample, REPEATS, "cpu", threads=1)
+        report.add(task, "Strata, 1 thread", len(sample), one, ours)
     report.add(task, "naive way", len(sample), alone(naive, model, sample), ours)
     if importlib.util.find_spec("lm_eval"):
         runs = {size: alone(harness, model, sample, size) for size in args.batch_sizes}
@@ -148,7 +149,9 @@ def write_model(folder: Path, shape: str, layers: int, device: str, tokenizer: P
         tie_word_embeddings=False,
         dtype=dtype,
     )
-    shutil.copytree(tokenizer, folder, copy_function=shutil.copyfile)
+    folder.mkdir()
+    for file in Path(tokenizer).iterdir():
+        shutil.copyfile(file, folder / file.name)
     config.save_pretrained(folder)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config).state_dict()
@@ -174,23 +177,36 @@ def random_weight(name: str, shape):
 
 
 def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
-    from strata.extract import extract
+    import torch
+
+    from strata.extract import extract, read_task
+    from strata.machine import memory_of, resident_memory
     from strata.model import Model, load_tokenizer
+    from strata.placement import batch_tokens_for, decide, needs_of
+    from strata.plan import count_positions
     from strata.tree import build_tree, tokenize
 
     model = Model(folder, device=device)
     tokenizer = load_tokenizer(folder, model.config.vocab_size)
+    memory = memory_of(torch.device(device), None, None)
 
     def score(items):
-        return extract(model, tokenizer, items, LENSES).logprob
+        # Placed as scripts/extract.py does it.
+        task = read_task(tokenizer, items, model.config.max_position_embeddings)
+        facts = model.skeleton, task.tree
+        size = batch_tokens_for(*facts, memory, resident_memory())
+        needs = needs_of(*facts, size, resident_memory(), model.device.type)
+        where = decide(needs, memory).stream
+        return extract(model, task, LENSES, batch_tokens=size, where=where).logprob
 
     clocked = clock(score, items, repeats, device)
     # Rows are not split here: the prompt that a split repeats is not needed twice.
     tree = build_tree(tokenize(tokenizer, items), max_row=sys.maxsize)
     prefix = len(tree.prefix)
     keys = np.concatenate([np.arange(prefix), prefix + tree.depth]) + 1
-    positions = len(np.unique(tree.parent[np.unique(tree.path_nodes)]))
-    return Run(**clocked, tokens=len(keys), operations=operations(model.config, keys, positions))
+    embedded, above = (count_positions(tree, embedding) for embedding in (True, False))
+    needed = operations(model.config, keys, embedded + model.n_layers * above)
+    return Run(**clocked, tokens=len(keys), operations=needed)
 
 
 def naive(folder: Path, items: list[Item]) -> Run:
@@ -208,7 +224,8 @@ def naive(folder: Path, items: list[Item]) -> Run:
     clocked = clock(score, items)
     texts = [item.prompt + choice for item in items for choice in item.choices]
     keys = np.concatenate([np.arange(len(ids)) + 1 for ids in tokenizer(texts)["input_ids"]])
-    return Run(**clocked, tokens=len(keys), operations=operations(model.config, keys, len(keys)))
+    needed = operations(model.config, keys, len(keys) * (model.config.num_hidden_layers + 1))
+    return Run(**clocked, tokens=len(keys), operations=needed)
 
 
 def harness(folder: Path, items: list[Item], batch_size: int) -> Run:
@@ -275,15 +292,15 @@ def matrix_rate(device: str) -> float:
     return 2 * size**3 / best
 
 
-def operations(config, keys: np.ndarray, positions: int) -> float:
-    """keys: for each token that is run, how many it attends to, itself included."""
+def operations(config, keys: np.ndarray, readings: int) -> float:
+    """keys: for each token that is run, how many it attends to, itself included. readings: how
+    many positions each lens unembeds, all layers together."""
     queries = config.head_dim * config.num_attention_heads
     shared = config.head_dim * config.num_key_value_heads
     d, layers = config.hidden_size, config.num_hidden_layers
     weights = d * (2 * queries + 2 * shared + 3 * config.intermediate_size)
     blocks = layers * (2 * weights * len(keys) + 4 * queries * float(keys.sum()))
-    readings = len(LENSES) * (layers + 1)
-    return blocks + 2.0 * config.vocab_size * d * positions * readings
+    return blocks + 2.0 * config.vocab_size * d * len(LENSES) * readings
 
 
 def peak_memory() -> int:
@@ -335,10 +352,10 @@ class Report:
             [
                 "# Extraction",
                 "",
-                f"{datetime.date.today()}, {args.machine}, commit {commit()}, made by `python "
+                f"{datetime.date.today()}, {args.machine}; commit {commit()}, made by `python "
                 f"benchmarks/extraction.py`. Random LLaMA {args.shape}: d {width}, "
                 f"{args.layers or layers} layers, vocabulary {VOCABULARY:,}, "
-                f"{'float32' if args.device == 'cpu' else 'bfloat16'}; {args.threads} threads "
+                f"{'float32' if args.device == 'cpu' else 'bfloat16'}; threads: {args.threads} "
                 "where nothing else is said.",
                 "",
                 "| " + " | ".join(columns) + " |",
@@ -353,19 +370,23 @@ class Report:
 
 EXPLANATION = f"""\
 Strata and the naive way read all layers, the embedding included, with two lenses (raw and normed);
-the harness reads the last layer only, with the fastest of the batch sizes tried. **x Strata**: time
-as a multiple of Strata's on the same items. **tokens**: run through the blocks (the harness' with
-their padding). **Tflop**: floating-point operations the method can't do without, in 10^12: in the
-blocks 2 x weights a token + 4 x heads x head size for each key a token attends to, in each layer;
-in the lenses 2 x vocabulary x d for each position read, lens and layer, where Strata's positions
-are the distinct ones that predict and the naive way's are all. **reached**: Tflop / seconds, as a
-share of the rate of a large square matrix product in the same process, before and after, best of
-10. **differs by**: the largest difference of any choice's summed log-probability from Strata's.
-**load**: the machine's, over the last minute of the run. Where it is above the threads in use, or
-CPU seconds are below threads x seconds, others were computing too, and only a run on one thread
-still compares, by its CPU seconds. Strata's time is the median of {REPEATS} on samples, and
-includes tokenizing and reading the weights; the others hold theirs in memory before the clock
-starts."""
+the harness reads the last layer only, with the fastest of the batch sizes tried.
+
+- **x Strata**: seconds as a multiple of Strata's on the same items.
+- **tokens**: run through the blocks; the harness' with their padding.
+- **Tflop**: floating-point operations the method can't do without, in 10^12. In each block
+  2 x weights a token, and 4 x heads x head size for each key a token attends to. In the lenses
+  2 x vocabulary x d for each position, lens and layer: the naive way reads all positions, Strata
+  the distinct ones that predict (at layer 0 the distinct tokens of these).
+- **reached**: Tflop / seconds, as a share of the rate of a large square matrix product in the same
+  process, before and after, best of 10.
+- **differs by**: the largest difference of any choice's summed log-probability from Strata's.
+- **load**: the machine's, over the last minute of the run. Where it is above the threads in use, or
+  CPU seconds are below threads x seconds, others were computing too, and only a run on one thread
+  still compares, by its CPU seconds.
+
+Strata's time is the median of {REPEATS} on samples, and includes tokenizing and reading the layers'
+weights; the others hold theirs in memory before the clock starts."""
 
 NO_HARNESS = """\
 lm-evaluation-harness is not installed and was left out: `pip install "lm_eval[hf]==0.4.13"`."""

@@ -52,7 +52,7 @@ SHAPES = {
     "13b": (5120, 13824, 40, 40, 40),
     "70b": (8192, 28672, 80, 64, 8),
 }
-SAMPLE = {"lama": 40, "truthfulqa": 8, "reclor": 6, "mps_cal": 8}
+SAMPLE = {"lama": 40, "truthfulqa": 6, "reclor": 4, "mps_cal": 6}
 
 
 @dataclass(frozen=True)
@@ -426,7 +426,7 @@ if __name__ == "__main__":
     parser.add_argument("--layers", type=int, default=0, help="fewer than the shape's own")
     parser.add_argument("--device", default="cpu", help="cuda: Strata alone (not run so far)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16], help="harness")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4], help="harness")
     parser.add_argument("--machine", default=f"{os.cpu_count()} cores, {platform.machine()}")
     parser.add_argument("--scratch", help="folder for the model (13 GB for 7b, 140 for 70b)")
     parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")

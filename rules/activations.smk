@@ -96,6 +96,7 @@ for model in study.models:
             overlong=config["overlong"],
             position=config["position"],
             dtype=study.models[model].get("dtype", "auto"),
+            chat="--chat" * study.models[model].get("chat", False),
             tf32="--tf32" * config["tf32"],
             work=f"{R}/unfinished/{model}",
             stage=STAGES["extract"],
@@ -104,6 +105,6 @@ for model in study.models:
         shell:
             "{RUN}/extract.py --model {input.model} --items {input.jsonl}"
             " --tasks {params.tasks} --lenses {params.lenses} --overlong {params.overlong}"
-            " --position {params.position} --dtype {params.dtype} {params.tf32} {DEVICE}"
-            " --threads {threads} --work {params.work}"
+            " --position {params.position} --dtype {params.dtype} {params.chat} {params.tf32}"
+            " {DEVICE} --threads {threads} --work {params.work}"
             " --scores {output.scores} --dumps {output.dumps} --log {log}"

@@ -12,7 +12,9 @@ R = study.results
 RUN = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'scripts'))}"
 DATASETS = ROOT / "data" / "datasets.csv"
 MIRROR = config["mirror"] or ""
-LABELS = json.dumps(study.labels(), ensure_ascii=False)
+LABELS = json.dumps(study.labels(study.compared), ensure_ascii=False)
+ALL_LABELS = json.dumps(study.labels(), ensure_ascii=False)
+TRAINING = json.dumps(study.training, ensure_ascii=False)
 
 SHOWN = f"--lens {config['report']['lens']} --metric {config['report']['metric']}"
 READERS = f"--lens {config['report']['lens']} --probe {config['report']['probe']}"
@@ -51,6 +53,11 @@ wildcard_constraints:
 def pairs(pattern, models=None, tasks=None):
     """`pattern` for every selected (model, task)."""
     return expand(pattern, model=models or study.models, task=tasks or study.tasks)
+
+
+def compared(pattern, tasks=None):
+    """`pattern` for every (model, task) that tables and figures set side by side."""
+    return pairs(pattern, study.compared, tasks)
 
 
 def dumps(model, task):
@@ -112,7 +119,8 @@ def model_files(wildcards):
     if "path" not in options:
         return []
     folder = Path(options["path"])
-    patterns = ("config.json", "tokenizer*", "*.safetensors", "*.safetensors.index.json")
+    patterns = ("config.json", "tokenizer*", "chat_template.jinja")
+    patterns += ("*.safetensors", "*.safetensors.index.json")
     return sorted(str(file) for pattern in patterns for file in folder.glob(pattern))
 
 

@@ -11,6 +11,7 @@ localrules:
     figure_emergence,
     figure_transfer,
     figure_paper_comparison,
+    figure_training,
 
 
 rule figures:
@@ -22,7 +23,7 @@ rule figures:
 
 rule figure_overall_radar:
     input:
-        pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
     output:
         figure("overall_radar"),
     log:
@@ -44,7 +45,7 @@ rule figure_overall_radar:
 
 rule figure_curves:
     input:
-        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
+        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
         figure("curves_{task}"),
     log:
@@ -67,7 +68,7 @@ rule figure_curves:
 
 rule figure_calculation_radars:
     input:
-        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
+        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
         figure("calculation_radars_{task}_{kind}_{digits}"),
     log:
@@ -96,7 +97,7 @@ rule figure_calculation_radars:
 
 rule figure_cross_lingual:
     input:
-        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
+        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
         figure("cross_lingual_{task}"),
     log:
@@ -121,8 +122,8 @@ rule figure_cross_lingual:
 
 rule figure_probe_curves:
     input:
-        metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
-        probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.models),
+        metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
+        probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
         figure("probe_curves_{task}"),
     log:
@@ -145,8 +146,8 @@ rule figure_probe_curves:
 
 rule figure_readout:
     input:
-        metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
-        probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.models),
+        metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
+        probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
         figure("readout_{task}"),
     log:
@@ -172,8 +173,8 @@ rule figure_readout:
 
 rule figure_emergence:
     input:
-        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
-        probes=pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
+        metrics=compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        probes=compared(f"{R}/probes/{{model}}/{{task}}.csv"),
     output:
         figure("emergence"),
     log:
@@ -241,3 +242,27 @@ rule figure_paper_comparison:
         "{RUN}/figure.py paper_comparison --task {wildcards.task} --metrics {input.metrics}"
         " --published {input.published:q} --paper {params.paper:q} --labels {params.labels:q}"
         " --style {params.style:q} --out {R}/figures/paper_comparison_{wildcards.task} --log {log}"
+
+
+rule figure_training:
+    input:
+        expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.training),
+    output:
+        figure("training_{task}"),
+    log:
+        f"{R}/logs/figures/training_{{task}}.log",
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        style=style("training", "training_{task}"),
+        shown=SHOWN,
+        training=TRAINING,
+        labels=ALL_LABELS,
+        stage=STAGES["figures"],
+    message:
+        "Figure: {wildcards.task} over training steps, a line per run."
+    shell:
+        "{RUN}/figure.py training --task {wildcards.task} --metrics {input}"
+        " --training {params.training:q} --labels {params.labels:q} --style {params.style:q}"
+        " {params.shown} --out {R}/figures/training_{wildcards.task} --log {log}"

@@ -2,6 +2,7 @@
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "paper_comparison", "findings"]
 TABLES += [f"layers_{model}" for model in study.models]
+TABLES += ["training"] * bool(study.training)
 TABLES += ["probes", "lens_vs_probe", "emergence", "transfer"] * study.probed
 TABLES += ["calculation"] * bool(CALCULATION) + ["cross_lingual"] * bool(CROSS_LINGUAL)
 
@@ -21,6 +22,7 @@ localrules:
     table_transfer,
     table_findings,
     table_paper_comparison,
+    table_training,
 
 
 rule tables:
@@ -32,7 +34,7 @@ rule tables:
 
 rule table_overall:
     input:
-        pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
     output:
         table("overall"),
     log:
@@ -75,7 +77,7 @@ rule table_layers:
 
 rule table_calculation:
     input:
-        pairs(f"{R}/metrics/{{model}}/{{task}}.csv", tasks=CALCULATION),
+        compared(f"{R}/metrics/{{model}}/{{task}}.csv", tasks=CALCULATION),
     output:
         table("calculation"),
     log:
@@ -96,7 +98,7 @@ rule table_calculation:
 
 rule table_cross_lingual:
     input:
-        pairs(f"{R}/metrics/{{model}}/{{task}}.csv", tasks=CROSS_LINGUAL),
+        compared(f"{R}/metrics/{{model}}/{{task}}.csv", tasks=CROSS_LINGUAL),
     output:
         table("cross_lingual"),
     log:
@@ -146,7 +148,7 @@ rule table_extraction:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        labels=LABELS,
+        labels=ALL_LABELS,
         stage=STAGES["tables"],
     message:
         "Table: what was run: items, choices, tokens, items too long, boundaries merged."
@@ -157,8 +159,8 @@ rule table_extraction:
 
 rule table_comparisons:
     input:
-        scores=pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
-        decisions=pairs(f"{R}/probes/{{model}}/{{task}}.h5") if study.probed else [],
+        scores=compared(f"{R}/scores/{{model}}/{{task}}.h5"),
+        decisions=compared(f"{R}/probes/{{model}}/{{task}}.h5") if study.probed else [],
     output:
         table("comparisons"),
     log:
@@ -181,7 +183,7 @@ rule table_comparisons:
 
 rule table_probes:
     input:
-        pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
+        compared(f"{R}/probes/{{model}}/{{task}}.csv"),
     output:
         table("probes"),
     log:
@@ -202,8 +204,8 @@ rule table_probes:
 
 rule table_lens_vs_probe:
     input:
-        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
-        probes=pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
+        metrics=compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        probes=compared(f"{R}/probes/{{model}}/{{task}}.csv"),
         comparisons=f"{R}/tables/comparisons.csv",
     output:
         table("lens_vs_probe"),
@@ -226,8 +228,8 @@ rule table_lens_vs_probe:
 
 rule table_emergence:
     input:
-        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
-        probes=pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
+        metrics=compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        probes=compared(f"{R}/probes/{{model}}/{{task}}.csv"),
     output:
         table("emergence"),
     log:
@@ -248,7 +250,7 @@ rule table_emergence:
 
 rule table_transfer:
     input:
-        expand(f"{R}/transfer/{{model}}.csv", model=study.models),
+        expand(f"{R}/transfer/{{model}}.csv", model=study.compared),
     output:
         table("transfer"),
     log:
@@ -269,7 +271,7 @@ rule table_transfer:
 
 rule table_paper_comparison:
     input:
-        metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        metrics=compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
         published=PUBLISHED,
     output:
         table("paper_comparison"),
@@ -292,11 +294,11 @@ rule table_paper_comparison:
 
 rule table_findings:
     input:
-        scores=pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
+        scores=compared(f"{R}/scores/{{model}}/{{task}}.h5"),
         floors=expand(
             f"{R}/untrained/{{model}}/{{task}}.h5", model=study.untrained, task=study.tasks
         ),
-        models=expand(f"{R}/models/{{model}}.json", model=study.models),
+        models=expand(f"{R}/models/{{model}}.json", model=study.compared),
     output:
         table("findings"),
     log:
@@ -315,3 +317,25 @@ rule table_findings:
         "{RUN}/table.py findings --scores {input.scores} --floors {input.floors}"
         " --models {input.models} --sources {params.sources:q} --labels {params.labels:q}"
         " {params.shown} --out {R}/tables/findings --log {log}"
+
+
+rule table_training:
+    input:
+        expand(f"{R}/metrics/{{model}}/{{task}}.csv", model=study.training, task=study.tasks),
+    output:
+        table("training"),
+    log:
+        f"{R}/logs/tables/training.log",
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        shown=SHOWN,
+        training=TRAINING,
+        labels=ALL_LABELS,
+        stage=STAGES["tables"],
+    message:
+        "Table: every checkpoint of the training runs, at the last and at the best layer."
+    shell:
+        "{RUN}/table.py training --metrics {input} --training {params.training:q}"
+        " --labels {params.labels:q} {params.shown} --out {R}/tables/training --log {log}"

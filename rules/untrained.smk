@@ -44,6 +44,7 @@ rule extract_untrained:
         lenses=" ".join(config["lenses"]),
         overlong=config["overlong"],
         dtype=lambda wildcards: study.models[wildcards.model].get("dtype", "auto"),
+        chat=lambda wildcards: "--chat" * study.models[wildcards.model].get("chat", False),
         tf32="--tf32" * config["tf32"],
         stage=STAGES["extract"],
     message:
@@ -51,5 +52,5 @@ rule extract_untrained:
     shell:
         "{RUN}/extract.py --model {input.model} --items {input.jsonl} --tasks {params.tasks}"
         " --lenses {params.lenses} --overlong {params.overlong} --dtype {params.dtype}"
-        " {params.tf32} {DEVICE} --threads {threads} --work {R}/unfinished/untrained/{wildcards.model}"
-        " --scores {output} --log {log}"
+        " {params.chat} {params.tf32} {DEVICE} --threads {threads}"
+        " --work {R}/unfinished/untrained/{wildcards.model} --scores {output} --log {log}"

@@ -35,7 +35,7 @@ def main() -> None:
             f"task(s), but {len(args.dumps)} were asked for; correct models.{info.name}.layers"
         )
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
-    tokenizer = load_tokenizer(info.folder, model.config.vocab_size)
+    tokenizer = load_tokenizer(info.folder, model.config.vocab_size, args.chat)
     memory = memory_of(device, args.host_memory, args.device_memory)
     done = [
         extract_task(info, model, tokenizer, memory, task, items)
@@ -64,6 +64,7 @@ def extract_task(info, model, tokenizer, memory, task: str, items: str) -> Progr
         "layers": model.n_layers,
         "dtype": dtype_name(model),
         "position": args.position,
+        "chat": args.chat,
         "overlong": args.overlong,
         "code_version": f"{__version__}, extract {STAGES['extract']}",
     }
@@ -73,7 +74,7 @@ def extract_task(info, model, tokenizer, memory, task: str, items: str) -> Progr
         logging.info("an earlier run finished it")
         return progress
     context = model.config.max_position_embeddings
-    read = read_task(tokenizer, read_items(items), context, args.overlong)
+    read = read_task(tokenizer, read_items(items), context, args.overlong, args.chat)
     facts = model.skeleton, read.tree
     size = args.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
     size = progress.settle("batch_tokens", size)
@@ -113,6 +114,7 @@ if __name__ == "__main__":
     parser.add_argument("--overlong", choices=["error", "skip", "run"], default="error")
     parser.add_argument("--position", choices=["choice_end", "prompt_end"], default="choice_end")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--chat", action="store_true", help="ask in the model's chat template")
     cli.add_device_options(parser)
     parser.add_argument("--tf32", action="store_true", help="let CUDA round float32 products")
     parser.add_argument("--work", required=True, help="folder for what is not finished")

@@ -4,7 +4,7 @@ import argparse
 import logging
 
 import cli
-from strata import figures, paper_figures, probe_figures
+from strata import figures, paper_figures, probe_figures, training_figures
 from strata.figures import write_figure
 from strata.results import (
     read_json,
@@ -15,7 +15,8 @@ from strata.results import (
     read_transfer,
 )
 
-ROOMS = (figures, probe_figures, paper_figures)
+ROOMS = (figures, probe_figures, paper_figures, training_figures)
+MAPPINGS = ("paper", "training")  # options that are JSON
 READERS = {
     "metrics": read_metrics,
     "probes": read_probes,
@@ -32,6 +33,7 @@ KINDS = {
     "readout": (("metrics", "probes"), ("lens", "task")),
     "emergence": (("metrics", "probes"), ("lens", "probe")),
     "transfer": (("transfer",), ("probe", "model")),
+    "training": (("metrics",), ("lens", "metric", "training", "task")),
     "paper_comparison": (("metrics", "published"), ("paper", "task")),
 }
 
@@ -44,8 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
         getattr(room, arguments.figure) for room in ROOMS if hasattr(room, arguments.figure)
     )
     options = {name: getattr(arguments, name) for name in wanted}
-    if "paper" in options:
-        options["paper"] = read_json(options["paper"], "paper")
+    options |= {name: read_json(options[name], name) for name in MAPPINGS if name in options}
     figure = draw(
         *(READERS[name](getattr(arguments, name)) for name in files),
         read_labels(arguments.labels),

@@ -24,9 +24,10 @@ def main() -> None:
         shape, folder = outline(options)
         skeletons[name] = Skeleton(shape, options.get("dtype", "auto"))
         # Sizes of one family share a tokenizer, so each task is tokenized once for all of them.
-        keys[name] = tokenizer_hash(folder), skeletons[name].config.vocab_size
+        vocabulary, chat = skeletons[name].config.vocab_size, options.get("chat", False)
+        keys[name] = tokenizer_hash(folder), vocabulary, chat
         if keys[name] not in tokenizers:
-            tokenizers[keys[name]] = load_tokenizer(folder, skeletons[name].config.vocab_size)
+            tokenizers[keys[name]] = load_tokenizer(folder, vocabulary, chat)
     process = resident_memory()
     memory, rates = machine({skeleton.dtype for skeleton in skeletons.values()})
     rows = []
@@ -35,7 +36,8 @@ def main() -> None:
         for name, skeleton in skeletons.items():
             key = keys[name], getattr(skeleton.config, "max_position_embeddings", 0)
             if key not in read:
-                read[key] = read_task(tokenizers[key[0]], items, key[1], args.overlong)
+                (*_, chat), context = key
+                read[key] = read_task(tokenizers[key[0]], items, context, args.overlong, chat)
             one_job = models[name].get("job") == "model"
             tasks = len(args.tasks) if one_job else 1
             device = memory, rates, process, args.batch_tokens, args.weights

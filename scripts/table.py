@@ -31,10 +31,11 @@ TABLES = {
     "lens_vs_probe": (("metrics", "probes", "comparisons"), ("lens", "probe")),
     "emergence": (("metrics", "probes"), ("lens", "probe")),
     "transfer": (("transfer",), ("probe",)),
+    "training": (("metrics",), ("lens", "metric", "training")),
     "paper_comparison": (("metrics", "published"), ("paper",)),
     "findings": (("scores", "floors", "models"), ("lens", "metric", "sources")),
 }
-MAPPINGS = ("paper", "sources")  # options that are JSON
+MAPPINGS = ("paper", "sources", "training")  # options that are JSON
 ROOMS = (tables, probe_tables, paper_tables)
 READERS = {
     "metrics": read_metrics,

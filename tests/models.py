@@ -90,10 +90,11 @@ def score(
     dtype="auto",
     weights="streamed",
     overlong="error",
+    chat=False,
     **options,
 ):
     """Scores of `items` by the model in `folder`; options as those of strata.extract.extract."""
     model = Model(folder, dtype, weights=weights)
     context = model.config.max_position_embeddings
-    task = read_task(tokenizer or byte_tokenizer(), items, context, overlong)
+    task = read_task(tokenizer or byte_tokenizer(), items, context, overlong, chat)
     return extract(model, task, lenses, **options)

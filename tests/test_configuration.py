@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 from models import make_model
+from snakemake.utils import update_config
 
 from strata import sources, style
 from strata.configuration import Study, key_table
@@ -35,11 +36,7 @@ def test_the_default_study_and_every_preset_are_valid():
     assert presets
     for preset in presets:
         config = copy.deepcopy(base)
-        for key, value in yaml.safe_load(preset.read_text()).items():
-            if isinstance(value, dict):
-                config[key] = {**config[key], **value}
-            else:
-                config[key] = value
+        update_config(config, yaml.safe_load(preset.read_text()))  # as Snakemake lays them over
         study = Study(config, SCHEMA)
         assert study.models
         assert study.tasks

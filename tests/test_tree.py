@@ -89,7 +89,7 @@ def test_the_common_prefix_stops_short_of_the_last_prompt_token():
     assert common_prefix(items) == [1, 2]
 
 
-def words(texts):
+def words(texts, add_special_tokens=True):
     return {"input_ids": [[len(word) for word in text.split()] for text in texts]}
 
 

@@ -10,8 +10,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from models import make_model
+from transformers import AutoConfig, AutoModelForCausalLM
 from workflow import ROOT, Study, count_jobs, snakemake
 
 from strata.metrics import item_values
@@ -76,6 +78,51 @@ def test_the_job_table_of_the_paper(tmp_path):
     assert jobs["transfer"] == jobs["figure_transfer"] == 3
     assert jobs["figure_calculation_radars"] == 6
     assert jobs["figure_cross_lingual"] == 2
+
+
+@pytest.mark.parametrize(
+    ("preset", "models", "tasks", "downloads"),
+    [("llama3", 4, 8, 17), ("open", 5, 5, 8)],
+)
+def test_the_job_tables_of_the_other_families(tmp_path, preset, models, tasks, downloads):
+    path = str(ROOT / "config" / f"{preset}.yaml")
+    jobs = count_jobs(snakemake(tmp_path, "--dry-run", "--configfile", path).stdout)
+    assert jobs["fetch"] == jobs["table_layers"] == models
+    assert jobs["prepare"] == jobs["figure_curves"] == tasks
+    assert jobs["measure"] == jobs["probe"] == models * tasks
+    assert jobs["download"] == downloads
+
+
+# Of the models' cards: what a shape of the presets must add up to.
+PARAMETERS = {
+    "LLaMA 2 7B": 6_738_415_616,
+    "LLaMA 2 13B": 13_015_864_320,
+    "LLaMA 2 70B": 68_976_648_192,
+    "LLaMA 3.2 1B": 1_235_814_400,
+    "LLaMA 3.2 3B": 3_212_749_824,
+    "LLaMA 3.1 8B": 8_030_261_248,
+    "LLaMA 3.1 70B": 70_553_706_496,
+    "SmolLM2 135M": 134_515_008,
+    "SmolLM2 360M": 361_821_120,
+    "SmolLM2 1.7B": 1_711_376_384,
+    "Qwen 2.5 0.5B": 494_032_768,
+    "Qwen 2.5 1.5B": 1_543_714_304,
+    "Pythia 70M": 70_426_624,
+    "Pythia 160M": 162_322_944,
+    "Pythia 410M": 405_334_016,
+    "Pythia 1.4B": 1_414_647_808,
+}
+
+
+@pytest.mark.parametrize("preset", ["llama2", "llama3", "open", "pythia"])
+def test_the_shapes_of_the_presets_are_the_models(preset):
+    text = (ROOT / "config" / f"{preset}.yaml").read_text()
+    for name, model in yaml.safe_load(text)["models"].items():
+        with torch.device("meta"):
+            config = AutoConfig.for_model(**model["shape"])
+            built = AutoModelForCausalLM.from_config(config)
+        assert built.num_parameters() == PARAMETERS[model["label"].removesuffix(" Instruct")], name
+        assert config.num_hidden_layers == model["layers"]
 
 
 def test_the_job_table_of_the_default_study():

@@ -14,6 +14,7 @@ from strata.errors import StrataError
 SUPPORTED = ("gemma", "gemma2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
 
 WANTED = ("*.json", "*.safetensors", "tokenizer*", "*.model", "merges.txt", "vocab.txt")
+WANTED += ("chat_template.jinja",)
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 
 
@@ -95,7 +96,8 @@ def weight_files(folder: str | Path) -> dict[str, Path]:
 def tokenizer_hash(folder: str | Path) -> str:
     """sha256 over the files that make the tokenizer."""
     names = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
-    files = [Path(folder) / name for name in (*names, "merges.txt", "vocab.txt")]
+    names += ("merges.txt", "vocab.txt", "chat_template.jinja")
+    files = [Path(folder) / name for name in names]
     found = [file for file in files if file.is_file()]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):
         raise StrataError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")

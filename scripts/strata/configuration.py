@@ -61,10 +61,30 @@ class Study:
         self.config = config
         self.name: str = config["name"]
         self.results = f"results/{self.name}"
-        self.models: dict[str, dict] = _pick(config["models"], config["select"]["models"])
+        self.models: dict[str, dict] = {}
+        self.training: dict[str, dict] = {}
+        for name, entry in _pick(config["models"], config["select"]["models"]).items():
+            made, training = checkpoints(name, entry)
+            if twice := made.keys() & self.models:
+                raise StrataError(
+                    f"config key models.{name}: {min(twice)!r} is another model's name too; rename "
+                    "one of them"
+                )
+            self.models |= made
+            self.training |= training
         self.tasks: dict[str, dict] = _pick(config["tasks"], config["select"]["tasks"])
         self._check_jsonl()
         self._check_figures(schema)
+
+    @property
+    def compared(self) -> list[str]:
+        """The models that tables and figures set side by side: of a training run the last one."""
+        last = {own["run"]: model for model, own in self.training.items()}
+        return [
+            name
+            for name in self.models
+            if name not in self.training or name == last[self.training[name]["run"]]
+        ]
 
     def _check_jsonl(self) -> None:
         for name, task in self.tasks.items():
@@ -85,6 +105,8 @@ class Study:
                 names[f"calculation_radars_{task}_{kind}_{digits}"] = "calculation_radars"
         for task in self.tasks_from(*CROSS_LINGUAL_SOURCES):
             names[f"cross_lingual_{task}"] = "cross_lingual"
+        if self.training:
+            names |= {f"training_{task}": "training" for task in self.tasks}
         if self.published["models"]:
             compared = self.published["tasks"]
             names |= {f"paper_comparison_{task}": "paper_comparison" for task in compared}
@@ -94,14 +116,14 @@ class Study:
                 calculated = self.tasks_from(*CALCULATION_SOURCES)
                 names |= {f"readout_{task}": "readout" for task in calculated}
             names["emergence"] = "emergence"
-            names |= {f"transfer_{model}": "transfer" for model in self.models}
+            names |= {f"transfer_{model}": "transfer" for model in self.compared}
         return names
 
     @property
     def published(self) -> dict[str, dict[str, str]]:
         """What of the study was published: its models with the paper's names, its tasks with
         their sources."""
-        models = {name: model.get("published") for name, model in self.models.items()}
+        models = {name: self.models[name].get("published") for name in self.compared}
         tasks = self.tasks_from(*PUBLISHED_SOURCES)
         return {
             "models": {name: paper for name, paper in models.items() if paper},
@@ -160,7 +182,7 @@ class Study:
     @property
     def untrained(self) -> list[str]:
         """The models of whose shape an untrained one is scored."""
-        return [name for name, model in self.models.items() if model.get("untrained")]
+        return [name for name in self.compared if self.models[name].get("untrained")]
 
     @property
     def gpus(self) -> int:
@@ -184,6 +206,28 @@ class Study:
 
 def _pick(entries: dict[str, dict], names: Iterable[str]) -> dict[str, dict]:
     return {name: entries[name] for name in names}
+
+
+def checkpoints(name: str, entry: dict) -> tuple[dict[str, dict], dict[str, dict]]:
+    """The models an entry stands for, by name: one, or a checkpoint for each of its `steps`; and
+    of each checkpoint run, label of the run, and step."""
+    if "steps" not in entry:
+        return {name: entry}, {}
+    shared, label = {**entry}, entry.get("label", name)
+    steps = sorted(shared.pop("steps"))
+    where = "path" if "path" in entry else "revision"
+    if "{step}" not in entry.get(where, ""):
+        raise StrataError(
+            f"config key models.{name}.steps: say where the checkpoint of a step is, by {{step}} "
+            f"in `{where}:`"
+        )
+    made, training = {}, {}
+    for step in steps:
+        place = entry[where].replace("{step}", str(step))
+        model = f"{name}-step{step}"
+        made[model] = {**shared, where: place, "label": f"{label}, step {step}"}
+        training[model] = {"run": name, "label": label, "step": step}
+    return made, training
 
 
 def task_schema(source: Any, schema: dict, where: str) -> dict:

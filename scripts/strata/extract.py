@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from strata.chat import as_chat
 from strata.errors import StrataError
 from strata.items import Item
 from strata.lens import Wanted, sum_paths
@@ -67,13 +68,21 @@ class Task:
 
 
 def read_task(
-    tokenizer, items: Sequence[Item], context: int | None, overlong: str = "error"
+    tokenizer,
+    items: Sequence[Item],
+    context: int | None,
+    overlong: str = "error",
+    chat: bool = False,
 ) -> Task:
-    """Tokenizes items and builds their tree; context: tokens that the model was made for (0 or
-    None: unbounded). Raises StrataError for items that cannot be scored."""
+    """Tokenizes items, in the chat template if asked, and builds their tree; context: tokens that
+    the model was made for (0 or None: unbounded). Raises StrataError for items that cannot be
+    scored."""
     if not items:
         raise StrataError("the task has no items")
-    kept, skipped = select_by_length(tokenize(tokenizer, items), context or 0, overlong)
+    if chat:
+        items = as_chat(tokenizer, items)
+    tokenized = tokenize(tokenizer, items, special=not chat)
+    kept, skipped = select_by_length(tokenized, context or 0, overlong)
     tree = build_tree(kept)
     return Task(tree, _scores(kept, skipped, tree))
 

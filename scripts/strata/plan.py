@@ -93,8 +93,8 @@ def computed_lenses(skeleton: Skeleton, lenses: Sequence[str]) -> tuple[int, int
     """How many lenses are computed in the model's dtype, and in float32: in a float32 model the
     reference lens is one of the others."""
     exact = sum(lens != "reference" for lens in lenses)
-    own = str(skeleton.dtype) == "torch.float32"
-    return ("reference" in lenses) and not (own and exact == 2), exact
+    spared = str(skeleton.dtype) == "torch.float32" and {"raw", "normed"} <= set(lenses)
+    return "reference" in lenses and not spared, exact
 
 
 def dump_bytes(skeleton: Skeleton, task: Task) -> int:

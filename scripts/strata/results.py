@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.sources import LANGUAGES as TRANSLATED
 
 # model and task first, then where, how and what was measured
 COLUMNS = (
@@ -50,7 +51,7 @@ OPERATIONS = {
     "mix2": "Mix-2",
     "mix3": "Mix-3",
 }
-LANGUAGES = {"en": "English", "es": "Spanish", "fr": "French", "zh": "Chinese", "th": "Thai"}
+LANGUAGES = {"en": "English", **TRANSLATED}
 SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
 
@@ -262,6 +263,14 @@ def emergence_layers(rows: pd.DataFrame, share: float = 0.9) -> pd.DataFrame:
 def last_layers(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of each model's last layer."""
     return frame[frame["layer"] == frame.groupby("model")["layer"].transform("max")]
+
+
+def over_training(frame: pd.DataFrame, training: dict[str, dict]) -> pd.DataFrame:
+    """The rows of checkpoints, with columns run and step. training: run, label (of the run) and
+    step of every checkpoint, by model."""
+    rows = frame[frame["model"].isin(training)]
+    facts = [training[model] for model in rows["model"]]
+    return rows.assign(run=[own["run"] for own in facts], step=[own["step"] for own in facts])
 
 
 def a_handful(last: int) -> list[int]:

@@ -41,6 +41,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "probe_curves": {"x": "layer", "y_range": "auto", "band": True, "embedding": True},
     "readout": {"x": "layer", "y_range": "auto", "band": True, "embedding": True},
+    "training": {"layers": "auto", "y_range": "auto", "band": True},
     "paper_comparison": {"x": "layer", "y_range": "auto", "band": True},
     "emergence": {"x": "layer"},
     "transfer": {"values": True, "colormap": "RdBu_r", "scale": "auto"},

@@ -27,6 +27,7 @@ from strata.results import (
     last_layers,
     layers_to_show,
     ordered,
+    over_training,
     select,
     thinned,
 )
@@ -86,6 +87,33 @@ def overall_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> 
         "embedding) is chosen on the same items it is reported on: read it as an optimistic bound."
     )
     return Table(tidy, shown, caption)
+
+
+def training_table(
+    frame: pd.DataFrame, labels: dict, lens: str, metric: str, training: dict
+) -> Table:
+    """Every checkpoint of every training run on every task: the last layer, and the best one."""
+    rows = over_training(frame, training)
+    table = overall_table(rows.drop(columns=["run", "step"]), labels, lens, metric)
+    tidy = over_training(table.tidy, training)
+    caption = "Over training, runs by their checkpoints. " + table.caption
+    for run, steps in _alike(rows):
+        label = next(own["label"] for own in training.values() if own["run"] == run)
+        caption += (
+            f" {label}: steps {' and '.join(map(str, steps))} have the same values everywhere; are "
+            "they the same weights?"
+        )
+    return Table(tidy, table.shown, caption)
+
+
+def _alike(rows: pd.DataFrame) -> Iterable[tuple[str, list[int]]]:
+    """Steps of a run that no task, layer, lens or metric tells apart."""
+    where = ["task", "subtask", "layer", "lens", "metric"]
+    for run, part in rows.groupby("run", sort=False):
+        columns = part.pivot(index="step", columns=where, values="value")
+        for _, same in columns.groupby(list(columns), dropna=False, sort=False):
+            if len(same) > 1:
+                yield run, list(same.index)
 
 
 def layers_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str, model: str) -> Table:

@@ -64,31 +64,36 @@ class TokenTree:
         return len(self.prefix) + len(self.tokens)
 
 
-def tokenize(tokenizer, items: Sequence[Item], chunk: int = 256) -> list[TokenizedItem]:
-    """Tokenizes prompt and prompt + choice with the default special tokens, as the paper's code.
+def tokenize(
+    tokenizer, items: Sequence[Item], special: bool = True, chunk: int = 256
+) -> list[TokenizedItem]:
+    """Tokenizes prompt and prompt + choice with the default special tokens, as the paper's code,
+    or with none but those in the text.
 
     `tokenizer` is one of transformers', or maps a list of texts to their ids likewise:
-    `tokenizer(texts)["input_ids"]`. Raises StrataError for a choice that adds no token and for a
-    tokenizer that ends texts with one of its own.
+    `tokenizer(texts, add_special_tokens=special)["input_ids"]`. Raises StrataError for a choice
+    that adds no token and for a tokenizer that ends texts with one of its own.
     """
     tokenized = []
     for first in range(0, len(items), chunk):
         part = items[first : first + chunk]
-        prompts = _encode(tokenizer, [item.prompt for item in part])
+        prompts = _encode(tokenizer, [item.prompt for item in part], special)
         texts = [item.prompt + choice for item in part for choice in item.choices]
-        sequences = iter(_encode(tokenizer, texts))
+        sequences = iter(_encode(tokenizer, texts, special))
         for item, prompt in zip(part, prompts, strict=True):
             own = [next(sequences) for _ in item.choices]
             tokenized.append(_check(item, prompt, own))
     return tokenized
 
 
-def _encode(tokenizer, texts: list[str]) -> list[Tokens]:
+def _encode(tokenizer, texts: list[str], special: bool) -> list[Tokens]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return [array("i", ids) for ids in tokenizer(texts)["input_ids"]]
+        encoded = tokenizer(texts, add_special_tokens=special)["input_ids"]
+        return [array("i", ids) for ids in encoded]
     # The same ids without masks and offsets, which take longer than the ids themselves.
-    return [array("i", encoding.ids) for encoding in backend.encode_batch_fast(texts)]
+    encodings = backend.encode_batch_fast(texts, add_special_tokens=special)
+    return [array("i", encoding.ids) for encoding in encodings]
 
 
 def _check(item: Item, prompt: Tokens, sequences: list[Tokens]) -> TokenizedItem:

@@ -31,7 +31,7 @@ def write_untrained(folder: str | Path, out: str | Path, seed: int = 0) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.iterdir()):
         # Everything small beside the weights: configuration, index, tokenizer.
-        if path.suffix in (".json", ".txt", ".model") and path.is_file():
+        if path.suffix in (".json", ".txt", ".model", ".jinja") and path.is_file():
             shutil.copyfile(path, out / path.name)
     for file in sorted(set(files.values())):
         with safe_open(file, framework="pt") as handle:

@@ -1,0 +1,136 @@
+"""Chat models: what is asked is the template's text, token for token, and nothing else."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from models import byte_tokenizer, make_model, score
+from test_extract import ITEMS
+from workflow import Study
+
+from strata.chat import as_chat
+from strata.checkpoint import tokenizer_hash
+from strata.errors import StrataError
+from strata.extract import naive_logprob, read_task
+from strata.items import Item
+from strata.lens import LENSES
+from strata.model import load_tokenizer
+from strata.store import read_dump, read_scores
+
+# In the forms of well-known models: BOS and turns, a space before the answer, thinking, a date.
+PLAIN = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+SPACED = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[Q] ' + m.content + ' [/Q]' }}"
+    "{% else %}{{ ' ' + m.content + ' <|end|>' }}{% endif %}{% endfor %}"
+)
+THINKING = (
+    "{% for m in messages %}<|{{ m.role }}|>\n"
+    "{% if m.role == 'assistant' %}<think></think>\n{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think></think>\n{% endif %}"
+    "{% endif %}"
+)
+DATED = "{{ strftime_now('%d %b %Y') }} {{ date_string }} {{ messages[0].content }}"
+
+
+def chat_tokenizer(template: str | None = PLAIN):
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|user|>", "<|assistant|>", "<|end|>"]})
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def by_hand(item: Item) -> Item:
+    """PLAIN, written without any template."""
+    prompt = f"<s><|user|>\n{item.prompt}<|end|>\n<|assistant|>\n"
+    choices = tuple(choice[1:] for choice in item.choices)
+    return Item(item.id, item.group, "", prompt, choices, item.correct, item.best)
+
+
+SPACELESS = [
+    Item("a", "a", "", "Sum it.\n\nQ: 1 + 1\nA:", (" 2", " 3", " 21"), (1, 0, 0), 0),
+    Item("b", "b", "", "Sum it.\n\nQ: seven and one\nA:", (" eight", " eighty"), (0, 1), 1),
+]
+
+
+def test_a_chat_scores_as_one_forward_pass_on_the_templated_text(tmp_path):
+    lm = make_model(tmp_path)
+    tokenizer = chat_tokenizer()
+    scores = score(tmp_path, SPACELESS, tokenizer=tokenizer, chat=True)
+
+    def verbatim(text):
+        return tokenizer(text, add_special_tokens=False)
+
+    for number, item in enumerate(SPACELESS):
+        for lens, naive in naive_logprob(lm, verbatim, by_hand(item), LENSES).items():
+            fast = scores.logprob[lens][:, scores.item == number]
+            np.testing.assert_allclose(fast, naive, atol=1e-3)
+    plain = score(tmp_path, SPACELESS, tokenizer=tokenizer)
+    assert not np.allclose(plain.logprob["normed"], scores.logprob["normed"], atol=0.1)
+    assert scores.bytes.tolist() == [1, 1, 2, 5, 6]
+
+
+def test_bos_stands_once_and_markers_are_single_tokens():
+    tokenizer = chat_tokenizer()
+    tree = read_task(tokenizer, SPACELESS, None, chat=True).tree
+    user = tokenizer.convert_tokens_to_ids("<|user|>")
+    assert tree.prefix[:2].tolist() == [0, user]
+    assert [*tree.prefix, *tree.tokens].count(0) == 1
+
+
+def test_the_space_before_an_answer_is_the_templates():
+    for template, prompt, answer in (
+        (PLAIN, "<s><|user|>\n{}<|end|>\n<|assistant|>\n", "2"),
+        (SPACED, "<s>[Q] {} [/Q]", " 2"),
+        (THINKING, "<|user|>\n{}<|end|>\n<|assistant|>\n<think></think>\n", "2"),
+    ):
+        item = as_chat(chat_tokenizer(template), ITEMS)[0]
+        assert item.prompt == prompt.format(ITEMS[0].prompt)
+        assert item.choices[0] == answer
+        assert item.choices[3] == f"{answer} 2"
+
+
+def test_no_template_learns_what_day_it_is():
+    item = as_chat(chat_tokenizer(DATED), ITEMS)[0]
+    assert item.prompt == "26 Jul 2024 26 Jul 2024 " + ITEMS[0].prompt
+
+
+def test_a_missing_template_is_named_with_its_model(tmp_path):
+    make_model(tmp_path / "base")
+    load_tokenizer(tmp_path / "base", 300)
+    with pytest.raises(StrataError, match=r"base: its tokenizer has no chat template"):
+        load_tokenizer(tmp_path / "base", 300, chat=True)
+
+
+def test_the_template_is_part_of_the_tokenizers_hash(tmp_path):
+    make_model(tmp_path)
+    hashes = []
+    for template in (None, PLAIN, SPACED):
+        chat_tokenizer(template).save_pretrained(tmp_path)
+        hashes.append(tokenizer_hash(tmp_path))
+    assert len(set(hashes)) == 3
+
+
+def test_chat_is_planned_run_and_written_down(tmp_path):
+    study = Study(tmp_path, models=["small"], tasks=["sums"])
+    wanted = ("scores", "activations")
+    study.config["models"]["small"]["chat"] = True
+    output = study.run("scores", check=False)
+    assert re.search(r"small: its tokenizer has no chat template", output), output
+    assert "Traceback" not in output
+    chat_tokenizer().save_pretrained(tmp_path / "small")
+    study.run("plan")
+    study.run(*wanted)
+    scores = read_scores(study.results / "scores" / "small" / "sums.h5")
+    dump = read_dump(study.results / "activations" / "small" / "sums" / "layer_01.h5")
+    assert scores.attributes["chat"]
+    assert dump.attributes["chat"]
+    planned = pd.read_csv(study.results / "plan.csv")
+    assert planned["naive_tokens"].item() == scores.attributes["naive_tokens"]
+    assert study.jobs(*wanted) == {}
+    del study.config["models"]["small"]["chat"]
+    assert study.jobs("scores") == {"extract_small": 1, "scores": 1}

@@ -1,0 +1,152 @@
+"""docs/extending.md to the letter: its files written, its changes made, its commands run."""
+
+import json
+import shutil
+import subprocess
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from manual import bash, blocks, checkout
+from models import make_model
+from test_chat import chat_tokenizer
+from workflow import ROOT
+
+from strata.store import read_scores
+
+PAGE = blocks(ROOT / "docs" / "extending.md")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A checkout with the models that the page speaks of."""
+    checkout(tmp_path)
+    make_model(tmp_path / "models" / "mine", layers=2)
+    # Fewer questions than the tasks' own, to be quick.
+    tasks = {"micro_factual": 12, "micro_logical": 12}
+    config = (tmp_path / "config.yaml").read_text()
+    for task, questions in tasks.items():
+        config = config.replace(f"source: {task},", f"source: {task}, questions: {questions},")
+    (tmp_path / "config.yaml").write_text(config)
+    return tmp_path
+
+
+def steps(heading: str) -> list:
+    found = [block for block in PAGE if block.heading == heading]
+    assert found, f"docs/extending.md has no steps under {heading!r}"
+    return found
+
+
+def follow(folder, heading: str, **replaced: str) -> None:
+    """Takes the steps of a section in their order. replaced: commands run in another's place."""
+    for block in steps(heading):
+        if block.name:
+            (folder / block.name).write_text(block.text)
+        elif block.language == "diff":
+            (folder / "change.diff").write_text(block.text)
+            subprocess.run(["git", "apply", "change.diff"], cwd=folder, check=True)
+        elif block.language == "sh":
+            bash(folder, block.text, replaced)
+        else:
+            raise AssertionError(f"line {block.line}: what is to be done with this block?")
+
+
+def overall(folder, study: str) -> pd.DataFrame:
+    return pd.read_csv(folder / "results" / study / "tables" / "overall.csv")
+
+
+def test_every_block_of_the_page_is_of_a_section_that_is_followed():
+    assert {block.heading for block in PAGE} == {
+        "A model",
+        "A chat model",
+        "The checkpoints of a training run",
+        "A task",
+        "A language",
+        "A lens",
+    }
+
+
+def test_a_model(folder):
+    follow(folder, "A model")
+    assert set(overall(folder, "mine")["task"]) == {"micro_factual", "micro_logical"}
+    assert len(pd.read_csv(folder / "results" / "mine" / "plan.csv")) == 2
+
+
+def test_a_chat_model(folder):
+    make_model(folder / "models" / "talks", layers=2)
+    chat_tokenizer().save_pretrained(folder / "models" / "talks")
+    follow(folder, "A chat model")
+    scores = folder / "results" / "chat" / "scores"
+    plain, chat = (read_scores(scores / name / "micro_factual.h5") for name in ("plain", "chat"))
+    assert (bool(plain.attributes["chat"]), bool(chat.attributes["chat"])) == (False, True)
+    assert plain.ids == chat.ids
+    assert (plain.bytes - chat.bytes == 1).all()  # the space in front
+
+
+def test_a_training_run(folder):
+    for step in (0, 10, 100):
+        make_model(folder / "models" / "run" / f"step{step}", seed=step, layers=2)
+    follow(folder, "The checkpoints of a training run")
+    table = pd.read_csv(folder / "results" / "steps" / "tables" / "training.csv")
+    assert list(table["step"].unique()) == [0, 10, 100]
+    assert (folder / "results" / "steps" / "figures" / "training_micro_factual.png").stat().st_size
+
+
+def test_a_task(folder):
+    follow(folder, "A task")
+    path = folder / "results" / "own-task" / "tasks" / "quiz.jsonl"
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [item["correct"] for item in items] == [
+        [True, False, False],
+        [False, True],
+        [True, False, True, False],
+    ]
+    assert items[0]["prompt"] == (
+        "Answer the question.\n\nQ: How many days has a week?\nA: 7\n\n"
+        "Q: How many legs has a spider?\nA:"
+    )
+    assert overall(folder, "own-task")["n"].max() == 3
+    metrics = pd.read_csv(folder / "results" / "own-task" / "metrics" / "mine" / "quiz.csv")
+    assert set(metrics["subtask"]) == {"all", "animals", "numbers"}
+
+
+def test_a_language(folder):
+    raw = folder / "data" / "raw"
+    prompt = {"instruction": "Solve it.", "demonstrations": [{"question": "1 + 1", "answer": "2"}]}
+    rows = [
+        {"question": f"{n} + {n}?", "truth_answer": [f"Es sind {2 * n}."], "error": ["Es sind 0."]}
+        for n in range(1, 9)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    for name, text in (
+        ("prompts/math.json", json.dumps(prompt)),
+        ("llama_analysis/gsm8k_cal_mc_German.json", lines),
+    ):
+        (raw / name).parent.mkdir(parents=True)
+        (raw / name).write_text(text)
+    hashes = next(block for block in steps("A language") if "sha256sum" in block.text)
+    blob, sha256 = (line.split()[0] for line in bash(folder, hashes.text).splitlines())
+    table = folder / "data" / "datasets.csv"
+    row = f"llama_analysis/gsm8k_cal_mc_German.json,,{blob},{sha256},{len(lines)},8,own,\n"
+    table.write_text(table.read_text().rstrip("\n") + "\n" + row)
+    follow(folder, "A language")
+    shown = pd.read_csv(folder / "results" / "german" / "tables" / "cross_lingual.csv")
+    assert set(shown["language"]) == {"de"}
+    assert "German" in (folder / "results" / "german" / "tables" / "cross_lingual.md").read_text()
+
+
+def test_a_lens(folder):
+    lm = make_model(folder / "models" / "mine", layers=2)
+    with torch.no_grad():
+        lm.model.norm.weight.fill_(1)
+    lm.save_pretrained(folder / "models" / "mine")
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    follow(folder, "A lens")
+    with h5py.File(folder / "results" / "lenses" / "scores" / "mine" / "micro_factual.h5") as file:
+        raw, normed, unit = (file[f"logprob/{lens}"][()] for lens in ("raw", "normed", "unit"))
+    # With a final norm that multiplies by one, the two are the same.
+    np.testing.assert_allclose(unit, normed, atol=1e-3)
+    assert not np.allclose(unit, raw, atol=0.1)
+    assert "unit lens" in (folder / "results" / "lenses" / "tables" / "overall.md").read_text()

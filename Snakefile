@@ -93,6 +93,8 @@ rule probes:
 rule plan:
     input:
         expand(f"{R}/tasks/{{task}}.jsonl", task=study.tasks),
+    log:
+        f"{R}/logs/plan.log",
     threads: config["threads"]
     params:
         models=json.dumps(study.models, ensure_ascii=False),
@@ -103,4 +105,4 @@ rule plan:
     shell:
         "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input}"
         " --lenses {params.lenses} --overlong {config[overlong]} {DEVICE}"
-        " --threads {threads} --out {R}/plan.csv"
+        " --threads {threads} --out {R}/plan.csv --log {log}"

@@ -24,6 +24,8 @@ PUBLISHED_STYLES["overall_radar"] |= {
 
 localrules:
     published,
+    published_table,
+    published_figure,
 
 
 rule published:

@@ -1,6 +1,7 @@
 """What the command-line scripts share: logging, and errors shown as one message."""
 
 import argparse
+import faulthandler
 import logging
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ def run(main: Callable[[], None], log: str | None = None) -> None:
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
+    # A disk that fails under a mapped file is a signal, not an error: say at least where.
+    faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
     try:
         main()

@@ -44,6 +44,7 @@ def main() -> None:
             row = plan_row(skeleton, read[key], Setting(args.lenses, *device, tasks))
             rows.append({"model": name, "task": task, **row})
         logging.info("%s: %d items", task, len(items))
+    rows.sort(key=lambda row: list(models).index(row["model"]))
     with atomic(args.out) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

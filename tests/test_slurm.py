@@ -135,7 +135,7 @@ def until(true, run: SlurmRun) -> None:
 def assert_equal_tables(study: Study, other: Study, names: list[str]) -> None:
     for name in names:
         mine, theirs = (pd.read_csv(one.results / "tables" / name) for one in (study, other))
-        assert len(mine)
+        assert len(mine) or name == "paper_comparison.csv"  # none of the paper's models
         pd.testing.assert_frame_equal(mine, theirs, rtol=1e-6)
 
 

@@ -112,7 +112,8 @@ def extract(
     stream = Stream(model, tree, batch_tokens, where, progress and progress.stream)
     columns = scores.item, scores.choice, scores.correct
     nodes = getattr(tree, position), tree.prompt_end[scores.choice == 0]
-    wanted, prompts = (torch.from_numpy(stream.place[own]) for own in nodes)
+    places = (torch.from_numpy(stream.place[own]) for own in nodes)
+    wanted, prompts = (place.to(stream.hidden.device) for place in places)
 
     def dump(layer: int) -> None:
         if on_layer:
@@ -164,7 +165,8 @@ class _Readout:
         self.reads = {}
         for embedding in (True, False):
             wanted, entries = wanted_of(tree, stream.place, embedding)
-            self.reads[embedding] = self.unembedding.blocks(wanted), entries
+            blocks = self.unembedding.blocks(wanted, stream.hidden.device)
+            self.reads[embedding] = blocks, entries
         self.dtype = str(stream.model.dtype).removeprefix("torch.")
 
     def __call__(self, layer: int) -> dict[str, np.ndarray]:

@@ -61,8 +61,9 @@ class Unembedding:
     def device(self) -> torch.device:
         return self.weight.device
 
-    def blocks(self, wanted: Wanted) -> list[_Block]:
-        """`wanted` in blocks of positions, on the device: made once, used for every layer."""
+    def blocks(self, wanted: Wanted, where: torch.device | str = "cpu") -> list[_Block]:
+        """`wanted` in blocks of positions, on the device: made once, used for every layer.
+        where: the device of the residual stream, and so of the positions."""
         rows, width = self.block
         starts = np.arange(0, len(self.weight) + width, width)
         found = []
@@ -72,7 +73,7 @@ class Unembedding:
             token = wanted.token[order]
             arrays = wanted.source[order] - first, token, order
             source, token_, place = (torch.from_numpy(array).to(self.device) for array in arrays)
-            positions = torch.from_numpy(wanted.positions[first : first + rows])
+            positions = torch.from_numpy(wanted.positions[first : first + rows]).to(where)
             bounds = np.searchsorted(token, starts).tolist()
             found.append(_Block(positions, source, token_, place, bounds))
         return found

@@ -15,7 +15,9 @@ PLACES = {"device": "on the device", "host": "in host memory", "file": "in a fil
 
 
 def gib(size: float) -> str:
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / (1 << 20):.3g} MiB"
+    if size >= GIB:
+        return f"{size / GIB:.1f} GiB"
+    return f"{size / (1 << 20):.{0 if size >= 100 << 20 else 1}f} MiB"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from strata.tree import TokenTree
 # (benchmarks/RESULTS.md).
 SHARE = 0.75
 
-# What a process holds beside its tensors, for each token as tokenized and in the tree.
-NAIVE_TOKEN, DISTINCT_TOKEN = 5, 80
+# What a process holds beside its tensors, in bytes: for each token as tokenized and in the tree,
+# and what an extraction loads and leaves unused beside what a plan does (measured).
+NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 32 << 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
     lens = 2 * skeleton.config.vocab_size * skeleton.config.hidden_size
     lens *= layers * positions + embedded
     naive = scores.attributes["naive_tokens"]
-    process = setting.process + NAIVE_TOKEN * naive + DISTINCT_TOKEN * tree.distinct_tokens
+    process = setting.process + BESIDE + NAIVE_TOKEN * naive + DISTINCT_TOKEN * tree.distinct_tokens
     size = setting.batch_tokens
     if size is None:
         size = batch_tokens_for(skeleton, tree, setting.memory or Memory(0), process)

@@ -52,8 +52,8 @@ class Stream:
             self.hidden[batch.stretch] = self.model.embed(tokens[batch.stretch])
 
     def at(self, rows: torch.Tensor) -> torch.Tensor:
-        """These rows of the stream, on the device."""
-        return self.hidden[rows.to(self.hidden.device)].to(self.model.device)
+        """These rows of the stream, on the model's device; `rows` is on the stream's."""
+        return self.hidden[rows].to(self.model.device)
 
     def advance(self, index: int, layer: torch.nn.Module, progress: Callable[[int], object]):
         """Runs decoder layer `index` (0-based) on the whole task.

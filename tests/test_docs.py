@@ -16,7 +16,6 @@ EXCEPTIONS = {
     "data/datasets.csv ──": "a picture of the way of the data",
     "snakemake --executor cluster-generic": "its plugin is none of Strata's requirements",
     "snakemake --executor kubernetes": "its plugin is none of Strata's requirements; no Kubernetes",
-    "python benchmarks/extraction.py": "wants a card; the script has its own checks",
 }
 PROFILE = "snakemake --workflow-profile profiles/slurm --configfile study.yaml"
 

@@ -15,7 +15,7 @@ localrules:
 
 rule figures:
     input:
-        [figure(name) for name in study.figures],
+        [multiext(f"{R}/figures/{name}", *FIGURE) for name in study.figures],
     message:
         "Every figure of the study {study.name}."
 
@@ -24,7 +24,7 @@ rule figure_overall_radar:
     input:
         pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
     output:
-        figure("overall_radar"),
+        figure("overall_radar", "Scales"),
     log:
         f"{R}/logs/figures/overall_radar.log",
     resources:
@@ -46,7 +46,7 @@ rule figure_curves:
     input:
         expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
     output:
-        figure("curves_{task}"),
+        figure("curves_{task}", "Layers"),
     log:
         f"{R}/logs/figures/curves_{{task}}.log",
     resources:
@@ -69,7 +69,7 @@ rule figure_calculation_radars:
     input:
         expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
     output:
-        figure("calculation_radars_{task}_{kind}_{digits}"),
+        figure("calculation_radars_{task}_{kind}_{digits}", "Layers"),
     log:
         f"{R}/logs/figures/calculation_radars_{{task}}_{{kind}}_{{digits}}.log",
     wildcard_constraints:
@@ -98,7 +98,7 @@ rule figure_cross_lingual:
     input:
         expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
     output:
-        figure("cross_lingual_{task}"),
+        figure("cross_lingual_{task}", "Languages"),
     log:
         f"{R}/logs/figures/cross_lingual_{{task}}.log",
     wildcard_constraints:
@@ -124,7 +124,7 @@ rule figure_probe_curves:
         metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
         probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.models),
     output:
-        figure("probe_curves_{task}"),
+        figure("probe_curves_{task}", "Controls"),
     log:
         f"{R}/logs/figures/probe_curves_{{task}}.log",
     resources:
@@ -148,7 +148,7 @@ rule figure_readout:
         metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.models),
         probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.models),
     output:
-        figure("readout_{task}"),
+        figure("readout_{task}", "Probes"),
     log:
         f"{R}/logs/figures/readout_{{task}}.log",
     wildcard_constraints:
@@ -175,7 +175,7 @@ rule figure_emergence:
         metrics=pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
         probes=pairs(f"{R}/probes/{{model}}/{{task}}.csv"),
     output:
-        figure("emergence"),
+        figure("emergence", "Layers"),
     log:
         f"{R}/logs/figures/emergence.log",
     resources:
@@ -198,7 +198,7 @@ rule figure_transfer:
     input:
         f"{R}/transfer/{{model}}.csv",
     output:
-        figure("transfer_{model}"),
+        figure("transfer_{model}", "Probes"),
     log:
         f"{R}/logs/figures/transfer_{{model}}.log",
     resources:
@@ -222,7 +222,7 @@ rule figure_paper_comparison:
         metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.published["models"]),
         published=PUBLISHED,
     output:
-        figure("paper_comparison_{task}"),
+        figure("paper_comparison_{task}", "Paper"),
     log:
         f"{R}/logs/figures/paper_comparison_{{task}}.log",
     wildcard_constraints:

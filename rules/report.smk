@@ -11,6 +11,7 @@ rule report:
     input:
         rules.tables.input,
         rules.figures.input,
+        style=ROOT / "report" / "style.css",
     output:
         study=f"{R}/study.json",
         page=f"{R}/report.html",
@@ -28,4 +29,4 @@ rule report:
     shell:
         "printf '%s\n' {params.study:q} > {output.study} &&"
         " {PYTHON} -m snakemake tables figures --snakefile {params.snakefile:q} --nolock"
-        " --report {output.page} --configfile {output.study} > {log} 2>&1"
+        " --report {output.page} --report-stylesheet {input.style:q} --configfile {output.study} > {log} 2>&1"

@@ -102,13 +102,17 @@ def test_a_table_without_rows_is_refused(small):
 
 
 def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
-    (tmp_path / "a.json").write_text('{"task": "a", "rows": [{"items": 3, "chance": 0.25}]}')
-    (tmp_path / "b.json").write_text('{"task": "b", "rows": [{"items": 4, "no_truth": 1}]}')
+    for task, row in {"a": {"items": 3, "chance": 0.25}, "b": {"items": 4, "no_truth": 1}}.items():
+        audit = {"task": task, "rows": [{"subtask": "all", **row}]}
+        (tmp_path / f"{task}.json").write_text(json.dumps(audit))
     table = audit_table([tmp_path / "a.json", tmp_path / "b.json"], {"tasks": {"a": "Task A"}})
-    assert table.tidy.to_csv(index=False) == "task,items,chance,no_truth\na,3,0.25,\nb,4,,1\n"
-    assert list(table.shown.columns) == ["Items", "Chance", "No truth"]
-    assert list(table.shown.loc["Task A"]) == ["3", "0.25", "–"]
-    assert list(table.shown.loc["b"]) == ["4", "–", "1"]
+    assert table.tidy.to_csv(index=False) == (
+        "task,subtask,items,chance,no_truth\na,all,3,0.25,\nb,all,4,,1\n"
+    )
+    assert table.heading == "The audit of the items: Task A and b, n = 3 to 4."
+    assert list(table.shown.columns) == ["Subtask", "Items", "Chance", "No truth"]
+    assert list(table.shown.loc["Task A"]) == ["all", "3", "0.25", "–"]
+    assert list(table.shown.loc["b"]) == ["all", "4", "–", "1"]
     (tmp_path / "b.json").write_text("[]")
     with pytest.raises(StrataError, match=r"b\.json: not an audit"):
         audit_table([tmp_path / "b.json"])

@@ -177,11 +177,12 @@ def audit_table(paths: Iterable[str | Path], labels: dict | None = None) -> Tabl
     # As objects, so that a count doesn't become 3.0 because another task lacks it.
     tidy = pd.DataFrame(rows, dtype=object)
     names = labels["tasks"] if labels else {}
+    known = {"tasks": {task: names.get(task, task) for task in tidy["task"]}}
     shown = tidy.map(_plain).rename(columns=lambda name: name.replace("_", " ").capitalize())
-    shown["Task"] = [names.get(task, task) for task in tidy["task"]]
+    shown["Task"] = tidy["task"].map(known["tasks"])
     caption = "What the audit of each task's items counted."
-    labels = labels or {"tasks": {task: task for task in tidy["task"]}}
-    title = heading("The audit of the items", tidy.assign(n=tidy["items"]), labels)
+    whole = tidy[tidy["subtask"] == "all"]
+    title = heading("The audit of the items", whole.assign(n=whole["items"]), known)
     return Table(tidy, shown.set_index("Task"), title, caption)
 
 

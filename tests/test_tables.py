@@ -1,6 +1,8 @@
 import json
+import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,7 @@ from study import rows, study
 from strata.errors import StrataError
 from strata.results import COLUMNS, read_labels, read_metrics
 from strata.tables import (
+    Table,
     audit_table,
     calculation_table,
     cross_lingual_table,
@@ -118,6 +121,19 @@ def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
         audit_table([tmp_path / "b.json"])
 
 
+def test_a_page_holds_each_cell_as_it_is_written(tmp_path):
+    shown = pd.DataFrame({"Key": ["<b>", "a & b"], "Cell": ["1.0 [0.5, 1.5]", '"x"']})
+    table = Table(shown, shown.set_index("Key"), "One < two, n = 3.", "How\nto read it.")
+    write_table(table, tmp_path / "table")
+    page = (tmp_path / "table.html").read_text()
+    cells = [unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", page)]
+    assert cells == ["Key", "Cell", *shown.to_numpy().ravel()]
+    assert len(re.findall("<tr>", page)) == 3
+    assert "<h1>One &lt; two, n = 3.</h1>" in page
+    assert "<p>How to read it.</p>" in page
+    assert (tmp_path / "table.txt").read_text() == "One < two, n = 3.\n"
+
+
 def test_latex_prints_what_is_written():
     assert escape("50 % of a_b & {c} #1 $2 ~ ^ \\ <d>") == (
         r"50 \% of a\_b \& \{c\} \#1 \$2 \textasciitilde{} \textasciicircum{} "
@@ -156,8 +172,10 @@ def test_files_round_trip_in_full_precision(tmp_path, small):
     assert 1 / 3 in list(written["value"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "layers_a.csv",
+        "layers_a.html",
         "layers_a.md",
         "layers_a.tex",
+        "layers_a.txt",
     ]
 
 

@@ -14,6 +14,10 @@ ROOT = Path(workflow.basedir)
 configfile: str(ROOT / "config.yaml")
 
 
+# What stands on the first page of the report.
+report: "report/study.rst"
+
+
 try:
     study = Study(config, ROOT / "config" / "schema.yaml")
     layers = study.layers
@@ -29,6 +33,7 @@ include: "rules/metrics.smk"
 include: "rules/probes.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/report.smk"
 include: "rules/published.smk"
 include: "rules/pretrain.smk"
 
@@ -50,8 +55,9 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.report.output,
     message:
-        "Everything of the study {study.name}: tables and figures."
+        "Everything of the study {study.name}: tables, figures, report."
 
 
 rule data:

@@ -9,7 +9,8 @@ from strata import STAGES, sources
 from strata.configuration import CALCULATION_SOURCES, CROSS_LINGUAL_SOURCES
 
 R = study.results
-RUN = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'scripts'))}"
+PYTHON = shlex.quote(sys.executable)
+RUN = f"{PYTHON} {shlex.quote(str(ROOT / 'scripts'))}"
 DATASETS = ROOT / "data" / "datasets.csv"
 MIRROR = config["mirror"] or ""
 LABELS = json.dumps(study.labels(study.compared), ensure_ascii=False)
@@ -131,12 +132,32 @@ def model_options(wildcards):
     return as_json({key: options[key] for key in keys if key in options})
 
 
-def table(name):
-    return multiext(f"{R}/tables/{name}", ".csv", ".md", ".tex")
+TABLE = (".csv", ".md", ".tex", ".html", ".txt")
+FIGURE = (".pdf", ".png", ".txt")
+# The parts of the report: Snakemake sorts them by name.
+QUESTIONS = ["Scales", "Layers", "Languages", "Probes", "Controls", "Paper", "Audit"]
 
 
-def figure(name):
-    return multiext(f"{R}/figures/{name}", ".pdf", ".png")
+def table(name, question):
+    """A table's files, as a rule's output."""
+    *others, html, heading = multiext(f"{R}/tables/{name}", *TABLE)
+    return [*others, reported(html, question, "Table"), heading]
+
+
+def figure(name, question):
+    """A figure's files, as a rule's output."""
+    pdf, png, heading = multiext(f"{R}/figures/{name}", *FIGURE)
+    return [pdf, reported(png, question, "Figure"), heading]
+
+
+def reported(path, question, form):
+    """An output that the report shows, captioned by the sentence that its job wrote beside it."""
+    return report(
+        path,
+        category=f"{1 + QUESTIONS.index(question)} {question}",
+        subcategory=f"{form}s",
+        labels=lambda wildcards, output: {form: Path(output[-1]).read_text("utf-8").strip()},
+    )
 
 
 def labels_of(models):

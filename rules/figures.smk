@@ -16,7 +16,7 @@ localrules:
 
 rule figures:
     input:
-        [figure(name) for name in study.figures],
+        [multiext(f"{R}/figures/{name}", *FIGURE) for name in study.figures],
     message:
         "Every figure of the study {study.name}."
 
@@ -25,7 +25,7 @@ rule figure_overall_radar:
     input:
         compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
     output:
-        figure("overall_radar"),
+        figure("overall_radar", "Scales"),
     log:
         f"{R}/logs/figures/overall_radar.log",
     resources:
@@ -47,7 +47,7 @@ rule figure_curves:
     input:
         expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
-        figure("curves_{task}"),
+        figure("curves_{task}", "Layers"),
     log:
         f"{R}/logs/figures/curves_{{task}}.log",
     resources:
@@ -70,7 +70,7 @@ rule figure_calculation_radars:
     input:
         expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
-        figure("calculation_radars_{task}_{kind}_{digits}"),
+        figure("calculation_radars_{task}_{kind}_{digits}", "Layers"),
     log:
         f"{R}/logs/figures/calculation_radars_{{task}}_{{kind}}_{{digits}}.log",
     wildcard_constraints:
@@ -99,7 +99,7 @@ rule figure_cross_lingual:
     input:
         expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
-        figure("cross_lingual_{task}"),
+        figure("cross_lingual_{task}", "Languages"),
     log:
         f"{R}/logs/figures/cross_lingual_{{task}}.log",
     wildcard_constraints:
@@ -125,7 +125,7 @@ rule figure_probe_curves:
         metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
         probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
-        figure("probe_curves_{task}"),
+        figure("probe_curves_{task}", "Controls"),
     log:
         f"{R}/logs/figures/probe_curves_{{task}}.log",
     resources:
@@ -149,7 +149,7 @@ rule figure_readout:
         metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.compared),
         probes=expand(f"{R}/probes/{{model}}/{{{{task}}}}.csv", model=study.compared),
     output:
-        figure("readout_{task}"),
+        figure("readout_{task}", "Probes"),
     log:
         f"{R}/logs/figures/readout_{{task}}.log",
     wildcard_constraints:
@@ -176,7 +176,7 @@ rule figure_emergence:
         metrics=compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
         probes=compared(f"{R}/probes/{{model}}/{{task}}.csv"),
     output:
-        figure("emergence"),
+        figure("emergence", "Layers"),
     log:
         f"{R}/logs/figures/emergence.log",
     resources:
@@ -199,7 +199,7 @@ rule figure_transfer:
     input:
         f"{R}/transfer/{{model}}.csv",
     output:
-        figure("transfer_{model}"),
+        figure("transfer_{model}", "Probes"),
     log:
         f"{R}/logs/figures/transfer_{{model}}.log",
     resources:
@@ -223,7 +223,7 @@ rule figure_paper_comparison:
         metrics=expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.published["models"]),
         published=PUBLISHED,
     output:
-        figure("paper_comparison_{task}"),
+        figure("paper_comparison_{task}", "Paper"),
     log:
         f"{R}/logs/figures/paper_comparison_{{task}}.log",
     wildcard_constraints:

@@ -30,8 +30,8 @@ localrules:
 
 rule published:
     input:
-        [multiext(f"{P}/tables/{name}", ".csv", ".md", ".tex") for name in PUBLISHED_TABLES],
-        [multiext(f"{P}/figures/{name}", ".pdf", ".png") for name in PUBLISHED_FIGURES],
+        [multiext(f"{P}/tables/{name}", *TABLE) for name in PUBLISHED_TABLES],
+        [multiext(f"{P}/figures/{name}", *FIGURE) for name in PUBLISHED_FIGURES],
     message:
         "The paper's own tables and figures, from its printed numbers, under results/published."
 
@@ -41,7 +41,7 @@ rule published_table:
         metrics=PUBLISHED,
         labels=PUBLISHED_LABELS,
     output:
-        multiext(f"{P}/tables/{{made}}", ".csv", ".md", ".tex"),
+        multiext(f"{P}/tables/{{made}}", *TABLE),
     log:
         f"{P}/logs/tables/{{made}}.log",
     wildcard_constraints:
@@ -64,7 +64,7 @@ rule published_figure:
         metrics=PUBLISHED,
         labels=PUBLISHED_LABELS,
     output:
-        multiext(f"{P}/figures/{{drawn}}", ".pdf", ".png"),
+        multiext(f"{P}/figures/{{drawn}}", *FIGURE),
     log:
         f"{P}/logs/figures/{{drawn}}.log",
     wildcard_constraints:

@@ -1,4 +1,4 @@
-# From metrics and scores to tables, each as csv (everything), md and tex (what a reader wants).
+# From metrics and scores to tables, each as csv (everything), md, tex and html (what a reader wants).
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "paper_comparison", "findings"]
 TABLES += [f"layers_{model}" for model in study.models]
@@ -27,7 +27,7 @@ localrules:
 
 rule tables:
     input:
-        [table(name) for name in TABLES],
+        [multiext(f"{R}/tables/{name}", *TABLE) for name in TABLES],
     message:
         "Every table of the study {study.name}."
 
@@ -36,7 +36,7 @@ rule table_overall:
     input:
         compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
     output:
-        table("overall"),
+        table("overall", "Scales"),
     log:
         f"{R}/logs/tables/overall.log",
     resources:
@@ -57,7 +57,7 @@ rule table_layers:
     input:
         expand(f"{R}/metrics/{{{{model}}}}/{{task}}.csv", task=study.tasks),
     output:
-        table("layers_{model}"),
+        table("layers_{model}", "Layers"),
     log:
         f"{R}/logs/tables/layers_{{model}}.log",
     resources:
@@ -79,7 +79,7 @@ rule table_calculation:
     input:
         compared(f"{R}/metrics/{{model}}/{{task}}.csv", tasks=CALCULATION),
     output:
-        table("calculation"),
+        table("calculation", "Layers"),
     log:
         f"{R}/logs/tables/calculation.log",
     resources:
@@ -100,7 +100,7 @@ rule table_cross_lingual:
     input:
         compared(f"{R}/metrics/{{model}}/{{task}}.csv", tasks=CROSS_LINGUAL),
     output:
-        table("cross_lingual"),
+        table("cross_lingual", "Languages"),
     log:
         f"{R}/logs/tables/cross_lingual.log",
     resources:
@@ -121,7 +121,7 @@ rule table_audit:
     input:
         expand(f"{R}/tasks/{{task}}.audit.json", task=study.tasks),
     output:
-        table("audit"),
+        table("audit", "Audit"),
     log:
         f"{R}/logs/tables/audit.log",
     resources:
@@ -141,7 +141,7 @@ rule table_extraction:
     input:
         pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
     output:
-        table("extraction"),
+        table("extraction", "Audit"),
     log:
         f"{R}/logs/tables/extraction.log",
     resources:
@@ -162,7 +162,7 @@ rule table_comparisons:
         scores=compared(f"{R}/scores/{{model}}/{{task}}.h5"),
         decisions=compared(f"{R}/probes/{{model}}/{{task}}.h5") if study.probed else [],
     output:
-        table("comparisons"),
+        table("comparisons", "Scales"),
     log:
         f"{R}/logs/tables/comparisons.log",
     resources:
@@ -185,7 +185,7 @@ rule table_probes:
     input:
         compared(f"{R}/probes/{{model}}/{{task}}.csv"),
     output:
-        table("probes"),
+        table("probes", "Probes"),
     log:
         f"{R}/logs/tables/probes.log",
     resources:
@@ -208,7 +208,7 @@ rule table_lens_vs_probe:
         probes=compared(f"{R}/probes/{{model}}/{{task}}.csv"),
         comparisons=f"{R}/tables/comparisons.csv",
     output:
-        table("lens_vs_probe"),
+        table("lens_vs_probe", "Controls"),
     log:
         f"{R}/logs/tables/lens_vs_probe.log",
     resources:
@@ -231,7 +231,7 @@ rule table_emergence:
         metrics=compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
         probes=compared(f"{R}/probes/{{model}}/{{task}}.csv"),
     output:
-        table("emergence"),
+        table("emergence", "Layers"),
     log:
         f"{R}/logs/tables/emergence.log",
     resources:
@@ -252,7 +252,7 @@ rule table_transfer:
     input:
         expand(f"{R}/transfer/{{model}}.csv", model=study.compared),
     output:
-        table("transfer"),
+        table("transfer", "Probes"),
     log:
         f"{R}/logs/tables/transfer.log",
     resources:
@@ -274,7 +274,7 @@ rule table_paper_comparison:
         metrics=compared(f"{R}/metrics/{{model}}/{{task}}.csv"),
         published=PUBLISHED,
     output:
-        table("paper_comparison"),
+        table("paper_comparison", "Paper"),
     log:
         f"{R}/logs/tables/paper_comparison.log",
     resources:
@@ -300,7 +300,7 @@ rule table_findings:
         ),
         models=expand(f"{R}/models/{{model}}.json", model=study.compared),
     output:
-        table("findings"),
+        table("findings", "Paper"),
     log:
         f"{R}/logs/tables/findings.log",
     resources:

@@ -1,6 +1,8 @@
 import json
+import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,7 @@ from study import rows, study
 from strata.errors import StrataError
 from strata.results import COLUMNS, read_labels, read_metrics
 from strata.tables import (
+    Table,
     audit_table,
     calculation_table,
     cross_lingual_table,
@@ -102,16 +105,33 @@ def test_a_table_without_rows_is_refused(small):
 
 
 def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
-    (tmp_path / "a.json").write_text('{"task": "a", "rows": [{"items": 3, "chance": 0.25}]}')
-    (tmp_path / "b.json").write_text('{"task": "b", "rows": [{"items": 4, "no_truth": 1}]}')
+    for task, row in {"a": {"items": 3, "chance": 0.25}, "b": {"items": 4, "no_truth": 1}}.items():
+        audit = {"task": task, "rows": [{"subtask": "all", **row}]}
+        (tmp_path / f"{task}.json").write_text(json.dumps(audit))
     table = audit_table([tmp_path / "a.json", tmp_path / "b.json"], {"tasks": {"a": "Task A"}})
-    assert table.tidy.to_csv(index=False) == "task,items,chance,no_truth\na,3,0.25,\nb,4,,1\n"
-    assert list(table.shown.columns) == ["Items", "Chance", "No truth"]
-    assert list(table.shown.loc["Task A"]) == ["3", "0.25", "–"]
-    assert list(table.shown.loc["b"]) == ["4", "–", "1"]
+    assert table.tidy.to_csv(index=False) == (
+        "task,subtask,items,chance,no_truth\na,all,3,0.25,\nb,all,4,,1\n"
+    )
+    assert table.heading == "The audit of the items: Task A and b, n = 3 to 4."
+    assert list(table.shown.columns) == ["Subtask", "Items", "Chance", "No truth"]
+    assert list(table.shown.loc["Task A"]) == ["all", "3", "0.25", "–"]
+    assert list(table.shown.loc["b"]) == ["all", "4", "–", "1"]
     (tmp_path / "b.json").write_text("[]")
     with pytest.raises(StrataError, match=r"b\.json: not an audit"):
         audit_table([tmp_path / "b.json"])
+
+
+def test_a_page_holds_each_cell_as_it_is_written(tmp_path):
+    shown = pd.DataFrame({"Key": ["<b>", "a & b"], "Cell": ["1.0 [0.5, 1.5]", '"x"']})
+    table = Table(shown, shown.set_index("Key"), "One < two, n = 3.", "How\nto read it.")
+    write_table(table, tmp_path / "table")
+    page = (tmp_path / "table.html").read_text()
+    cells = [unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", page)]
+    assert cells == ["Key", "Cell", *shown.to_numpy().ravel()]
+    assert len(re.findall("<tr>", page)) == 3
+    assert "<h1>One &lt; two, n = 3.</h1>" in page
+    assert "<p>How to read it.</p>" in page
+    assert (tmp_path / "table.txt").read_text() == "One < two, n = 3.\n"
 
 
 def test_latex_prints_what_is_written():
@@ -152,8 +172,10 @@ def test_files_round_trip_in_full_precision(tmp_path, small):
     assert 1 / 3 in list(written["value"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "layers_a.csv",
+        "layers_a.html",
         "layers_a.md",
         "layers_a.tex",
+        "layers_a.txt",
     ]
 
 

@@ -44,6 +44,7 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "measure": 4,
         "probe": 4,
         "transfer": 2,
+        "report": 1,
         "table_overall": 1,
         "table_probes": 1,
         "table_lens_vs_probe": 1,
@@ -217,7 +218,7 @@ def test_snakemakes_linter_has_nothing_new_to_say(tmp_path):
 
 def test_everything_asked_for_is_there(done):
     for name in [*TABLES, "layers_small", "layers_large"]:
-        for ending in ("csv", "md", "tex"):
+        for ending in ("csv", "md", "tex", "html", "txt"):
             assert (done.results / "tables" / f"{name}.{ending}").stat().st_size
     radars = [f"arithmetic_{kind}_{digits}" for kind in ("int", "float") for digits in "12"]
     for name in (
@@ -292,9 +293,9 @@ def test_a_second_run_has_nothing_to_do(done):
 
 def test_a_figures_style_redraws_that_figure_alone(done):
     done.config["figures"] = {"curves_sums": {"font_size": 7}}
-    assert done.jobs() == {"all": 1, "figure_curves": 1}
+    assert done.jobs() == {"all": 1, "report": 1, "figure_curves": 1}
     done.config["figures"] = {"overall_radar": {"font_size": 7}}
-    assert done.jobs() == {"all": 1, "figure_overall_radar": 1}
+    assert done.jobs() == {"all": 1, "report": 1, "figure_overall_radar": 1}
     del done.config["figures"]
 
 
@@ -318,7 +319,7 @@ def test_the_tables_outlive_the_activations(done, tmp_path):
         assert done.jobs() == {}
         assert done.jobs("tables", "figures", "scores", "metrics") == {}
         done.config["figures"] = {"curves_sums": {"font_size": 7}}
-        assert done.jobs() == {"all": 1, "figure_curves": 1}
+        assert done.jobs() == {"all": 1, "report": 1, "figure_curves": 1}
         wanted = done.jobs("activations")
         assert wanted["extract_small"] == wanted["extract_large"] == 4
     finally:

@@ -28,9 +28,11 @@ from strata.results import (
     a_handful,
     calculation,
     extent,
+    heading,
     languages,
     last_layers,
     layers_to_show,
+    listed,
     ordered,
     pick_layers,
     select,
@@ -84,6 +86,8 @@ def curves(
     facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     drawing.add_legend(figure, style, handles)
+    title = f"{METRICS.get(metric, metric)} layer by layer"
+    figure.set_label(heading(title, rows, labels, LENSES.get(lens, lens)))
     return figure
 
 
@@ -108,7 +112,11 @@ def overall_radar(
     names = [_ability_label(ability, abilities, labels, metric) for ability in abilities]
     chance = 100 * np.array([part["chance"].mean() for part in parts])
     title = f"Last layer: {METRICS.get(metric, metric)} in %, {LENSES.get(lens, lens)}"
-    return radar.draw(style, [Panel("", series)], names, chance, title, "%")
+    figure = radar.draw(style, [Panel("", series)], names, chance, title, "%")
+    shown = pd.concat(parts)
+    metrics = listed(METRICS.get(name, name) for name in ordered(shown["metric"], METRICS))
+    figure.set_label(heading(f"{metrics} at the last layer", shown, labels, LENSES.get(lens, lens)))
+    return figure
 
 
 @styled
@@ -149,7 +157,13 @@ def calculation_radars(
         f"{digits} digit{'s' * (digits != '1')}, {METRICS.get(metric, metric)} in %, "
         f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} an operation"
     )
-    return radar.draw(drawing.sized(style, len(panels)), panels, names, chance, title, "%")
+    figure = radar.draw(drawing.sized(style, len(panels)), panels, names, chance, title, "%")
+    title = (
+        f"{METRICS.get(metric, metric)} by operation and layer, {KINDS.get(kind, kind).lower()}, "
+        f"{digits} digit{'s' * (digits != '1')}"
+    )
+    figure.set_label(heading(title, rows, labels, LENSES.get(lens, lens), of=" an operation"))
+    return figure
 
 
 @styled
@@ -180,6 +194,8 @@ def cross_lingual(
     bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} a language"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
+    title = f"{METRICS.get(metric, metric)} by layer and language"
+    figure.set_label(heading(title, rows, labels, LENSES.get(lens, lens), of=" a language"))
     if style["values"]:
         drawing.freeze(figure)
         for panel, grid in zip(axes.flat, grids.values(), strict=False):
@@ -188,8 +204,11 @@ def cross_lingual(
 
 
 def write_figure(figure: Figure, stem: str | Path) -> None:
-    """Writes stem.pdf and stem.png; the same figure gives the same bytes."""
+    """Writes stem.pdf and stem.png, and its label, the sentence that says what it shows, as
+    stem.txt; the same figure gives the same bytes."""
     stem = Path(stem)
+    with atomic(stem.with_name(stem.name + ".txt")) as part:
+        part.write_text(figure.get_label() + "\n", encoding="utf-8")
     # No dates, no versions: a redraw of the same data is the same file.
     nameless = {
         ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},

@@ -10,7 +10,7 @@ from strata.errors import StrataError
 from strata.figures import styled
 from strata.paper_tables import beside
 from strata.probe_figures import curve_line, curve_panels, finish_curves
-from strata.results import LENSES, SUBTASKS, extent
+from strata.results import LENSES, SUBTASKS, extent, heading
 
 PUBLISHED = {
     "color": "0.1",
@@ -63,6 +63,9 @@ def paper_comparison(
     finish_curves(axes, style, "MC1 (%)")
     facts = f"published and measured, n = {extent(ours['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
+    title = "Published and measured MC1, layer by layer"
+    measured = ours[ours["model"].isin(pairs["model"])]
+    figure.set_label(heading(title, measured, labels, *(LENSES[lens] for lens in lenses)))
     black = {"color": "0.15", "linewidth": 1.2}
     handles = [Line2D([], [], label="published", **PUBLISHED)]
     handles += [

@@ -6,7 +6,7 @@ import pandas as pd
 
 from strata.errors import StrataError
 from strata.findings import CLAIMS, MARGIN, UNTESTABLE, Claim
-from strata.results import LENSES, SUBTASKS, arrange, select
+from strata.results import LENSES, SUBTASKS, arrange, heading, select
 from strata.tables import NOTHING, Table, percents
 
 MEASURED = ["value", "ci_low", "ci_high", "n", "chance"]
@@ -38,7 +38,12 @@ def paper_comparison_table(
         ],
         names=["Task", "Model", "Layer"],
     )
-    return Table(tidy, shown, _caption(tidy, paper))
+    title = "Published and measured MC1"
+    if tidy.empty:
+        title += ": no value of this study's models and tasks was published."
+    else:
+        title = heading(title, tidy, labels, *(LENSES[lens] for lens in lenses))
+    return Table(tidy, shown, title, _caption(tidy, paper))
 
 
 def beside(
@@ -150,7 +155,17 @@ def findings_table(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
         f"points. docs/findings.md has the statistics and the rule. {said}. "
         "The csv file has every test."
     )
-    return Table(rows, shown, caption)
+    return Table(rows, shown, _tested(rows, labels, lens, others), caption)
+
+
+def _tested(rows: pd.DataFrame, labels: dict, lens: str, others: list[str]) -> str:
+    title = "The paper's findings, tested"
+    tests = rows[rows["verdict"] != UNTESTABLE]
+    tests = pd.concat([tests, tests.assign(model=tests["against"])])
+    tests = tests[tests["model"].isin(labels["models"])]
+    if tests.empty:
+        return f"{title}: none can be, on the models and tasks of this study."
+    return heading(title, tests, labels, *(LENSES[name] for name in (lens, *others)))
 
 
 def _by_lens(rows: pd.DataFrame, of: str, claim: Claim, lenses: list[str]) -> list[str]:

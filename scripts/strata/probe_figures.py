@@ -16,6 +16,7 @@ from strata.results import (
     emergence_layers,
     extent,
     floors,
+    heading,
     ordered,
     readings,
     select,
@@ -61,6 +62,8 @@ def probe_curves(
     finish_curves(axes, style, "MC1 (%)")
     facts = f"{LENSES[lens]} and {PROBES[probe]}, n = {extent(rows['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
+    title = "MC1 of lens, probe, control task and floor"
+    figure.set_label(heading(title, rows, labels, LENSES[lens], PROBES[probe]))
     black = {"color": "0.15", "linewidth": 1.2, "marker": "o", "markersize": 3.2}
     handles = [
         Line2D([], [], label=LENSES[lens], **black),
@@ -103,6 +106,8 @@ def readout(
     finish_curves(axes, style, None)
     title = f"{labels['tasks'][task]}: ridge probes of the prompt's end, and the {LENSES[lens]}"
     drawing.add_title(figure, style, f"{title}, n = {extent(fitted['n'])}")
+    title = "Size of the result and operation, read off the prompt's end"
+    figure.set_label(heading(title, fitted, labels, PROBES["ridge"], LENSES[lens]))
     handles = [
         Line2D([], [], label=labels["models"][model], **model_look(model, labels, style))
         for model in ordered(fitted["model"], labels["models"])
@@ -117,7 +122,8 @@ def emergence(
     metrics: pd.DataFrame, probes: pd.DataFrame, labels: dict, lens: str, probe: str, *, style: dict
 ) -> Figure:
     """Where each task first reaches 90 % of its best: a panel for the lens, one for the probe."""
-    rows = emergence_layers(readings(metrics, probes, labels, lens, probe))
+    seen = readings(metrics, probes, labels, lens, probe)
+    rows = emergence_layers(seen)
     names = {"lens": LENSES[lens], "probe": PROBES[probe]}
     tasks = ordered(rows["task"], labels["tasks"])
     models = ordered(rows["model"], labels["models"])
@@ -163,6 +169,8 @@ def emergence(
         style,
         "Where MC1 first reaches 90 % of its best (no mark: never above chance by its interval)",
     )
+    title = "Where MC1 first reaches 90 % of its best"
+    figure.set_label(heading(title, seen, labels, *names.values()))
     handles = [Line2D([], [], label=labels["models"][model], **dots[model]) for model in models]
     drawing.add_legend(figure, style, handles)
     return figure
@@ -196,6 +204,9 @@ def transfer(results: pd.DataFrame, labels: dict, probe: str, model: str, *, sty
     bar.outline.set_visible(False)
     facts = f"{PROBES[probe]}, read on the task below, n = {extent(rows['n'])} choices"
     drawing.add_title(figure, style, f"{labels['models'][model]}: {facts}")
+    read = rows.rename(columns={"test": "task"})
+    title = "AUROC from task to task, at the last and at the best layer"
+    figure.set_label(heading(title, read, labels, PROBES[probe], of=" choices"))
     if style["values"]:
         drawing.freeze(figure)
         for panel, grid in zip(axes.flat, grids.values(), strict=False):

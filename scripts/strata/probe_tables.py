@@ -10,6 +10,7 @@ from strata.results import (
     emergence_layers,
     extent,
     floors,
+    heading,
     readings,
     select,
     thinned,
@@ -51,7 +52,8 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
         f"{'; '.join(facts)}. {NOTHING} where it is not defined (the csv file says why); it holds "
         "every probe, its control task and AUROC, too."
     )
-    return Table(tidy, shown, caption)
+    title = heading("MC1 of a probe, layer by layer", rows, labels, PROBES[probe])
+    return Table(tidy, shown, title, caption)
 
 
 def lens_vs_probe_table(
@@ -97,7 +99,8 @@ def lens_vs_probe_table(
         "paired t test; and the probe on length and tokens of the choices, and on their order in "
         "the file, which no model sees. The csv file holds every layer."
     )
-    return Table(tidy, shown, caption)
+    title = heading("Lens, probe and floors, by MC1", tidy, labels, LENSES[lens], PROBES[probe])
+    return Table(tidy, shown, title, caption)
 
 
 def _summary(part: pd.DataFrame) -> tuple[str, ...]:
@@ -146,7 +149,8 @@ def emergence_table(
         f"{NOTHING} where even the best is not above chance by its 95 % interval. The csv file has "
         "the values."
     )
-    return Table(tidy, shown, caption)
+    title = heading("Where MC1 emerges", rows, labels, LENSES[lens], PROBES[probe])
+    return Table(tidy, shown, title, caption)
 
 
 def transfer_table(transfer: pd.DataFrame, labels: dict, probe: str) -> Table:
@@ -180,4 +184,11 @@ def transfer_table(transfer: pd.DataFrame, labels: dict, probe: str) -> Table:
         "at the one with the best mean MC1 over the tasks; on its own task, on held-out items. "
         "Items that two tasks share are left out of the fit. The csv file has every probe, and MC1."
     )
-    return Table(tidy, shown, caption)
+    title = heading(
+        "AUROC from task to task",
+        rows.rename(columns={"test": "task"}),
+        labels,
+        PROBES[probe],
+        of=" choices",
+    )
+    return Table(tidy, shown, title, caption)

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from html import escape as escape_html
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,14 @@ from strata.results import (
     LENSES,
     METRICS,
     OPERATIONS,
+    PROBES,
     SUBTASKS,
     a_handful,
     abilities,
     arrange,
     calculation,
     extent,
+    heading,
     languages,
     last_layers,
     layers_to_show,
@@ -40,6 +43,19 @@ NOTHING = "–"
 # Characters of a row that fit a text block of 16 cm in \footnotesize, and rows that fit a page.
 TEX_WIDTH = 118
 TEX_ROWS = 45
+# Of a table as a page: names of rows and columns stay in sight, numbers line up.
+PAGE = """
+body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; }
+h1 { font-size: 1.1em; max-width: 60em; }
+p { max-width: 60em; color: #555; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2em .8em; white-space: nowrap; border-bottom: 1px solid #e5e5e5; }
+th { text-align: left; font-weight: 500; background: #fff; }
+td, thead th { text-align: right; }
+thead th { position: sticky; top: 0; font-weight: 600; border-bottom: 2px solid #444; }
+thead th:first-child { text-align: left; }
+tbody th:first-child { position: sticky; left: 0; }
+"""
 
 
 @dataclass(frozen=True)
@@ -47,10 +63,12 @@ class Table:
     """tidy: every lens and metric, a row a number, in full precision.
 
     shown: what a reader sees, all text; its index holds the columns that name a row.
+    heading: one sentence, as `results.heading` makes it; caption: how to read the table.
     """
 
     tidy: pd.DataFrame
     shown: pd.DataFrame
+    heading: str
     caption: str
 
 
@@ -86,7 +104,8 @@ def overall_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> 
         f"{_measured(metric, rows)}, {LENSES.get(lens, lens)}, n items. The best layer (0 is the "
         "embedding) is chosen on the same items it is reported on: read it as an optimistic bound."
     )
-    return Table(tidy, shown, caption)
+    title = f"{METRICS.get(metric, metric)} at the last and at the best layer"
+    return Table(tidy, shown, heading(title, rows, labels, LENSES.get(lens, lens)), caption)
 
 
 def training_table(
@@ -136,7 +155,8 @@ def layers_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str, mode
         f"{labels['models'][model]}: {_measured(metric, rows)} at every layer (0 is the "
         f"embedding), {LENSES.get(lens, lens)}. {'; '.join(facts)}."
     )
-    return Table(tidy, shown, caption)
+    title = f"{METRICS.get(metric, metric)} at every layer"
+    return Table(tidy, shown, heading(title, rows, labels, LENSES.get(lens, lens)), caption)
 
 
 def calculation_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
@@ -153,7 +173,8 @@ def calculation_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str)
     cells = _wide(arrange(rows, labels, keys), keys, ["operation"])
     names = ordered(cells.columns, ("all", *OPERATIONS))
     shown = cells[names].rename(columns={"all": "All", **OPERATIONS})
-    return _readable(tidy, shown, rows[rows["operation"] != "all"], labels, "an operation")
+    rows = rows[rows["operation"] != "all"]
+    return _readable(tidy, shown, rows, labels, "by kind, digits and operation", "an operation")
 
 
 def cross_lingual_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
@@ -167,7 +188,7 @@ def cross_lingual_table(frame: pd.DataFrame, labels: dict, lens: str, metric: st
     rows = _some_layers(select(tidy, labels, lens=lens, metric=metric), thinned)
     cells = _wide(rows, ["task", "model", "layer"], ["language"])
     shown = cells[ordered(cells.columns, LANGUAGES)].rename(columns=LANGUAGES)
-    return _readable(tidy, shown, rows, labels, "a language")
+    return _readable(tidy, shown, rows, labels, "layer by layer and by language", "a language")
 
 
 def audit_table(paths: Iterable[str | Path], labels: dict | None = None) -> Table:
@@ -184,9 +205,13 @@ def audit_table(paths: Iterable[str | Path], labels: dict | None = None) -> Tabl
     # As objects, so that a count doesn't become 3.0 because another task lacks it.
     tidy = pd.DataFrame(rows, dtype=object)
     names = labels["tasks"] if labels else {}
+    known = {"tasks": {task: names.get(task, task) for task in tidy["task"]}}
     shown = tidy.map(_plain).rename(columns=lambda name: name.replace("_", " ").capitalize())
-    shown["Task"] = [names.get(task, task) for task in tidy["task"]]
-    return Table(tidy, shown.set_index("Task"), "What the audit of each task's items counted.")
+    shown["Task"] = tidy["task"].map(known["tasks"])
+    caption = "What the audit of each task's items counted."
+    whole = tidy[tidy["subtask"] == "all"]
+    title = heading("The audit of the items", whole.assign(n=whole["items"]), known)
+    return Table(tidy, shown.set_index("Task"), title, caption)
 
 
 def extraction_table(scores: dict[tuple[str, str], "Scores"], labels: dict) -> Table:
@@ -229,7 +254,11 @@ def extraction_table(scores: dict[tuple[str, str], "Scores"], labels: dict) -> T
         "one forward pass a choice, over the distinct tokens that were run."
     )
     index = pd.MultiIndex.from_tuples(pairs, names=["Model", "Task"])
-    return Table(tidy, shown.set_index(index), caption)
+    lenses = [
+        LENSES[name] for name in LENSES if any(name in own.logprob for own in scores.values())
+    ]
+    title = heading("What was run", tidy.assign(n=tidy["items"]), labels, *lenses)
+    return Table(tidy, shown.set_index(index), title, caption)
 
 
 def comparisons_table(rows: pd.DataFrame, labels: dict) -> Table:
@@ -275,7 +304,12 @@ def comparisons_table(rows: pd.DataFrame, labels: dict) -> Table:
         "every layer."
     )
     names = ["Task", "This", "Against"]
-    return Table(tidy, shown.set_index(pd.MultiIndex.from_tuples(index, names=names)), caption)
+    readers = [LENSES.get(name) or PROBES.get(name, name) for name in tidy["reader_a"].unique()]
+    title = heading(
+        f"Paired tests of {metrics}", tidy.rename(columns={"model_a": "model"}), labels, *readers
+    )
+    shown = shown.set_index(pd.MultiIndex.from_tuples(index, names=names))
+    return Table(tidy, shown, title, caption)
 
 
 def p_value(p: float) -> str:
@@ -285,12 +319,14 @@ def p_value(p: float) -> str:
 
 
 def write_table(table: Table, stem: str | Path) -> None:
-    """Writes stem.csv, stem.md and stem.tex."""
+    """Writes stem.csv, stem.md, stem.tex and stem.html, and the heading as stem.txt."""
     stem = Path(stem)
     contents = {
         ".csv": table.tidy.to_csv(index=False, lineterminator="\n"),
         ".md": markdown(table.shown, table.caption),
         ".tex": latex(table.shown, table.caption, stem.name),
+        ".html": html(table),
+        ".txt": table.heading + "\n",
     }
     for suffix, content in contents.items():
         with atomic(stem.with_name(stem.name + suffix)) as part:
@@ -313,6 +349,25 @@ def markdown(shown: pd.DataFrame, caption: str) -> str:
 
     rule = ["-" * width if i < keys else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     return "\n".join([_one_line(caption), "", *map(line, [header, rule, *rows])]) + "\n"
+
+
+def html(table: Table) -> str:
+    """A page of its own, that needs no other file."""
+    keys = table.shown.index.nlevels
+    header, *rows = ([escape_html(cell) for cell in row] for row in _grid(table.shown))
+    head = "".join(f"<th>{cell}</th>" for cell in header)
+    body = "\n".join(
+        f"<tr>{''.join(f'<th>{cell}</th>' for cell in row[:keys])}"
+        f"{''.join(f'<td>{cell}</td>' for cell in row[keys:])}</tr>"
+        for row in rows
+    )
+    title, caption = escape_html(table.heading), escape_html(_one_line(table.caption))
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f"<style>{PAGE}</style>\n<h1>{title}</h1>\n<table>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n"
+        f"<p>{caption}</p>\n</html>\n"
+    )
 
 
 def latex(shown: pd.DataFrame, caption: str, name: str) -> str:
@@ -411,9 +466,9 @@ def _some_layers(rows: pd.DataFrame, choose: Callable[[int], list[int]]) -> pd.D
 
 
 def _readable(
-    tidy: pd.DataFrame, shown: pd.DataFrame, rows: pd.DataFrame, labels: dict, cell: str
+    tidy: pd.DataFrame, shown: pd.DataFrame, rows: pd.DataFrame, labels: dict, by: str, cell: str
 ) -> Table:
-    """Labels the rows; names task, lens, metric and n in the caption."""
+    """Labels the rows; names task, lens, metric and n in heading and caption."""
     known = {"task": labels["tasks"], "model": labels["models"], "kind": KINDS}
     keys = shown.index.to_frame(index=False)
     for name in keys:
@@ -431,7 +486,10 @@ def _readable(
         f"{subject}{_measured(metric, rows)}, {LENSES.get(lens, lens)}. {'; '.join(facts)}. "
         "The csv file holds every layer, lens and metric."
     )
-    return Table(tidy, shown.set_index(pd.MultiIndex.from_frame(keys)), caption)
+    title = heading(
+        f"{METRICS.get(metric, metric)} {by}", rows, labels, LENSES.get(lens, lens), of=f" {cell}"
+    )
+    return Table(tidy, shown.set_index(pd.MultiIndex.from_frame(keys)), title, caption)
 
 
 def _ability(task: str, subtask: str, labels: dict) -> str:

@@ -1,0 +1,32 @@
+# One page that holds every table and figure, by Snakemake's own report.
+
+
+localrules:
+    report,
+
+
+# Snakemake makes it of finished jobs, so it is called anew: with the study as it is after all its
+# files and options, and without the lock that the run around it holds.
+rule report:
+    input:
+        rules.tables.input,
+        rules.figures.input,
+        style=ROOT / "report" / "style.css",
+    output:
+        study=f"{R}/study.json",
+        page=f"{R}/report.html",
+    log:
+        f"{R}/logs/report.log",
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        # Of outputs too, so that it reruns nothing: what the page shows are its inputs.
+        study=lambda wildcards, output: as_json(config),
+        snakefile=workflow.main_snakefile,
+    message:
+        "Report: every table and figure of the study {study.name} on one page, {output.page}."
+    shell:
+        "printf '%s\n' {params.study:q} > {output.study} &&"
+        " {PYTHON} -m snakemake tables figures --snakefile {params.snakefile:q} --nolock"
+        " --report {output.page} --report-stylesheet {input.style:q} --configfile {output.study} > {log} 2>&1"

@@ -1,0 +1,193 @@
+"""The report of a study: what the page holds, and how a browser without a network shows it.
+
+Two minutes on 2 busy cores, nearly all of it the study.
+"""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import CHROMIUM, Browser
+from workflow import Study
+
+from strata.results import heading
+
+pytestmark = pytest.mark.xdist_group("report")
+
+LONG = "Large, with a label that is as long as some are"
+MODELS = {"small": "Small & <plain>", "large": LONG}
+TASKS = ("sums", "arithmetic", "languages")
+QUESTIONS = ["1 Scales", "2 Layers", "3 Languages", "4 Probes", "5 Controls", "6 Paper", "7 Audit"]
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("report"), tasks=TASKS)
+    for model, label in MODELS.items():
+        study.config["models"][model]["label"] = label
+    study.run("report")
+    return study
+
+
+def page_of(study: Study) -> Path:
+    return study.results / "report.html"
+
+
+def shown_in(study: Study) -> dict[Path, dict]:
+    """What the page holds, by file."""
+    text = page_of(study).read_text(encoding="utf-8")
+    held = json.loads(re.search(r"^ *var results = ({.*});$", text, re.M).group(1))
+    return {study.folder / path: entry for path, entry in held.items()}
+
+
+def every_result(study: Study) -> set[Path]:
+    return {*study.results.glob("figures/*.png"), *study.results.glob("tables/*.html")}
+
+
+def test_the_page_holds_every_figure_and_table_as_it_is(reported):
+    held = shown_in(reported)
+    assert len(held) > 25
+    assert set(held) == every_result(reported)
+    for path, entry in held.items():
+        assert base64.b64decode(entry["data_uri"].partition("base64,")[2]) == path.read_bytes()
+
+
+def test_each_is_captioned_in_one_sentence_that_names_models_task_lens_and_n(reported):
+    tasks = {"sums": 12, "arithmetic": 24, "languages": 8}
+    metrics = reported.results / "metrics" / "small"
+    for task, items in tasks.items():
+        whole = pd.read_csv(metrics / f"{task}.csv").query("subtask == 'all'")
+        assert set(whole["n"]) == {items}
+    captions = {}
+    for path, entry in shown_in(reported).items():
+        (captions[path.stem, path.suffix],) = entry["labels"].values()
+        assert path.with_suffix(".txt").read_text() == captions[path.stem, path.suffix] + "\n"
+    assert captions["curves_sums", ".png"] == (
+        f"MC1 layer by layer: Small & <plain> and {LONG} on sums, normed lens, n = 12."
+    )
+    assert captions["probe_curves_languages", ".png"] == (
+        f"MC1 of lens, probe, control task and floor: Small & <plain> and {LONG} on languages, "
+        "normed lens and ridge probe, n = 8."
+    )
+    assert captions["layers_large", ".html"] == (
+        f"MC1 at every layer: {LONG} on sums, arithmetic and languages, normed lens, n = 8 to 24."
+    )
+    assert captions["audit", ".html"] == (
+        "The audit of the items: sums, arithmetic and languages, n = 8 to 24."
+    )
+    for (name, _), caption in captions.items():
+        assert caption.count(".") == 1, caption
+        if name not in ("audit", "paper_comparison", "findings"):
+            assert re.search(r" on .*(sums|arithmetic|languages).*(lens|probe).*, n = \d+", caption)
+            assert any(label in caption for label in MODELS.values())
+
+
+def test_the_report_follows_what_it_shows_and_nothing_else(reported):
+    assert reported.jobs("report") == {}
+    reported.config["threads"] = 2
+    assert reported.jobs("report") == {}
+    reported.config["threads"] = 1
+    reported.config["figures"] = {"curves_sums": {"font_size": 7}}
+    assert reported.jobs("report") == {"figure_curves": 1, "report": 1}
+    del reported.config["figures"]
+
+
+# What a browser shows of the picture, or of the table in the frame, at the right of the page.
+SHOWN = """(selector => {
+    const found = document.querySelector(selector);
+    if (!found) return null;
+    const box = found.getBoundingClientRect();
+    const middle = document.elementFromPoint(
+        (box.left + Math.min(box.right, innerWidth)) / 2,
+        (box.top + Math.min(box.bottom, innerHeight)) / 2);
+    return {left: box.left, top: box.top, right: box.right, bottom: box.bottom,
+            width: innerWidth, height: innerHeight, seen: found.contains(middle),
+            source: found.src, complete: found.complete, pixels: found.naturalWidth};
+})"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium; Debian has it: apt-get install chromium")
+def test_a_browser_without_a_network_shows_every_figure_and_table(reported, tmp_path):
+    held = shown_in(reported)
+    seen = set()
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(page_of(reported))
+        browser.wait("document.querySelector('#rulegraph canvas, #rulegraph svg') !== null")
+        assert f"Small & <plain>, {LONG}" in browser.evaluate("document.body.innerText")
+        questions = [text for text in menu(browser) if re.match(r"\d ", text)]
+        assert questions == QUESTIONS
+        for question in questions:
+            click(browser, question)
+            forms = [text for text in menu(browser) if text in ("Figures", "Tables")]
+            for form in forms or [None]:
+                if form:
+                    click(browser, form)
+                for row in range(
+                    browser.evaluate("document.querySelectorAll('nav tbody tr').length")
+                ):
+                    source = view(browser, row)
+                    path = next(path for path in held if held[path]["data_uri"] == source)
+                    seen.add(path)
+                if form:
+                    click(browser, question)
+            click(browser, "Results")
+        assert browser.errors == []
+        assert browser.asked
+        elsewhere = [url for url in browser.asked if not url.startswith(("file:", "data:"))]
+        assert elsewhere == []
+    assert seen == every_result(reported)
+
+
+def menu(browser: Browser) -> list[str]:
+    """What can be clicked at the left."""
+    return browser.evaluate("[...document.querySelectorAll('nav a')].map(a => a.innerText.trim())")
+
+
+def click(browser: Browser, text: str) -> None:
+    found = f"[...document.querySelectorAll('nav a')].filter(a => a.innerText.trim() === '{text}')"
+    browser.wait(f"{found}.length > 0")
+    browser.evaluate(f"{found}.pop().click()")
+    browser.evaluate("new Promise(done => setTimeout(done, 100))")
+
+
+def view(browser: Browser, row: int) -> str:
+    """Clicks the eye of a row; asserts that its figure or table is seen, the caption beside it."""
+    line = f"document.querySelectorAll('nav tbody tr')[{row}]"
+    caption = browser.evaluate(f"{line}.querySelector('td').innerText")
+    browser.evaluate(f"{line}.querySelector('td:last-child a').click()")
+    browser.evaluate("new Promise(done => setTimeout(done, 150))")
+    image = '#app img[src^="data:image/png"]'
+    kind = image if browser.evaluate(f"!!document.querySelector('{image}')") else "#app iframe"
+    if kind == image:
+        browser.wait(f"{SHOWN}('{kind}').complete")
+    place = browser.evaluate(f"{SHOWN}('{kind}')")
+    assert place["seen"], caption
+    nav = browser.evaluate("document.querySelector('nav').getBoundingClientRect().right")
+    assert place["left"] >= nav - 1, f"{caption}: hidden behind its caption"
+    assert place["right"] <= place["width"] + 1, f"{caption}: cut"
+    assert place["right"] - place["left"] > 300, f"{caption}: too small"
+    if kind == image:
+        assert place["pixels"] > 300, caption
+        assert place["top"] >= 0, caption
+        assert place["bottom"] <= place["height"], f"{caption}: cut"
+    else:
+        frame = browser.frame()
+        assert browser.evaluate("document.querySelector('h1').innerText", frame) == caption
+        cells = "document.querySelectorAll('td').length"
+        assert browser.evaluate(cells, frame) > 0 or "no value" in caption
+        assert browser.evaluate("document.querySelector('table').offsetHeight", frame) > 0
+    return place["source"]
+
+
+def test_a_heading_names_one_or_many():
+    labels = {"models": {"a": "A", "b": "B", "c": "C"}, "tasks": {"t": "T", "u": "U"}}
+    rows = pd.DataFrame({"model": ["b", "a"], "task": ["u", "u"], "n": [5, 7]})
+    assert (
+        heading("MC1", rows, labels, "normed lens") == "MC1: A and B on U, normed lens, n = 5 to 7."
+    )
+    one = rows.assign(model="c").iloc[:1]
+    assert heading("MC1", one, labels, of=" choices") == "MC1: C on U, n = 5 choices."
+    assert heading("Items", one[["task", "n"]], labels) == "Items: U, n = 5."

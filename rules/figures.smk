@@ -248,7 +248,7 @@ rule figure_training:
     input:
         expand(f"{R}/metrics/{{model}}/{{{{task}}}}.csv", model=study.training),
     output:
-        figure("training_{task}"),
+        figure("training_{task}", "Scales"),
     log:
         f"{R}/logs/figures/training_{{task}}.log",
     resources:

@@ -323,7 +323,7 @@ rule table_training:
     input:
         expand(f"{R}/metrics/{{model}}/{{task}}.csv", model=study.training, task=study.tasks),
     output:
-        table("training"),
+        table("training", "Scales"),
     log:
         f"{R}/logs/tables/training.log",
     resources:

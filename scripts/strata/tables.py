@@ -33,6 +33,7 @@ from strata.results import (
     over_training,
     select,
     thinned,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +123,12 @@ def training_table(
             f" {label}: steps {' and '.join(map(str, steps))} have the same values everywhere; are "
             "they the same weights?"
         )
-    return Table(tidy, table.shown, caption)
+    runs = {own["run"]: own["label"] for own in training.values()}
+    title = f"{METRICS.get(metric, metric)} over training, at the last and at the best layer"
+    shown = whole(select(rows, labels, lens=lens, metric=metric))
+    named = labels | {"models": runs}
+    title = heading(title, shown.assign(model=shown["run"]), named, LENSES.get(lens, lens))
+    return Table(tidy, table.shown, title, caption)
 
 
 def _alike(rows: pd.DataFrame) -> Iterable[tuple[str, list[int]]]:

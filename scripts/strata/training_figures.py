@@ -10,7 +10,16 @@ from strata.drawing import CHANCE, model_look
 from strata.errors import StrataError
 from strata.figures import styled
 from strata.probe_figures import curve_panels
-from strata.results import LENSES, METRICS, extent, last_layers, over_training, select, whole
+from strata.results import (
+    LENSES,
+    METRICS,
+    extent,
+    heading,
+    last_layers,
+    over_training,
+    select,
+    whole,
+)
 from strata.style import inches
 
 
@@ -44,6 +53,9 @@ def training(
     facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]} over training: {facts}")
     drawing.add_legend(figure, style, _handles(runs, style))
+    title = f"{METRICS.get(metric, metric)} over training"
+    shown, named = rows.assign(model=rows["run"]), labels | {"models": runs}
+    figure.set_label(heading(title, shown, named, LENSES.get(lens, lens)))
     return figure
 
 

@@ -58,7 +58,16 @@ def spans(path: Path) -> list[str]:
 
 def checkout(folder: Path) -> Path:
     """A copy of Strata's sources, to be worked in as in a checkout."""
-    names = ["Makefile", "Snakefile", "config.yaml", "config", "profiles", "rules", "scripts"]
+    names = [
+        "Makefile",
+        "Snakefile",
+        "config.yaml",
+        "config",
+        "profiles",
+        "report",
+        "rules",
+        "scripts",
+    ]
     names += ["requirements.txt", "constraints.txt", "pyproject.toml", "benchmarks"]
     for name in names:
         source = ROOT / name

@@ -3,12 +3,14 @@
 3.3 minutes on 2 cores, 5.5 on busy ones; most of it is waiting for SLURM.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from itertools import chain
@@ -33,7 +35,15 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def turn():
+    """A machine has one SLURM: where two test runs meet, one waits for the other."""
+    with (Path(tempfile.gettempdir()) / "strata-slurm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(turn):
     started = subprocess.run([CLUSTER, "start"], capture_output=True, text=True)
     if started.returncode == IS_OTHERS:
         pytest.skip(started.stderr)

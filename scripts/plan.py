@@ -18,6 +18,7 @@ from strata.plan import Setting, as_text, plan_row
 
 
 def main() -> None:
+    torch.set_num_threads(args.threads)  # more lanes take more memory
     models = json.loads(args.models)
     skeletons, keys, tokenizers = {}, {}, {}
     for name, options in models.items():

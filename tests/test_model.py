@@ -111,6 +111,11 @@ def break_architecture(folder):
     edit_config(folder, model_type="t5")
 
 
+def break_rotary(folder):
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    edit_config(folder, rope_parameters=rope)
+
+
 def break_no_weights(folder):
     (folder / "model.safetensors").unlink()
 
@@ -136,6 +141,7 @@ def break_tokenizer(folder):
         (break_no_config, "no config.json"),
         (break_json, "not valid JSON"),
         (break_architecture, r"'t5' is not supported; Strata knows .*llama"),
+        (break_rotary, r"rotary embeddings \(dynamic\) change with the length"),
         (break_no_weights, "no .safetensors file"),
         (break_truncated, r"model\.safetensors is damaged"),
         (break_shard, r"names model-00002-of-00002\.safetensors, which is not there"),

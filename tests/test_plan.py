@@ -99,7 +99,7 @@ def test_shape_and_tokenizer_of_the_configuration_need_nothing_fetched(tmp_path)
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
     study = Study(tmp_path_factory.mktemp("plan"))
-    study.config["batch_tokens"] = 512
+    study.config |= {"batch_tokens": 512, "threads": 2}
     # Large enough for its tensors to count beside the process.
     make_model(study.folder / "large", layers=6, hidden_size=512, intermediate_size=2048)
     text = study.run("plan")

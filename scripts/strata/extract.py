@@ -16,6 +16,7 @@ from tqdm import tqdm
 from strata.chat import as_chat
 from strata.errors import StrataError
 from strata.items import Item
+from strata.lanes import lanes_of, side_by_side
 from strata.lens import Wanted, sum_paths
 from strata.model import Model
 from strata.progress import Progress
@@ -119,11 +120,13 @@ def extract(
         if on_layer:
             on_layer(layer, stream.at(wanted), stream.at(prompts), columns)
 
-    readout = _Readout(tree, stream, tuple(lenses))
-    return replace(scores, logprob=_climb(stream, readout, dump, progress))
+    lanes = min(lanes_of(model.device.type), len(stream.batches))
+    readout = _Readout(tree, stream, tuple(lenses), lanes)
+    with side_by_side(lanes) as each:
+        return replace(scores, logprob=_climb(stream, readout, dump, each, progress))
 
 
-def _climb(stream: Stream, readout, dump, progress: Progress | None) -> dict[str, np.ndarray]:
+def _climb(stream: Stream, readout, dump, each, progress: Progress | None) -> dict[str, np.ndarray]:
     """Layer 0 to L: move the stream up, score the lenses, hand out the dump."""
     model, started = stream.model, time.monotonic()
     logprob: dict[str, list] = {lens: [] for lens in readout.lenses}
@@ -132,7 +135,7 @@ def _climb(stream: Stream, readout, dump, progress: Progress | None) -> dict[str
     with tqdm(total=(count + 1) * nodes, unit="tok", unit_scale=True, disable=None) as bar:
 
         def finish(layer: int) -> None:
-            for lens, values in readout(layer).items():
+            for lens, values in readout(layer, each).items():
                 logprob[lens].append(values)
             dump(layer)
             if progress:
@@ -146,7 +149,7 @@ def _climb(stream: Stream, readout, dump, progress: Progress | None) -> dict[str
         last = time.monotonic()
         for index, layer in model.layers(max(done, 0)):
             bar.set_description(f"layer {index + 1}/{count}")
-            stream.advance(index, layer, bar.update)
+            stream.advance(index, layer, each, bar.update)
             finish(index + 1)
             # Where there is no terminal for the bar, a log tells how far a long run is.
             since, last = time.monotonic() - last, time.monotonic()
@@ -159,18 +162,18 @@ def _climb(stream: Stream, readout, dump, progress: Progress | None) -> dict[str
 class _Readout:
     """Scores the lenses on the distinct predicting positions of a tree."""
 
-    def __init__(self, tree: TokenTree, stream: Stream, lenses: tuple[str, ...]) -> None:
+    def __init__(self, tree: TokenTree, stream: Stream, lenses: tuple[str, ...], lanes: int):
         self.offsets, self.stream, self.lenses = tree.path_offsets, stream, lenses
         self.unembedding = stream.model.unembedding
         self.reads = {}
         for embedding in (True, False):
             wanted, entries = wanted_of(tree, stream.place, embedding)
-            blocks = self.unembedding.blocks(wanted, stream.hidden.device)
+            blocks = self.unembedding.blocks(wanted, stream.hidden.device, lanes)
             self.reads[embedding] = blocks, entries
         self.dtype = str(stream.model.dtype).removeprefix("torch.")
 
-    def __call__(self, layer: int) -> dict[str, np.ndarray]:
-        """lens -> (choices,) float32"""
+    def __call__(self, layer: int, each) -> dict[str, np.ndarray]:
+        """lens -> (choices,) float32; each: a map, see lanes.side_by_side."""
         last = layer == self.stream.model.n_layers
         blocks, entries = self.reads[layer == 0]
         # In float32 the reference lens is the raw one, and at the last layer the normed one.
@@ -180,11 +183,15 @@ class _Readout:
         device = self.unembedding.device
         count = sum(len(block.token) for block in blocks)
         values = {lens: torch.empty(count, device=device) for lens in lenses}
-        for block in blocks:
+
+        def read(block) -> None:
             hidden = self.stream.at(block.positions)
             for lens in lenses:
                 own = self.unembedding.log_probabilities(hidden, block, lens, last)
                 values[lens][block.place] = own
+
+        for _ in each(read, blocks):
+            pass
         sums = {lens: self._sum(lens, values[lens].cpu().numpy()[entries]) for lens in lenses}
         return sums | {lens: sums[twin] for lens in spared.intersection(self.lenses)}
 

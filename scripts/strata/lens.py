@@ -61,10 +61,14 @@ class Unembedding:
     def device(self) -> torch.device:
         return self.weight.device
 
-    def blocks(self, wanted: Wanted, where: torch.device | str = "cpu") -> list[_Block]:
+    def blocks(
+        self, wanted: Wanted, where: torch.device | str = "cpu", lanes: int = 1
+    ) -> list[_Block]:
         """`wanted` in blocks of positions, on the device: made once, used for every layer.
-        where: the device of the residual stream, and so of the positions."""
+        where: the device of the residual stream, and so of the positions. lanes: at least so many
+        blocks, so that each lane has its own."""
         rows, width = self.block
+        rows = min(rows, max(1, -(-len(wanted.positions) // lanes)))
         starts = np.arange(0, len(self.weight) + width, width)
         found = []
         for first in range(0, len(wanted.positions), rows):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from strata.lanes import lanes_of
 from strata.lens import block_for
 from strata.tree import batches
 
@@ -25,8 +26,8 @@ class Needs:
     """What an extraction needs.
 
     layer, layers: weights of one decoder layer (the largest) and of all. head: unembedding.
-    stream: residual stream of the task. batch: the most that one batch on its way through a
-    layer, or one block of logits, takes. process: all that is there beside the tensors.
+    stream: residual stream of the task. batch: the most that a batch on its way through a layer,
+    or a block of logits, takes, one in each lane. process: all that is there beside the tensors.
     """
 
     layer: int
@@ -93,10 +94,11 @@ def decide(needs: Needs, memory: Memory, weights: str = "auto", tasks: int = 1) 
 
 
 def batch_tokens_for(skeleton, tree, memory: Memory, process: int) -> int:
-    """Padded tokens of a batch: 1024 on a CPU, where more would only pad more; on a card the most
-    that leave room for the residual stream, else for the batch alone."""
+    """Padded tokens of a batch: on a CPU 1024 (more would only pad more), or fewer, so that each
+    lane has a batch; on a card the most that leave room for the residual stream, else for the batch
+    alone."""
     if memory.device is None:
-        return 1024
+        return min(1024, -(-len(tree.tokens) // lanes_of("cpu")))
     sizes = [1 << power for power in range(16, 11, -1)]
     for place in ("device", "host"):
         for size in sizes:
@@ -118,7 +120,7 @@ def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu
         layers=sum(layers),
         head=config.vocab_size * config.hidden_size * size,
         stream=len(tree.tokens) * config.hidden_size * size,
-        batch=max(*runs, logits_bytes(config, device)),
+        batch=lanes_of(device) * max(*runs, logits_bytes(config, device)),
         process=process,
     )
 

@@ -7,6 +7,7 @@ wherever it is kept: on the device, in host memory or in a file.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,9 @@ class Stream:
         """These rows of the stream, on the model's device; `rows` is on the stream's."""
         return self.hidden[rows].to(self.model.device)
 
-    def advance(self, index: int, layer: torch.nn.Module, progress: Callable[[int], object]):
-        """Runs decoder layer `index` (0-based) on the whole task.
+    def advance(self, index: int, layer: torch.nn.Module, each: Callable, progress: Callable):
+        """Runs decoder layer `index` (0-based) on the whole task, batch by batch through `each`
+        (a map, see lanes.side_by_side); progress(tokens) is told of each.
 
         Raises StrataError if what comes out is not finite, or one row is too long for the device.
         """
@@ -67,19 +69,11 @@ class Stream:
         if len(self.prefix):
             self.prefix = run.prefix(self.prefix)
             extremes += torch.aminmax(self.prefix)
-        waiting, done = self.batches[::-1], []
-        while waiting:
-            batch = waiting.pop()
-            try:
-                hidden = run.rows(batch.pad(self.hidden[batch.stretch]), batch)
-            except torch.OutOfMemoryError:
-                waiting += batch.halves()[::-1]
-                continue
-            hidden = batch.unpad(hidden)
-            extremes += torch.aminmax(hidden)
-            self.hidden[batch.stretch].copy_(hidden, non_blocking=True)
-            done.append(batch)
-            progress(batch.last - batch.first)
+        done = []
+        for ran, found in each(partial(self._run, run), self.batches):
+            done += ran
+            extremes += found
+            progress(ran[-1].last - ran[0].first)
         self.batches = done
         if not torch.isfinite(torch.stack(extremes)).all():
             broken = sum(int((~torch.isfinite(part)).any(1).sum()) for part in self.parts())
@@ -88,6 +82,20 @@ class Stream:
                 f"{len(self.hidden)} tokens). The weights may be damaged, or the dtype too narrow: "
                 "try `dtype: float32`"
             )
+
+    def _run(self, run: "_LayerRun", batch: "Batch") -> tuple[list["Batch"], list[torch.Tensor]]:
+        """Moves a batch up; the batches it was run as, and their extremes."""
+        try:
+            hidden = run.rows(batch.pad(self.hidden[batch.stretch]), batch)
+        except torch.OutOfMemoryError:
+            pass
+        else:
+            hidden = batch.unpad(hidden)
+            self.hidden[batch.stretch].copy_(hidden, non_blocking=True)
+            return [batch], [*torch.aminmax(hidden)]
+        # Out here, where the error no longer holds what filled the memory.
+        halves = [self._run(run, half) for half in batch.halves()]
+        return [ran for one in halves for ran in one[0]], [end for one in halves for end in one[1]]
 
     def parts(self):
         """The stream in stretches of its memory."""

@@ -1,0 +1,32 @@
+"""Pieces of a layer's work side by side on a CPU, where threads inside one operation leave some of
+them waiting: each lane is a thread of Python with an equal share of torch's threads.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+
+MOST = 4  # each holds a batch of its own
+
+
+def lanes_of(device: str) -> int:
+    """How many lanes work on this type of device has: as many as torch has threads, at most 4; one
+    on a card, which is not sped up by more."""
+    return min(MOST, torch.get_num_threads()) if device == "cpu" else 1
+
+
+@contextmanager
+def side_by_side(lanes: int) -> Iterator[Callable]:
+    """A `map` whose calls run in so many lanes, in inference mode; its results are in order. Where
+    the block is left by an error, calls that have not begun are dropped."""
+    if lanes == 1:
+        yield map
+        return
+    share = max(1, torch.get_num_threads() // lanes)
+    pool = ThreadPoolExecutor(lanes, "lane", torch.set_num_threads, (share,))
+    try:
+        yield lambda function, *arguments: pool.map(torch.inference_mode()(function), *arguments)
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -64,14 +64,19 @@ rule describe:
 
 # A rule per model, since the number of its dumps follows from its number of layers; a job per task,
 # or one for all tasks of a model that says so.
+taken = set()
 for model in study.models:
+    rule_name = f"extract_{re.sub(r'[^A-Za-z0-9]', '_', model)}"
+    while rule_name in taken:  # models may differ in punctuation alone
+        rule_name += "_"
+    taken.add(rule_name)
     in_one_job = study.in_one_job(model)
     tasks = list(study.tasks) if in_one_job else ["{task}"]
     job = model if in_one_job else f"{model}/{{task}}"
 
     rule:
         name:
-            f"extract_{re.sub(r'[^A-Za-z0-9]', '_', model)}"
+            rule_name
         input:
             model=f"{R}/models/{model}.json",
             jsonl=[f"{R}/tasks/{task}.jsonl" for task in tasks],

@@ -11,5 +11,5 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 def pytest_collection_modifyitems(items):
     """Tests of one finished study run on one worker: the study takes a minute to run."""
     for item in items:
-        if "done" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("done"))
+        for study in {"done", "planned"}.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(study))

@@ -5,6 +5,7 @@ Imports neither torch nor pandas: it is read while the Snakefile is parsed.
 
 import difflib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import product
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
 
 from strata import calculation
 from strata.checkpoint import read_config
@@ -26,6 +28,15 @@ CALCULATION_SOURCES = {
 CROSS_LINGUAL_SOURCES = ("xmps_cal", "xmps_rea", "micro_xmps_cal", "micro_xmps_rea")
 # The sources of data/published/metrics.csv.
 PUBLISHED_SOURCES = ("mps_cal", "mps_rea", "xmps_cal", "xmps_rea", "reclor", "truthfulqa", "lama")
+
+# Where YAML knows what JSON doesn't: 5.0 is no whole number, and numbers are finite.
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: type(value) is int,
+        "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+    }
+)
+_Validator = extend(Draft202012Validator, type_checker=_TYPES)
 
 
 class Study:
@@ -244,7 +255,7 @@ def task_schema(source: Any, schema: dict, where: str) -> dict:
 def check(value: Any, part: dict, schema: dict, prefix: Sequence[str] = ()) -> None:
     """Raises StrataError for the first thing in `value`, which stands under the key `prefix`,
     that the schema `part` forbids."""
-    validator = Draft202012Validator({**part, "$defs": schema["$defs"]})
+    validator = _Validator({**part, "$defs": schema["$defs"]})
     errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
     for error in errors:
         raise _explain(error, prefix)

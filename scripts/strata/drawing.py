@@ -141,9 +141,11 @@ def hang(legend: Legend, axes: Axes, below: float) -> None:
 def fitting_legend(
     parent: Figure | Axes, handles: list[Line2D], room: float, **look: Any
 ) -> Legend | None:
-    """A legend in as many columns as `room` inches hold."""
+    """A legend in as many columns as `room` inches hold, in order along its rows."""
     for columns in range(min(5, len(handles)), 0, -1):
-        legend = parent.legend(handles=handles, ncols=columns, **look)
+        # matplotlib fills one column after the other.
+        filled = [handle for column in range(columns) for handle in handles[column::columns]]
+        legend = parent.legend(handles=filled, ncols=columns, **look)
         if columns == 1 or extent(legend)[0] <= room:
             return legend
         legend.remove()

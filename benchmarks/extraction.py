@@ -180,12 +180,13 @@ def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
     import torch
 
     from strata.extract import extract, read_task
-    from strata.machine import memory_of, resident_memory
+    from strata.machine import memory_of, resident_memory, tidy_heap
     from strata.model import Model, load_tokenizer
     from strata.placement import batch_tokens_for, decide, needs_of
     from strata.plan import count_positions
     from strata.tree import build_tree, tokenize
 
+    tidy_heap()
     model = Model(folder, device=device)
     tokenizer = load_tokenizer(folder, model.config.vocab_size)
     memory = memory_of(torch.device(device), None, None)

@@ -27,6 +27,9 @@ def run(main: Callable[[], None], log: str | None = None) -> None:
     except (StrataError, OSError) as error:  # OSError: no space left, no permission
         logging.error("error: %s", error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        logging.error("interrupted")
+        sys.exit(130)
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,13 @@ from strata.errors import StrataError
 from strata.extract import extract, read_task
 from strata.files import sha256
 from strata.items import read_items
-from strata.machine import choose_device, memory_of, peak_memory, resident_memory
+from strata.machine import (
+    choose_device,
+    memory_of,
+    peak_memory,
+    resident_memory,
+    tidy_heap,
+)
 from strata.model import Model, load_tokenizer
 from strata.placement import batch_tokens_for, decide, needs_of
 from strata.progress import Progress, publish
@@ -23,6 +29,7 @@ from strata.store import write_dump
 
 def main() -> None:
     torch.set_num_threads(args.threads)
+    tidy_heap()
     torch.backends.cuda.matmul.allow_tf32 = args.tf32
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = choose_device(args.device)

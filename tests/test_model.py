@@ -116,6 +116,14 @@ def break_rotary(folder):
     edit_config(folder, rope_parameters=rope)
 
 
+def break_old_rotary(folder):
+    edit_config(folder, rope_scaling={"type": "dynamic", "factor": 2.0})
+
+
+def break_rotary_form(folder):
+    edit_config(folder, rope_scaling="dynamic")
+
+
 def break_no_weights(folder):
     (folder / "model.safetensors").unlink()
 
@@ -142,6 +150,8 @@ def break_tokenizer(folder):
         (break_json, "not valid JSON"),
         (break_architecture, r"'t5' is not supported; Strata knows .*llama"),
         (break_rotary, r"rotary embeddings \(dynamic\) change with the length"),
+        (break_old_rotary, r"rotary embeddings \(dynamic\) change with the length"),
+        (break_rotary_form, "rope_scaling is no object"),
         (break_no_weights, "no .safetensors file"),
         (break_truncated, r"model\.safetensors is damaged"),
         (break_shard, r"names model-00002-of-00002\.safetensors, which is not there"),

@@ -100,6 +100,12 @@ def test_shape_and_tokenizer_of_the_configuration_need_nothing_fetched(tmp_path)
 def planned(tmp_path_factory):
     study = Study(tmp_path_factory.mktemp("plan"))
     study.config |= {"batch_tokens": 512, "threads": 2}
+    # Tokens for many batches, of two lanes.
+    questions = [
+        {"question": f"{a} times {a}", "choices": [str(a * a), str(a)], "label": 0}
+        for a in range(1, 200)
+    ]
+    study.write_jsonl("sums.jsonl", questions)
     # Large enough for its tensors to count beside the process.
     make_model(study.folder / "large", layers=6, hidden_size=512, intermediate_size=2048)
     text = study.run("plan")

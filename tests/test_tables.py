@@ -52,6 +52,15 @@ def test_overall_names_last_and_best_layer(small):
     assert list(table.tidy["model"].unique()) == ["b", "a"]
 
 
+def test_a_column_of_one_character_has_a_rule_that_markdown_knows():
+    shown = pd.DataFrame({"n": ["6"]}, index=pd.Index(["a"], name="T"))
+    assert markdown(shown, "Caption.").splitlines()[2:] == [
+        "| T  |  n |",
+        "| -- | -: |",
+        "| a  |  6 |",
+    ]
+
+
 def test_the_first_of_equal_layers_is_best():
     frame = pd.DataFrame(rows("a", "facts", "all", 3, 0.5, 0.0), columns=list(COLUMNS))
     labels = {"models": {"a": "A"}, "tasks": {"facts": "Facts"}}
@@ -126,7 +135,7 @@ def test_a_page_holds_each_cell_as_it_is_written(tmp_path):
     table = Table(shown, shown.set_index("Key"), "One < two, n = 3.", "How\nto read it.")
     write_table(table, tmp_path / "table")
     page = (tmp_path / "table.html").read_text()
-    cells = [unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", page)]
+    cells = [unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page)]
     assert cells == ["Key", "Cell", *shown.to_numpy().ravel()]
     assert len(re.findall("<tr>", page)) == 3
     assert "<h1>One &lt; two, n = 3.</h1>" in page

@@ -55,13 +55,15 @@ def read_config(folder: str | Path) -> dict:
             f"{path}: the architecture {kind!r} is not supported; Strata knows "
             + ", ".join(SUPPORTED)
         )
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    rope_type = rope.get("rope_type", rope.get("type"))
-    if rope_type in ("dynamic", "longrope"):
-        raise StrataError(
-            f"{path}: its rotary embeddings ({rope_type}) change with the length of a sequence, so "
-            "choices share no activations of their prompt; this is not supported"
-        )
+    for key in ("rope_parameters", "rope_scaling"):
+        rope = config.get(key) or {}
+        if not isinstance(rope, dict):
+            raise StrataError(f"{path}: {key} is no object; fetch the model again")
+        for kind in {"dynamic", "longrope"}.intersection((rope.get("rope_type"), rope.get("type"))):
+            raise StrataError(
+                f"{path}: its rotary embeddings ({kind}) change with the length of a sequence, so "
+                "choices share no activations of their prompt; this is not supported"
+            )
     for key in ("num_hidden_layers", "hidden_size", "vocab_size"):
         if not isinstance(config.get(key), int):
             raise StrataError(f"{path}: {key} is missing or no whole number")

@@ -120,7 +120,7 @@ def extract(
         if on_layer:
             on_layer(layer, stream.at(wanted), stream.at(prompts), columns)
 
-    lanes = min(lanes_of(model.device.type), len(stream.batches))
+    lanes = lanes_of(model.device.type, len(stream.batches))
     readout = _Readout(tree, stream, tuple(lenses), lanes)
     with side_by_side(lanes) as each:
         return replace(scores, logprob=_climb(stream, readout, dump, each, progress))

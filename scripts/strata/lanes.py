@@ -11,16 +11,21 @@ import torch
 MOST = 4  # each holds a batch of its own
 
 
-def lanes_of(device: str) -> int:
-    """How many lanes work on this type of device has: as many as torch has threads, at most 4; one
-    on a card, which is not sped up by more."""
-    return min(MOST, torch.get_num_threads()) if device == "cpu" else 1
+def lanes_of(device: str, pieces: int | None = None) -> int:
+    """How many lanes work on this type of device has, in so many pieces (None: any number): one on
+    a card, which is not sped up by more; on a CPU at most 4, so that the fewest of torch's threads
+    are left over. Their shares are equal, since the last bits follow the number of threads."""
+    if device != "cpu":
+        return 1
+    threads = torch.get_num_threads()
+    best = max(range(min(2, threads), min(MOST, threads) + 1), key=lambda n: (threads // n * n, n))
+    return best if pieces is None else min(best, pieces)
 
 
 @contextmanager
 def side_by_side(lanes: int) -> Iterator[Callable]:
-    """A `map` whose calls run in so many lanes, in inference mode; its results are in order. Where
-    the block is left by an error, calls that have not begun are dropped."""
+    """A `map` whose calls run in so many lanes, in inference mode as their caller does; its results
+    are in order. Where the block is left by an error, calls that have not begun are dropped."""
     if lanes == 1:
         yield map
         return

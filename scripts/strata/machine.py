@@ -1,5 +1,7 @@
 """What this machine has: free memory, cards, and how fast it multiplies matrices."""
 
+import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -15,6 +17,8 @@ import torch
 from strata.errors import StrataError
 from strata.files import atomic
 from strata.placement import GIB, Memory, gib
+
+ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 
 _claimed = []  # lock files, held until the process ends
 
@@ -56,6 +60,20 @@ def memory_of(device: torch.device, host: float | None, card: float | None) -> M
     if device.type != "cuda":
         return Memory(own)
     return Memory(own, round(card * GIB if card else 0.9 * torch.cuda.mem_get_info(device)[0]))
+
+
+def tidy_heap() -> None:
+    """Keeps a process to what its tensors take, where the C library is glibc: all threads share a
+    heap, and large tensors are given back when they are freed. Else each thread has a heap of its
+    own, and what is freed there stays between what is not: a sixth more at the peak."""
+    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        for option, value in (
+            (ARENA_MAX, 1),
+            (MMAP_THRESHOLD, 8 << 20),
+            (TRIM_THRESHOLD, 64 << 20),
+        ):
+            mallopt(option, value)
 
 
 def host_memory() -> int:

@@ -94,11 +94,13 @@ def decide(needs: Needs, memory: Memory, weights: str = "auto", tasks: int = 1) 
 
 
 def batch_tokens_for(skeleton, tree, memory: Memory, process: int) -> int:
-    """Padded tokens of a batch: on a CPU 1024 (more would only pad more), or fewer, so that each
-    lane has a batch; on a card the most that leave room for the residual stream, else for the batch
-    alone."""
+    """Padded tokens of a batch: on a CPU 1024 (more would only pad more), or fewer for a task so
+    small that each lane has but one batch; on a card the most that leave room for the residual
+    stream, else for the batch alone."""
     if memory.device is None:
-        return min(1024, -(-len(tree.tokens) // lanes_of("cpu")))
+        lanes = lanes_of("cpu")
+        sizes = range(-(-len(tree.tokens) // lanes), 1024, 32)
+        return next((size for size in sizes if len(batches(tree, size)) <= lanes), 1024)
     sizes = [1 << power for power in range(16, 11, -1)]
     for place in ("device", "host"):
         for size in sizes:
@@ -113,14 +115,15 @@ def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu
     config, size = skeleton.config, skeleton.dtype.itemsize
     layers = [sum(p.numel() for p in layer.parameters()) * size for layer in skeleton.layers]
     lengths = np.diff(tree.rows)
-    shapes = {(len(rows), int(lengths[rows].max())) for rows in batches(tree, batch_tokens)}
+    found = batches(tree, batch_tokens)
+    shapes = {(len(rows), int(lengths[rows].max())) for rows in found}
     runs = [batch_bytes(config, *shape, len(tree.prefix), size) for shape in shapes]
     return Needs(
         layer=max(layers),
         layers=sum(layers),
         head=config.vocab_size * config.hidden_size * size,
         stream=len(tree.tokens) * config.hidden_size * size,
-        batch=lanes_of(device) * max(*runs, logits_bytes(config, device)),
+        batch=lanes_of(device, len(found)) * max(*runs, logits_bytes(config, device)),
         process=process,
     )
 

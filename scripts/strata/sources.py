@@ -128,7 +128,9 @@ class at:
         if isinstance(error, KeyError):
             raise StrataError(f"{self.place}: the field {error} is missing") from None
         if isinstance(error, (ValueError, TypeError, AttributeError, RecursionError, StrataError)):
-            raise StrataError(f"{self.place}: malformed ({error})") from None
+            where = isinstance(error, json.JSONDecodeError)
+            reason = f"{error.msg}, column {error.colno}" if where else error
+            raise StrataError(f"{self.place}: malformed ({reason})") from None
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict]]:

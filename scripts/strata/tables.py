@@ -344,7 +344,8 @@ def markdown(shown: pd.DataFrame, caption: str) -> str:
     header, *rows = (
         [re.sub(r"([\\|*`<])", r"\\\1", _one_line(cell)) for cell in row] for row in _grid(shown)
     )
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    # At least two: a column's rule has a hyphen.
+    widths = [max(2, *map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(row: list[str]) -> str:
         cells = (

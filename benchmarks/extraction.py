@@ -1,6 +1,6 @@
 """Strata's extraction against one forward pass a choice and lm-evaluation-harness, in one run.
 
-    python benchmarks/extraction.py                     # about 10 minutes on two idle cores
+    python benchmarks/extraction.py                     # about 15 minutes on two idle cores
     python benchmarks/extraction.py --whole lama --write       # and one task whole; RESULTS.md
     python benchmarks/extraction.py --device cuda --shape 7b   # Strata alone, bfloat16
 

@@ -11,7 +11,8 @@ from strata.errors import StrataError
 
 
 def run(main: Callable[[], None], log: str | None = None) -> None:
-    """Runs `main`; a StrataError or OSError ends the script with its message and exit status 1.
+    """Runs `main`; a StrataError or OSError ends the script with its message and exit status 1, an
+    interrupt with one word and 130.
 
     `log` is a file that receives what is also shown on stderr.
     """

@@ -14,13 +14,7 @@ from strata.errors import StrataError
 from strata.extract import extract, read_task
 from strata.files import sha256
 from strata.items import read_items
-from strata.machine import (
-    choose_device,
-    memory_of,
-    peak_memory,
-    resident_memory,
-    tidy_heap,
-)
+from strata.machine import choose_device, memory_of, peak_memory, resident_memory, tidy_heap
 from strata.model import Model, load_tokenizer
 from strata.placement import batch_tokens_for, decide, needs_of
 from strata.progress import Progress, publish

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from strata.configuration import Study
+from strata.study import Study
 from strata.errors import StrataError
 
 ROOT = Path(workflow.basedir)

@@ -34,9 +34,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from strata.download import fetch, read_datasets
 from strata.items import Item
-from strata.sources import files, prepare
+from strata.tasks.download import fetch, read_datasets
+from strata.tasks.sources import files, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY = 32_000
@@ -179,12 +179,12 @@ def random_weight(name: str, shape):
 def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
     import torch
 
-    from strata.extract import extract, read_task
-    from strata.machine import memory_of, resident_memory, tidy_heap
-    from strata.model import Model, load_tokenizer
-    from strata.placement import batch_tokens_for, decide, needs_of
-    from strata.plan import count_positions
-    from strata.tree import build_tree, tokenize
+    from strata.extraction.extract import extract, read_task
+    from strata.extraction.machine import memory_of, resident_memory, tidy_heap
+    from strata.extraction.placement import batch_tokens_for, decide, needs_of
+    from strata.extraction.plan import count_positions
+    from strata.extraction.tree import build_tree, tokenize
+    from strata.models.model import Model, load_tokenizer
 
     tidy_heap()
     model = Model(folder, device=device)
@@ -213,7 +213,7 @@ def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
 def naive(folder: Path, items: list[Item]) -> Run:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from strata.extract import naive_logprob
+    from strata.extraction.extract import naive_logprob
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()

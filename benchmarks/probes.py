@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from strata.probes import Layer, fit, group_folds
+from strata.measures.probes import Layer, fit, group_folds
 
 
 def main() -> None:

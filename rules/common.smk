@@ -5,8 +5,9 @@ import json
 import re
 import shlex
 
-from strata import STAGES, sources
-from strata.configuration import CALCULATION_SOURCES, CROSS_LINGUAL_SOURCES
+from strata import STAGES
+from strata.tasks import sources
+from strata.study import CALCULATION_SOURCES, CROSS_LINGUAL_SOURCES
 
 R = study.results
 PYTHON = shlex.quote(sys.executable)

@@ -4,8 +4,8 @@ import argparse
 import json
 
 import cli
-from strata.checkpoint import describe
 from strata.files import atomic
+from strata.models.checkpoint import describe
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ import argparse
 import logging
 
 import cli
-from strata.download import fetch, read_datasets
 from strata.errors import StrataError
+from strata.tasks.download import fetch, read_datasets
 
 
 def main() -> None:

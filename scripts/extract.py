@@ -9,15 +9,21 @@ import torch
 
 import cli
 from strata import STAGES, __version__
-from strata.checkpoint import read_info
 from strata.errors import StrataError
-from strata.extract import extract, read_task
+from strata.extraction.extract import extract, read_task
+from strata.extraction.machine import (
+    choose_device,
+    memory_of,
+    peak_memory,
+    resident_memory,
+    tidy_heap,
+)
+from strata.extraction.placement import batch_tokens_for, decide, needs_of
+from strata.extraction.progress import Progress, publish
 from strata.files import sha256
 from strata.items import read_items
-from strata.machine import choose_device, memory_of, peak_memory, resident_memory, tidy_heap
-from strata.model import Model, load_tokenizer
-from strata.placement import batch_tokens_for, decide, needs_of
-from strata.progress import Progress, publish
+from strata.models.checkpoint import read_info
+from strata.models.model import Model, load_tokenizer
 from strata.store import write_dump
 
 

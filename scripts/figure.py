@@ -4,9 +4,9 @@ import argparse
 import logging
 
 import cli
-from strata import figures, paper_figures, probe_figures, training_figures
-from strata.figures import write_figure
-from strata.results import (
+from strata.report import figures, paper_figures, probe_figures, training_figures
+from strata.report.figures import write_figure
+from strata.report.results import (
     read_json,
     read_labels,
     read_metrics,

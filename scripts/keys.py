@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from strata.configuration import key_table
+from strata.study import key_table
 
 if __name__ == "__main__":
     readme, schema = map(Path, sys.argv[1:])

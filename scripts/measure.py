@@ -4,7 +4,7 @@ import argparse
 
 import cli
 from strata.files import atomic
-from strata.metrics import metrics_table
+from strata.measures.metrics import metrics_table
 from strata.store import read_scores
 
 

@@ -43,7 +43,7 @@ def main() -> None:
 def write_card(folder: Path) -> None:
     import pandas as pd
 
-    from strata.microworld.training import RECIPES
+    from strata.tasks.microworld.training import RECIPES
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     curves = pd.read_csv(folder / "curves.csv")
@@ -90,10 +90,10 @@ def measure(folder: Path):
     """MC1 of every task, layer and subtask, and the number of parameters."""
     import pandas as pd
 
-    from strata import microworld
-    from strata.extract import extract, read_task
-    from strata.metrics import metrics_table
-    from strata.model import Model, load_tokenizer
+    from strata.extraction.extract import extract, read_task
+    from strata.measures.metrics import metrics_table
+    from strata.models.model import Model, load_tokenizer
+    from strata.tasks import microworld
 
     model = Model(folder, "float32", weights="resident")
     tokenizer = load_tokenizer(folder, model.config.vocab_size)

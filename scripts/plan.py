@@ -8,13 +8,13 @@ import logging
 import torch
 
 import cli
-from strata.checkpoint import outline, tokenizer_hash
-from strata.extract import read_task
+from strata.extraction.extract import read_task
+from strata.extraction.machine import choose_device, memory_of, product_rate, resident_memory
+from strata.extraction.plan import Setting, as_text, plan_row
 from strata.files import atomic
 from strata.items import read_items
-from strata.machine import choose_device, memory_of, product_rate, resident_memory
-from strata.model import Skeleton, load_tokenizer
-from strata.plan import Setting, as_text, plan_row
+from strata.models.checkpoint import outline, tokenizer_hash
+from strata.models.model import Skeleton, load_tokenizer
 
 
 def main() -> None:

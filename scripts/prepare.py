@@ -7,7 +7,7 @@ import logging
 import cli
 from strata.files import atomic
 from strata.items import write_items
-from strata.sources import prepare
+from strata.tasks.sources import prepare
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ from strata.files import atomic
 def main() -> None:
     from tqdm import tqdm
 
-    from strata.microworld import tokenizer as tokenizers
-    from strata.microworld.training import RECIPES, train
+    from strata.tasks.microworld import tokenizer as tokenizers
+    from strata.tasks.microworld.training import RECIPES, train
 
     if args.model not in RECIPES:
         raise StrataError(f"no recipe for {args.model!r}; there are {', '.join(RECIPES)}")

@@ -9,7 +9,7 @@ from strata import STAGES, __version__
 from strata.errors import StrataError
 from strata.files import atomic
 from strata.items import read_items
-from strata.probing import Plan, probe_table, probe_task
+from strata.measures.probing import Plan, probe_table, probe_task
 from strata.store import read_dump, read_scores, write_decisions
 
 

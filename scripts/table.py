@@ -6,8 +6,8 @@ import logging
 import pandas as pd
 
 import cli
-from strata import paper_tables, probe_tables, tables
-from strata.results import (
+from strata.report import paper_tables, probe_tables, tables
+from strata.report.results import (
     read_comparisons,
     read_json,
     read_labels,
@@ -80,8 +80,8 @@ def read_by_pair(paths: list[str], what: str) -> dict:
 
 def compared(scores: dict, decisions: dict, lens: str, metric: str, probe: str) -> pd.DataFrame:
     """The study's lens and metric, and where there are probes MC1 of the probe and of the lens."""
-    from strata.metrics import Reader, comparisons
-    from strata.probing import as_scores
+    from strata.measures.metrics import Reader, comparisons
+    from strata.measures.probing import as_scores
 
     by_probe = {pair: as_scores(own, "residual", probe) for pair, own in decisions.items()}
     return comparisons(
@@ -90,8 +90,8 @@ def compared(scores: dict, decisions: dict, lens: str, metric: str, probe: str) 
 
 
 def found(scores: dict, floors: dict, models: list, metric: str, sources: dict) -> pd.DataFrame:
-    from strata.checkpoint import read_info
-    from strata.findings import Evidence, findings
+    from strata.measures.findings import Evidence, findings
+    from strata.models.checkpoint import read_info
 
     # Parameters of a model but for its embedding grow as layers times width squared.
     sizes = {info.name: info.layers * info.d_model**2 for info in map(read_info, models)}

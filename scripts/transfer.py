@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cli
 from strata.files import atomic
-from strata.probing import Plan
+from strata.measures.probing import Plan
+from strata.measures.transfer import transfer_table
 from strata.store import read_decisions, read_dump
-from strata.transfer import transfer_table
 
 
 def main() -> None:

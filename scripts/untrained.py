@@ -4,9 +4,9 @@ import argparse
 import json
 
 import cli
-from strata.checkpoint import describe, read_info
 from strata.files import atomic
-from strata.untrained import write_untrained
+from strata.models.checkpoint import describe, read_info
+from strata.models.untrained import write_untrained
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from strata.extract import extract, read_task
-from strata.lens import LENSES
-from strata.model import Model
+from strata.extraction.extract import extract, read_task
+from strata.models.lens import LENSES
+from strata.models.model import Model
 
 VOCABULARY = 300
 
@@ -93,7 +93,7 @@ def score(
     chat=False,
     **options,
 ):
-    """Scores of `items` by the model in `folder`; options as those of strata.extract.extract."""
+    """Scores of `items` by the model in `folder`; options as those of extraction.extract."""
     model = Model(folder, dtype, weights=weights)
     context = model.config.max_position_embeddings
     task = read_task(tokenizer or byte_tokenizer(), items, context, overlong, chat)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from strata.results import COLUMNS, PROBE_COLUMNS, PROBES, TRANSFER_COLUMNS
+from strata.report.results import COLUMNS, PROBE_COLUMNS, PROBES, TRANSFER_COLUMNS
 
 OPERATIONS = ("add", "sub", "mul", "div", "mix2", "mix3")
 

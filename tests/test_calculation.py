@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.calculation import DIGITS, KINDS, OPERATIONS, evaluate, generate
 from strata.errors import StrataError
+from strata.tasks.calculation import DIGITS, KINDS, OPERATIONS, evaluate, generate
 
 
 def recomputed(question: str) -> str:
@@ -110,7 +110,7 @@ def test_a_cell_depends_on_the_seed_alone():
 
 
 def test_more_questions_than_there_are_is_refused(monkeypatch):
-    monkeypatch.setattr("strata.calculation.ATTEMPTS", 10)
+    monkeypatch.setattr("strata.tasks.calculation.ATTEMPTS", 10)
     with pytest.raises(StrataError, match=r"int/1-2/div: found only \d+ different .* 400 asked"):
         list(generate(["int"], ["1-2"], ["div"], 400))
 

@@ -9,13 +9,13 @@ from models import byte_tokenizer, make_model, score
 from test_extract import ITEMS
 from workflow import Study
 
-from strata.chat import as_chat
-from strata.checkpoint import tokenizer_hash
 from strata.errors import StrataError
-from strata.extract import naive_logprob, read_task
+from strata.extraction.chat import as_chat
+from strata.extraction.extract import naive_logprob, read_task
 from strata.items import Item
-from strata.lens import LENSES
-from strata.model import load_tokenizer
+from strata.models.checkpoint import tokenizer_hash
+from strata.models.lens import LENSES
+from strata.models.model import load_tokenizer
 from strata.store import read_dump, read_scores
 
 # In the forms of well-known models: BOS and turns, a space before the answer, thinking, a date.

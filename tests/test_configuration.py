@@ -6,9 +6,10 @@ import yaml
 from models import make_model
 from snakemake.utils import update_config
 
-from strata import sources, style
-from strata.configuration import Study, key_table
 from strata.errors import StrataError
+from strata.report import style
+from strata.study import Study, key_table
+from strata.tasks import sources
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "config" / "schema.yaml"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from mirror import MIRROR, needs_mirror
 
-from strata.download import MIRROR_VARIABLE, fetch, read_datasets
 from strata.errors import StrataError
 from strata.files import git_blob, sha256
-from strata.prompts import read_script
+from strata.tasks.download import MIRROR_VARIABLE, fetch, read_datasets
+from strata.tasks.prompts import read_script
 
 DATASETS = read_datasets(Path(__file__).parent.parent / "data" / "datasets.csv")
 CONTENT = b"a small file\n"

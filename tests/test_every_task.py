@@ -8,11 +8,11 @@ import pytest
 from mirror import MIRROR, SHARED_MODELS, needs_mirror, needs_stories
 from models import byte_tokenizer, make_model, score
 
-from strata.extract import naive_logprob
-from strata.lens import LENSES
-from strata.metrics import item_values
-from strata.model import load_tokenizer
-from strata.sources import prepare
+from strata.extraction.extract import naive_logprob
+from strata.measures.metrics import item_values
+from strata.models.lens import LENSES
+from strata.models.model import load_tokenizer
+from strata.tasks.sources import prepare
 
 PAPERS = ("calculation", "mps_cal", "xmps_cal", "reclor", "truthfulqa", "lama")
 MICRO = ("micro_calculation", "micro_mps_cal", "micro_xmps_rea", "micro_logical")

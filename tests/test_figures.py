@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from pictures import assert_legible, lines, texts
 from study import study
 
-from strata import figures
 from strata.errors import StrataError
-from strata.results import a_handful, pick_layers, thinned
-from strata.style import CHECKS, KINDS, STYLE, resolve_style
-from strata.tables import calculation_table, cross_lingual_table, layers_table, overall_table
+from strata.report import figures
+from strata.report.results import a_handful, pick_layers, thinned
+from strata.report.style import CHECKS, KINDS, STYLE, resolve_style
+from strata.report.tables import calculation_table, cross_lingual_table, layers_table, overall_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "figure.py"
 CHOSEN = ("normed", "mc1")
@@ -272,7 +272,7 @@ def test_the_script_draws_the_same_bytes_in_any_process_and_setting(tmp_path):
 
 def test_drawing_needs_neither_scipy_nor_torch():
     heavy = {"scipy", "torch", "matplotlib.pyplot"}
-    code = f"import sys, strata.figures; print({heavy} & set(sys.modules))"
+    code = f"import sys, strata.report.figures; print({heavy} & set(sys.modules))"
     environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent)}
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.findings import (
+from strata.measures.findings import (
     CLAIMS,
     CONTRADICTED,
     MATTERS,
@@ -21,10 +21,10 @@ from strata.findings import (
     near,
     upper,
 )
-from strata.metrics import metrics_table
-from strata.paper_tables import findings_table
+from strata.measures.metrics import metrics_table
+from strata.report.paper_tables import findings_table
+from strata.report.tables import latex, markdown
 from strata.store import Scores
-from strata.tables import latex, markdown
 
 TASKS = {
     "facts": "lama",

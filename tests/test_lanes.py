@@ -7,13 +7,13 @@ import torch
 from models import byte_tokenizer, make_model, score
 from test_extract import ITEMS
 
-from strata.checkpoint import read_config
-from strata.extract import read_task
-from strata.lanes import lanes_of, side_by_side
-from strata.lens import LENSES, Unembedding
-from strata.model import Skeleton
-from strata.placement import Memory, batch_tokens_for, needs_of
-from strata.tree import batches
+from strata.extraction.extract import read_task
+from strata.extraction.lanes import lanes_of, side_by_side
+from strata.extraction.placement import Memory, batch_tokens_for, needs_of
+from strata.extraction.tree import batches
+from strata.models.checkpoint import read_config
+from strata.models.lens import LENSES, Unembedding
+from strata.models.model import Skeleton
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from strata.lens import LENSES, Unembedding, Wanted, naive_log_probabilities, sum_paths
+from strata.models.lens import LENSES, Unembedding, Wanted, naive_log_probabilities, sum_paths
 
 SHAPE = 40, 12
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata import machine
 from strata.errors import StrataError
-from strata.placement import Memory, Needs, Placement, decide
+from strata.extraction import machine
+from strata.extraction.placement import Memory, Needs, Placement, decide
 
 NEEDS = Needs(layer=10, layers=80, head=20, stream=50, batch=5, process=7)
 

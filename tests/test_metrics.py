@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.metrics import (
+from strata.measures.metrics import (
     METRICS,
     Reader,
     comparisons,

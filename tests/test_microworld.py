@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strata import microworld
 from strata.errors import StrataError
-from strata.microworld import arithmetic, corpus, logic, problems
-from strata.microworld.languages import ENGLISH, LANGUAGES
-from strata.microworld.world import BELIEFS, RELATIONS
+from strata.tasks import microworld
+from strata.tasks.microworld import arithmetic, corpus, logic, problems
+from strata.tasks.microworld.languages import ENGLISH, LANGUAGES
+from strata.tasks.microworld.world import BELIEFS, RELATIONS
 
 SEEDS = st.integers(0, 10_000)
 OPERATORS = {

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from strata import microworld
-from strata.microworld import corpus
-from strata.microworld import tokenizer as tokenizers
-from strata.microworld.training import RECIPES, accuracy
+from strata.tasks import microworld
+from strata.tasks.microworld import corpus
+from strata.tasks.microworld import tokenizer as tokenizers
+from strata.tasks.microworld.training import RECIPES, accuracy
 
 EMBEDDED = Path(__file__).parent.parent / "data" / "embedded"
 

@@ -11,11 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from strata import microworld
-from strata.microworld import corpus
-from strata.microworld import tokenizer as tokenizers
-from strata.microworld.muon import orthogonal
-from strata.microworld.training import (
+from strata.tasks import microworld
+from strata.tasks.microworld import corpus
+from strata.tasks.microworld import tokenizer as tokenizers
+from strata.tasks.microworld.muon import orthogonal
+from strata.tasks.microworld.training import (
     RECIPES,
     Recipe,
     batch,

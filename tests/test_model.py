@@ -6,10 +6,10 @@ import torch
 from models import byte_tokenizer, make_model, score
 from safetensors.torch import load_file, save_file
 
-from strata.checkpoint import SUPPORTED, describe, read_config, weight_files
 from strata.errors import StrataError
 from strata.items import Item
-from strata.model import ARCHITECTURES, Model, load_tokenizer
+from strata.models.checkpoint import SUPPORTED, describe, read_config, weight_files
+from strata.models.model import ARCHITECTURES, Model, load_tokenizer
 
 ITEM = Item("a", "a", "", "Q: 1 + 1\nA:", (" 2", " 3"), (True, False), 0)
 

@@ -10,13 +10,13 @@ from models import byte_tokenizer, make_model
 from test_extract import ITEMS
 from workflow import ROOT, Study
 
-from strata import machine
-from strata.checkpoint import describe, outline, read_config
 from strata.errors import StrataError
-from strata.extract import read_task
-from strata.model import Skeleton
-from strata.placement import Memory
-from strata.plan import Setting, as_text, count_positions, layer_operations, plan_row
+from strata.extraction import machine
+from strata.extraction.extract import read_task
+from strata.extraction.placement import Memory
+from strata.extraction.plan import Setting, as_text, count_positions, layer_operations, plan_row
+from strata.models.checkpoint import describe, outline, read_config
+from strata.models.model import Skeleton
 
 
 def setting(**changes):

@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 from pictures import assert_legible, lines, texts
 from study import probes, study, transfer
 
-from strata import probe_figures
-from strata.probe_tables import (
+from strata.report import probe_figures
+from strata.report.probe_tables import (
     emergence_table,
     lens_vs_probe_table,
     probes_table,
     transfer_table,
 )
-from strata.results import emergence_layers, read_probes, readings
-from strata.tables import write_table
+from strata.report.results import emergence_layers, read_probes, readings
+from strata.report.tables import write_table
 
 DEPTHS = (5, 80, 12, 24, 32, 40, 48, 81)
 READERS = ("normed", "ridge")

@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from strata.errors import StrataError
-from strata.probes import Layer, fit, group_folds, naive_ridge
-from strata.statistics import auroc
+from strata.measures.probes import Layer, fit, group_folds, naive_ridge
+from strata.measures.statistics import auroc
 
 PENALTIES = [1e-4, 1e-2, 1.0, 100.0]
 

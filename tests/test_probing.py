@@ -7,8 +7,8 @@ import pytest
 
 from strata.errors import StrataError
 from strata.items import Item
-from strata.metrics import item_values
-from strata.probing import (
+from strata.measures.metrics import item_values
+from strata.measures.probing import (
     Plan,
     as_scores,
     calculation_truths,
@@ -17,8 +17,8 @@ from strata.probing import (
     shuffle_within_items,
     surface_features,
 )
+from strata.measures.transfer import best_layer, transfer_table
 from strata.store import Dump, Scores, read_decisions, write_decisions
-from strata.transfer import best_layer, transfer_table
 
 PLAN = Plan(("ridge", "means", "logistic"), 5, (0.01, 1.0, 100.0), 0, 200)
 

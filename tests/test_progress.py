@@ -19,12 +19,12 @@ from models import make_model, score
 from test_extract import ITEMS
 from workflow import ROOT
 
-from strata import progress as module
-from strata.checkpoint import describe
 from strata.errors import StrataError
+from strata.extraction import progress as module
+from strata.extraction.progress import Progress, publish
+from strata.extraction.stream import Stream
 from strata.items import write_items
-from strata.progress import Progress, publish
-from strata.stream import Stream
+from strata.models.checkpoint import describe
 
 
 class Extraction:

@@ -4,7 +4,7 @@ import pytest
 from mirror import MIRROR, needs_mirror
 
 from strata.errors import StrataError
-from strata.prompts import Prompt, read_script
+from strata.tasks.prompts import Prompt, read_script
 
 SCRIPT = """
 def create_demo_text():

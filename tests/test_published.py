@@ -6,13 +6,13 @@ import pytest
 from pictures import assert_legible, lines
 from workflow import ROOT, count_jobs, snakemake
 
-from strata.configuration import PUBLISHED_SOURCES
 from strata.errors import StrataError
-from strata.figures import cross_lingual, curves
-from strata.paper_figures import paper_comparison
-from strata.paper_tables import paper_comparison_table
-from strata.results import COLUMNS, read_labels, read_metrics, read_published
-from strata.tables import cross_lingual_table, latex, layers_table, markdown
+from strata.report.figures import cross_lingual, curves
+from strata.report.paper_figures import paper_comparison
+from strata.report.paper_tables import paper_comparison_table
+from strata.report.results import COLUMNS, read_labels, read_metrics, read_published
+from strata.report.tables import cross_lingual_table, latex, layers_table, markdown
+from strata.study import PUBLISHED_SOURCES
 
 FOLDER = ROOT / "data" / "published"
 TRANSCRIPT = ROOT.parent / "shared" / "paper"

@@ -13,7 +13,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from workflow import Study
 
-from strata.results import heading
+from strata.report.results import heading
 
 pytestmark = pytest.mark.xdist_group("report")
 

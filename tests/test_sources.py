@@ -4,7 +4,7 @@ import pytest
 from mirror import MIRROR, needs_mirror
 
 from strata.errors import StrataError
-from strata.sources import (
+from strata.tasks.sources import (
     SOURCES,
     files,
     full_stop,

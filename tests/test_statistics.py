@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import r2_score, roc_auc_score
 
-from strata.statistics import (
+from strata.measures.statistics import (
     auroc,
     bootstrapped,
     clusters,

@@ -10,8 +10,8 @@ import pytest
 from study import rows, study
 
 from strata.errors import StrataError
-from strata.results import COLUMNS, read_labels, read_metrics
-from strata.tables import (
+from strata.report.results import COLUMNS, read_labels, read_metrics
+from strata.report.tables import (
     Table,
     audit_table,
     calculation_table,

@@ -12,11 +12,11 @@ from pictures import assert_legible, texts
 from study import study
 from workflow import ROOT, Study, count_jobs, snakemake
 
-from strata.configuration import checkpoints
 from strata.errors import StrataError
-from strata.figures import write_figure
-from strata.tables import layers_table, training_table
-from strata.training_figures import training as draw
+from strata.report.figures import write_figure
+from strata.report.tables import layers_table, training_table
+from strata.report.training_figures import training as draw
+from strata.study import checkpoints
 
 STEPS = (0, 64, 512, 4000, 143000)
 CHOSEN = ("normed", "mc1")

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strata.errors import StrataError
+from strata.extraction.tree import TokenizedItem, batches, build_tree, common_prefix, tokenize
 from strata.items import Item
-from strata.tree import TokenizedItem, batches, build_tree, common_prefix, tokenize
 
 ITEM = Item("x", "x", "", "p", (" a", " b"), (True, False), 0)
 

@@ -5,9 +5,9 @@ from models import SHAPES, make_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from strata.checkpoint import weight_files
-from strata.model import Model
-from strata.untrained import write_untrained
+from strata.models.checkpoint import weight_files
+from strata.models.model import Model
+from strata.models.untrained import write_untrained
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -16,8 +16,8 @@ from models import make_model
 from transformers import AutoConfig, AutoModelForCausalLM
 from workflow import ROOT, Study, count_jobs, snakemake
 
-from strata.metrics import item_values
-from strata.probing import as_scores
+from strata.measures.metrics import item_values
+from strata.measures.probing import as_scores
 from strata.store import read_decisions, read_scores
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
@@ -197,7 +197,7 @@ def test_once_fetched_a_hub_model_needs_no_network(tmp_path):
 
 def test_what_is_imported_while_the_snakefile_is_parsed_is_light():
     code = (
-        "import sys, strata.configuration, strata.sources;"
+        "import sys, strata.study, strata.tasks.sources;"
         "heavy = {'numpy', 'torch', 'pandas', 'transformers', 'matplotlib', 'h5py', 'scipy'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

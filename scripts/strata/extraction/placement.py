@@ -1,0 +1,153 @@
+"""Where weights and residual stream are kept: what they need, and what memory there is.
+
+All sizes are bytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from strata.extraction.lanes import lanes_of
+from strata.extraction.tree import batches
+from strata.models.lens import block_for
+
+GIB = 1 << 30
+PLACES = {"device": "on the device", "host": "in host memory", "file": "in a file"}
+
+
+def gib(size: float) -> str:
+    if size >= GIB:
+        return f"{size / GIB:.1f} GiB"
+    return f"{size / (1 << 20):.{0 if size >= 100 << 20 else 1}f} MiB"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an extraction needs.
+
+    layer, layers: weights of one decoder layer (the largest) and of all. head: unembedding.
+    stream: residual stream of the task. batch: the most that a batch on its way through a layer,
+    or a block of logits, takes, one in each lane. process: all that is there beside the tensors.
+    """
+
+    layer: int
+    layers: int
+    head: int
+    stream: int
+    batch: int
+    process: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """weights: resident or streamed; stream: device, host or file."""
+
+    weights: str
+    stream: str
+
+    def device(self, needs: Needs) -> int:
+        """Peak on the device: all layers, or the one that runs and the one that is read."""
+        weights = needs.layers if self.weights == "resident" else 2 * needs.layer
+        stream = needs.stream if self.stream == "device" else 0
+        return weights + needs.head + needs.batch + stream
+
+    def explain(self, needs: Needs, memory: "Memory") -> str:
+        """What was decided, for a log."""
+        weights = f"{gib(needs.layers)} of weights {self.weights}"
+        stream = f"residual stream of {gib(needs.stream)} {PLACES[self.stream]}"
+        expected, room = self.device(needs), memory.device
+        if room is None:
+            expected, room = expected + needs.process, memory.host
+        fits = "" if memory.holds(self, needs) else ": more than there is, it may fail"
+        return f"{weights}, {stream}; {gib(expected)} of {gib(room)} expected{fits}"
+
+    def host(self, needs: Needs) -> int:
+        """Peak in host memory beside a device of its own; layers pass through on their way."""
+        stream = needs.stream if self.stream == "host" else 0
+        return needs.process + 2 * needs.layer + stream
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What may be used; device None: the CPU, where both are one."""
+
+    host: int
+    device: int | None = None
+
+    def holds(self, placement: Placement, needs: Needs) -> bool:
+        if self.device is None:
+            return placement.device(needs) + needs.process <= self.host
+        return placement.device(needs) <= self.device and placement.host(needs) <= self.host
+
+
+def decide(needs: Needs, memory: Memory, weights: str = "auto", tasks: int = 1) -> Placement:
+    """The fastest placement that memory holds, else the one that needs least.
+
+    A layer is used once a task, so keeping all of them pays for several tasks alone. weights:
+    what the study asks for. tasks: how many the model is extracted for.
+    """
+    kept = ["resident"] if tasks > 1 else []
+    choices = {"auto": [*kept, "streamed"]}.get(weights, [weights])
+    places = ["device", "file"] if memory.device is None else ["device", "host", "file"]
+    options = [Placement(weight, place) for place in places for weight in choices]
+    return next((option for option in options if memory.holds(option, needs)), options[-1])
+
+
+def batch_tokens_for(skeleton, tree, memory: Memory, process: int) -> int:
+    """Padded tokens of a batch: on a CPU 1024 (more would only pad more), or fewer for a task so
+    small that each lane has but one batch; on a card the most that leave room for the residual
+    stream, else for the batch alone."""
+    if memory.device is None:
+        lanes = lanes_of("cpu")
+        sizes = range(-(-len(tree.tokens) // lanes), 1024, 32)
+        return next((size for size in sizes if len(batches(tree, size)) <= lanes), 1024)
+    sizes = [1 << power for power in range(16, 11, -1)]
+    for place in ("device", "host"):
+        for size in sizes:
+            needs = needs_of(skeleton, tree, size, process, "cuda")
+            if memory.holds(Placement("streamed", place), needs):
+                return size
+    return sizes[-1]
+
+
+def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu") -> Needs:
+    """Needs of a model (model.Skeleton) on a task's tree, on a type of device."""
+    config, size = skeleton.config, skeleton.dtype.itemsize
+    layers = [sum(p.numel() for p in layer.parameters()) * size for layer in skeleton.layers]
+    lengths = np.diff(tree.rows)
+    found = batches(tree, batch_tokens)
+    shapes = {(len(rows), int(lengths[rows].max())) for rows in found}
+    runs = [batch_bytes(config, *shape, len(tree.prefix), size) for shape in shapes]
+    return Needs(
+        layer=max(layers),
+        layers=sum(layers),
+        head=config.vocab_size * config.hidden_size * size,
+        stream=len(tree.tokens) * config.hidden_size * size,
+        batch=lanes_of(device, len(found)) * max(*runs, logits_bytes(config, device)),
+        process=process,
+    )
+
+
+def batch_bytes(config, rows: int, length: int, prefix: int, size: int) -> int:
+    """Most of one batch on its way through a decoder layer: its mask, and beside it attention
+    (queries, keys and values with the prefix's) or the feed-forward part."""
+    width = q_width(config)
+    tokens, keys = rows * length, prefix + length
+    mask = tokens * keys * (size + 1)
+    stream = 4 * tokens * config.hidden_size * size
+    attention = (4 * tokens + 4 * rows * keys) * width * size
+    forward = 3 * tokens * config.intermediate_size * size
+    return mask + stream + max(attention, forward)
+
+
+def logits_bytes(config, device: str) -> int:
+    """One block of float32 logits and its exponentials, and what they are made of."""
+    rows, tokens = block_for(device)
+    tokens = min(tokens, config.vocab_size)
+    return 4 * (2 * rows * tokens + (2 * rows + tokens) * config.hidden_size)
+
+
+def q_width(config) -> int:
+    """Numbers of a token's queries, all heads together."""
+    heads = config.num_attention_heads
+    return (getattr(config, "head_dim", None) or config.hidden_size // heads) * heads

@@ -1,0 +1,186 @@
+"""What a study will cost, before any weights are read: tokens, operations, bytes, placement, time.
+
+All of it follows from the tokenizer and the shape of a model. Sizes are bytes, operations floating
+point operations (a multiplication and an addition are two).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from strata.extraction.extract import Task, wanted_of
+from strata.extraction.placement import (
+    Memory,
+    Needs,
+    batch_tokens_for,
+    decide,
+    gib,
+    needs_of,
+    q_width,
+)
+from strata.extraction.tree import TokenTree
+from strata.models.model import Skeleton
+
+# Of the rate of large matrix products, an extraction reaches about this share
+# (benchmarks/RESULTS.md).
+SHARE = 0.75
+
+# What a process holds beside its tensors, in bytes: for each token as tokenized and in the tree,
+# and what an extraction loads and leaves unused beside what a plan does (measured).
+NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 32 << 20
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the study's models will run. memory: None where the device is not known. rates:
+    operations a second by dtype, None where not measured. batch_tokens: None for `auto`. tasks:
+    how many one job extracts. process: bytes of a process without items and tensors."""
+
+    lenses: Sequence[str]
+    memory: Memory | None
+    rates: dict[str, float] | None
+    process: int
+    batch_tokens: int | None = None
+    weights: str = "auto"
+    tasks: int = 1
+
+
+def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
+    """A row of the plan: what extracting this task from this model takes; None where unknown."""
+    tree, scores, layers = task.tree, task.scores, len(skeleton.layers)
+    embedded, positions = (count_positions(tree, embedding) for embedding in (True, False))
+    rounded, exact = computed_lenses(skeleton, setting.lenses)
+    blocks = layers * layer_operations(skeleton, task)
+    lens = 2 * skeleton.config.vocab_size * skeleton.config.hidden_size
+    lens *= layers * positions + embedded
+    naive = scores.attributes["naive_tokens"]
+    process = setting.process + BESIDE + NAIVE_TOKEN * naive + DISTINCT_TOKEN * tree.distinct_tokens
+    size = setting.batch_tokens
+    if size is None:
+        size = batch_tokens_for(skeleton, tree, setting.memory or Memory(0), process)
+    card = setting.memory is None or setting.memory.device is not None
+    needs = needs_of(skeleton, tree, size, process, "cuda" if card else "cpu")
+    dump = dump_bytes(skeleton, task)
+    return {
+        "items": len(scores.ids),
+        "choices": len(scores.item),
+        "skipped": len(scores.skipped),
+        "naive_tokens": naive,
+        "distinct_tokens": tree.distinct_tokens,
+        "ratio": round(naive / tree.distinct_tokens, 1),
+        "positions": positions,
+        "layers": layers,
+        "block_operations": blocks,
+        "lens_operations": lens * (rounded + exact),
+        "dump_bytes_layer": dump,
+        "dump_bytes": (layers + 1) * dump,
+        "layer_bytes": needs.layer,
+        "weights_bytes": needs.layers,
+        **placed(needs, setting),
+        "seconds": seconds(skeleton, setting, blocks + rounded * lens, exact * lens),
+    }
+
+
+def count_positions(tree: TokenTree, embedding: bool) -> int:
+    """Positions that are unembedded: at layer 0 one of each token, above it all that predict."""
+    wanted, _ = wanted_of(tree, np.arange(len(tree.tokens)), embedding)
+    return len(wanted.positions)
+
+
+def layer_operations(skeleton: Skeleton, task: Task) -> int:
+    """Of one decoder layer over all tokens: its products with weights, and attention to the tokens
+    that each one sees."""
+    weights = sum(p.numel() for p in skeleton.layers[0].parameters() if p.dim() == 2)
+    tree, prefix = task.tree, len(task.tree.prefix)
+    seen = int((prefix + 1 + tree.depth).sum()) + prefix * (prefix + 1) // 2
+    return 2 * weights * tree.distinct_tokens + 4 * q_width(skeleton.config) * seen
+
+
+def computed_lenses(skeleton: Skeleton, lenses: Sequence[str]) -> tuple[int, int]:
+    """How many lenses are computed in the model's dtype, and in float32: in a float32 model the
+    reference lens is one of the others."""
+    exact = sum(lens != "reference" for lens in lenses)
+    spared = str(skeleton.dtype) == "torch.float32" and {"raw", "normed"} <= set(lenses)
+    return "reference" in lenses and not spared, exact
+
+
+def dump_bytes(skeleton: Skeleton, task: Task) -> int:
+    """Data of one layer's dump: a row of activations a choice and one an item, and the columns
+    item, choice (4 bytes each) and correct (1)."""
+    choices, items = len(task.scores.item), len(task.scores.ids)
+    row = skeleton.config.hidden_size * skeleton.dtype.itemsize
+    return (choices + items) * row + choices * 9
+
+
+def placed(needs: Needs, setting: Setting) -> dict:
+    """Placement, and the peaks it leads to; without a card, all is in host memory."""
+    memory = setting.memory
+    if memory is None:
+        return dict.fromkeys(("weights", "stream", "device_bytes", "host_bytes"))
+    placement = decide(needs, memory, setting.weights, setting.tasks)
+    device, host = placement.device(needs), placement.host(needs)
+    if memory.device is None:
+        device, host = None, device + needs.process
+    return {
+        "weights": placement.weights,
+        "stream": placement.stream,
+        "device_bytes": device,
+        "host_bytes": host,
+    }
+
+
+def seconds(skeleton: Skeleton, setting: Setting, own: int, exact: int) -> float | None:
+    """own, exact: operations in the model's dtype and in float32."""
+    if setting.rates is None:
+        return None
+    dtype = str(skeleton.dtype).removeprefix("torch.")
+    return round((own / setting.rates[dtype] + exact / setting.rates["float32"]) / SHARE, 1)
+
+
+def as_text(rows: Sequence[dict]) -> str:
+    """The plan as a table for a terminal: a line per model and task, and what it adds up to."""
+    summed = ("items", "choices", "naive_tokens", "distinct_tokens", "dump_bytes")
+    summed += ("block_operations", "lens_operations")
+    total = {key: sum(row[key] for row in rows) for key in summed}
+    total["ratio"] = total["naive_tokens"] / total["distinct_tokens"]
+    times = [row["seconds"] for row in rows]
+    total["seconds"] = None if None in times else sum(times)
+    lines = [_line(row) for row in [*rows, {"model": "all", "task": "", **total}]]
+    columns = [[name, *(line[name] for line in lines)] for name in lines[0]]
+    widths = [max(map(len, column)) for column in columns]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in zip(*columns, strict=True)
+    )
+
+
+def _line(row: dict) -> dict:
+    counts = ("items", "choices", "naive_tokens", "distinct_tokens")
+    place = row.get("weights", ""), row.get("stream", "")
+    peaks = [row.get("device_bytes"), row.get("host_bytes")]
+    return {
+        "model": row["model"],
+        "task": row["task"],
+        **{name.replace("_", " "): f"{row[name]:,}" for name in counts},
+        "ratio": f"{row['ratio']:.1f}",
+        "blocks": _tera(row["block_operations"]),
+        "lenses": _tera(row["lens_operations"]),
+        "dumps": gib(row["dump_bytes"]),
+        "a layer": gib(row["layer_bytes"]) if "layer_bytes" in row else "",
+        "weights, stream": "unknown" if place[0] is None else ", ".join(filter(None, place)),
+        "memory": " + ".join(gib(size) for size in peaks if size),
+        "time": _time(row["seconds"]),
+    }
+
+
+def _tera(operations: float) -> str:
+    return f"{operations / 1e12:,.3g} T"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,129 @@
+"""What a killed extraction leaves for the next run.
+
+A folder per (model, task) holds the dumps so far and the latest state: the residual stream and the
+log-probabilities up to a layer. Every file is replaced as a whole, so a kill at any moment leaves
+the one before or the new one. Files get their final names when all of them are there.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from strata.errors import StrataError
+from strata.extraction.stream import Stream
+from strata.files import atomic
+from strata.store import Scores, read_state, write_scores, write_state
+
+# Saving takes at most this share of an extraction's time: where a layer takes more than ten times
+# its saving, every layer is saved.
+SHARE = 0.1
+
+
+class Progress:
+    """identity: all that the results depend on; what another identity left is removed.
+
+    scores: the file of the finished scores; stream: the file of a residual stream kept in one.
+    Raises StrataError if another process works in the folder.
+    """
+
+    def __init__(self, folder: str | Path, identity: dict, share: float = SHARE) -> None:
+        self.folder, self.share = Path(folder), share
+        self.state, self.scores = self.folder / "state.h5", self.folder / "scores.h5"
+        self.stream = self.folder / "stream.bin"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.folder / "lock")
+        self._cost, self._since = 0.0, time.monotonic()
+        self._begin(self.folder / "identity.json", json.dumps(identity, sort_keys=True))
+
+    def _begin(self, path: Path, identity: str) -> None:
+        known = path.is_file() and path.read_text(encoding="utf-8") == identity
+        for file in self.folder.iterdir():
+            if file.name != "lock" and (not known or file.suffix == ".part"):
+                file.unlink()
+        if not known:
+            with atomic(path) as part:
+                part.write_text(identity, encoding="utf-8")
+
+    @property
+    def finished(self) -> bool:
+        return self.scores.is_file()
+
+    def settle(self, name: str, value):
+        """What the stopped run chose for `name`, else `value`, kept for the next."""
+        path = self.folder / f"{name}.json"
+        if not path.is_file():
+            with atomic(path) as part:
+                part.write_text(json.dumps(value), encoding="utf-8")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def dump(self, layer: int) -> Path:
+        return self.folder / f"layer_{layer}.h5"
+
+    def offer(self, layer: int, stream: Stream, logprob: dict[str, list[np.ndarray]]) -> None:
+        """Saves the state after `layer`, unless too much of the time went into saving already."""
+        start = time.monotonic()
+        if (start - self._since) * self.share >= self._cost:
+            write_state(self.state, layer, stream.prefix, stream.parts(), logprob)
+            self._since = time.monotonic()
+            self._cost = self._since - start
+
+    def resume(self, stream: Stream, logprob: dict[str, list[np.ndarray]]) -> int:
+        """Fills stream and logprob with the state saved last; returns its layer, -1 for none."""
+        if not self.state.is_file():
+            return -1
+        try:
+            layer, stream.prefix, saved = read_state(self.state, stream.prefix, stream.parts())
+        except StrataError as error:
+            logging.warning("%s: starting anew", error)
+            return -1
+        for lens, values in saved.items():
+            logprob[lens].extend(values)
+        logging.info("going on after layer %d, where an earlier run was stopped", layer)
+        return layer
+
+    def finish(self, scores: Scores) -> None:
+        """Keeps the scores; the state is not needed any more."""
+        write_scores(self.scores, scores)
+        self.state.unlink(missing_ok=True)
+        self.stream.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+def _lock(path: Path):
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StrataError(
+            f"{path.parent} is in use by another extraction of the same model and task; wait for "
+            "it or stop it (on a cluster: squeue, scancel)"
+        ) from None
+    except OSError:  # a file system without locks
+        logging.info("%s: no lock to be had on this file system", path.parent)
+    return file
+
+
+def publish(files: Iterable[tuple[Path, Path]]) -> None:
+    """Gives each file its final name as well, and its present time.
+
+    A hard link where the file system has them, so that a kill in between loses nothing: Snakemake
+    removes what an unfinished job left under final names.
+    """
+    for source, target in files:
+        if not source.is_file():
+            raise StrataError(f"{source} is gone; delete the folder it was in and run again")
+        with atomic(target) as part:
+            try:
+                os.link(source, part)
+            except OSError:
+                shutil.copyfile(source, part)
+            os.utime(part)

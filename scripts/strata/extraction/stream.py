@@ -1,0 +1,230 @@
+"""The residual stream of a task, moved up layer by layer.
+
+Its rows lie in the order in which the batches run, so that each batch is one stretch of it,
+wherever it is kept: on the device, in host memory or in a file.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from strata.errors import StrataError
+from strata.extraction.tree import TokenTree, batches
+from strata.models.model import Model
+
+
+class Stream:
+    """hidden: (nodes, d_model) in the model's dtype; node i of the tree is row place[i].
+    prefix: (p, d_model), the common prefix, always on the device.
+
+    where: device, host or file; file: what it is kept in then, left to the caller to remove.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        tree: TokenTree,
+        batch_tokens: int,
+        where: str = "device",
+        file: Path | None = None,
+    ) -> None:
+        self.model, self.tree = model, tree
+        self.batches, order, first = [], [], 0
+        for rows in batches(tree, batch_tokens):
+            self.batches.append(Batch.of(tree, rows, first, model.device))
+            order += [np.arange(tree.rows[row], tree.rows[row + 1]) for row in rows]
+            first = self.batches[-1].last
+        self.order = np.concatenate(order)
+        self.place = np.empty_like(self.order)
+        self.place[self.order] = np.arange(len(self.order))
+        shape = len(self.order), model.config.hidden_size
+        self.hidden = _room(shape, model.dtype, model.device, where, file)
+        self.prefix = model.embed(torch.from_numpy(tree.prefix))
+
+    def embed(self) -> None:
+        """Fills the stream with the embeddings: layer 0."""
+        tokens = torch.from_numpy(self.tree.tokens[self.order])
+        for batch in self.batches:
+            self.hidden[batch.stretch] = self.model.embed(tokens[batch.stretch])
+
+    def at(self, rows: torch.Tensor) -> torch.Tensor:
+        """These rows of the stream, on the model's device; `rows` is on the stream's."""
+        return self.hidden[rows].to(self.model.device)
+
+    def advance(self, index: int, layer: torch.nn.Module, each: Callable, progress: Callable):
+        """Runs decoder layer `index` (0-based) on the whole task, batch by batch through `each`
+        (a map, see lanes.side_by_side); progress(tokens) is told of each.
+
+        Raises StrataError if what comes out is not finite, or one row is too long for the device.
+        """
+        run = _LayerRun(self.model, layer, index)
+        # Extremes show NaN and infinity alike, in one pass; looked at once a layer, since a look
+        # waits for the device.
+        extremes = []
+        if len(self.prefix):
+            self.prefix = run.prefix(self.prefix)
+            extremes += torch.aminmax(self.prefix)
+        done = []
+        for ran, found in each(partial(self._run, run), self.batches):
+            done += ran
+            extremes += found
+            progress(ran[-1].last - ran[0].first)
+        self.batches = done
+        if not torch.isfinite(torch.stack(extremes)).all():
+            broken = sum(int((~torch.isfinite(part)).any(1).sum()) for part in self.parts())
+            raise StrataError(
+                f"the residual stream is not finite after layer {index + 1} ({broken} of "
+                f"{len(self.hidden)} tokens). The weights may be damaged, or the dtype too narrow: "
+                "try `dtype: float32`"
+            )
+
+    def _run(self, run: "_LayerRun", batch: "Batch") -> tuple[list["Batch"], list[torch.Tensor]]:
+        """Moves a batch up; the batches it was run as, and their extremes."""
+        try:
+            hidden = run.rows(batch.pad(self.hidden[batch.stretch]), batch)
+        except torch.OutOfMemoryError:
+            pass
+        else:
+            hidden = batch.unpad(hidden)
+            self.hidden[batch.stretch].copy_(hidden, non_blocking=True)
+            return [batch], [*torch.aminmax(hidden)]
+        # Out here, where the error no longer holds what filled the memory.
+        halves = [self._run(run, half) for half in batch.halves()]
+        return [ran for one in halves for ran in one[0]], [end for one in halves for end in one[1]]
+
+    def parts(self):
+        """The stream in stretches of its memory."""
+        return torch.split(self.hidden, 1 << 16)
+
+
+def _room(shape, dtype, device, where: str, file: Path | None) -> torch.Tensor:
+    if where == "device":
+        return torch.empty(shape, dtype=dtype, device=device)
+    if where == "host":
+        return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+    size = shape[0] * shape[1]
+    return torch.from_file(str(file), shared=True, size=size, dtype=dtype).view(shape)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a tree, padded to one length: rows `first` to `last` of the stream.
+
+    real: (last - first,) their places among the rows x length padded ones. end, depth: (rows,
+    length) as in the tree; a padding attends to itself alone.
+    """
+
+    first: int
+    last: int
+    lengths: np.ndarray
+    real: torch.Tensor
+    end: torch.Tensor
+    depth: torch.Tensor
+
+    @classmethod
+    def of(cls, tree: TokenTree, rows: np.ndarray, first: int, device: torch.device) -> "Batch":
+        starts, lengths = tree.rows[rows], np.diff(tree.rows)[rows]
+        column = np.arange(lengths.max())
+        real = column < lengths[:, None]
+        nodes = np.where(real, starts[:, None] + column, 0)
+        end = np.where(real, tree.end[nodes], column + 1)
+        depth = np.where(real, tree.depth[nodes], 0)
+        arrays = np.flatnonzero(real), end, depth
+        tensors = (torch.from_numpy(array).to(device) for array in arrays)
+        return cls(first, first + int(lengths.sum()), lengths, *tensors)
+
+    @property
+    def stretch(self) -> slice:
+        return slice(self.first, self.last)
+
+    def pad(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(last - first, d_model), wherever it is -> (rows, length, d_model) on the device."""
+        hidden = hidden.to(self.end.device, non_blocking=True)
+        padded = hidden.new_zeros(self.end.numel(), hidden.shape[1])
+        return padded.index_copy_(0, self.real, hidden).view(*self.end.shape, -1)
+
+    def unpad(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden.flatten(0, 1)[self.real]
+
+    def halves(self) -> list["Batch"]:
+        """Two batches of half the rows, for a device without room for this one. The log tells,
+        since a product may differ in its last bits with the size of a batch."""
+        count, length = self.end.shape
+        torch.cuda.empty_cache()
+        if count == 1:
+            raise StrataError(
+                f"a row of {length} tokens does not fit in the memory of {self.end.device}: "
+                "leave more of it free, set `weights: streamed`, or use `device: cpu`"
+            )
+        logging.warning("out of memory: %d rows of %d tokens are halved", count, length)
+        cut = count // 2
+        middle = self.first + int(self.lengths[:cut].sum())
+        spans = (self.first, middle, slice(0, cut)), (middle, self.last, slice(cut, count))
+        return [
+            Batch(
+                first,
+                last,
+                self.lengths[rows],
+                self.real[first - self.first : last - self.first] - rows.start * length,
+                self.end[rows],
+                self.depth[rows],
+            )
+            for first, last, rows in spans
+        ]
+
+
+class _LayerRun:
+    """One decoder layer on prefix and rows; holds the prefix's keys and values."""
+
+    def __init__(self, model: Model, layer: torch.nn.Module, index: int) -> None:
+        self.model, self.layer, self.index = model, layer, index
+        self.window = model.window(index)
+        self.keys_values = None
+        self.length = 0
+
+    def prefix(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(p, d_model) -> (p, d_model)"""
+        depth = torch.arange(len(hidden), device=hidden.device)
+        hidden, cache = self._call(hidden[None], (depth <= depth[:, None])[None], depth[None])
+        cached = cache.layers[self.index]
+        self.keys_values, self.length = (cached.keys, cached.values), len(depth)
+        return hidden[0]
+
+    def rows(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """(rows, length, d_model) -> the same shape"""
+        column = torch.arange(hidden.shape[1], device=hidden.device)
+        own = (column <= column[:, None]) & (column[:, None] < batch.end[:, None, :])
+        return self._call(hidden, own, self.length + batch.depth)[0]
+
+    def _call(self, hidden, own, position):
+        """own: (rows, length, length) where a query may look among its row's tokens; position:
+        (rows, length) in tokens. Before them stands the prefix, all of which all may see."""
+        from transformers import DynamicCache
+
+        mask = hidden.new_zeros(*own.shape[:2], self.length + own.shape[2])
+        # Added to the scores, which is right for sdpa and eager alike; a boolean mask is not.
+        least = torch.finfo(hidden.dtype).min
+        mask[..., self.length :].masked_fill_(~own, least)
+        if self.window is not None:
+            before = torch.arange(self.length, device=hidden.device).expand(len(position), -1)
+            keys = torch.cat([before, position], 1)
+            distance = position[:, :, None] - keys[:, None, :]
+            mask.masked_fill_(distance >= self.window, least)
+        cache = DynamicCache()
+        if self.keys_values is not None:
+            keys, values = (x.expand(len(hidden), -1, -1, -1) for x in self.keys_values)
+            cache.update(keys, values, self.index)
+        output = self.layer(
+            hidden,
+            attention_mask=mask[:, None],
+            position_ids=position,
+            position_embeddings=self.model.rotary(hidden, position),
+            use_cache=True,
+            **{self.model.architecture.cache: cache},
+        )
+        return output, cache

@@ -1,0 +1,242 @@
+"""From log-probabilities of choices to accuracies with intervals.
+
+MC1: the best true choice beats every false one. MC2: probability mass on the true choices. MC3:
+share of true choices that beat every false one (Lin et al. 2022, as the paper uses them).
+mc1_tokens and mc1_bytes: MC1 of the log-probability per token and per byte.
+
+The reference lens keeps the rules of the paper's code to the letter. All lenses need a strict
+`>`, so a tie counts as wrong; tie_rate says how often that happened. MC1 of a probe shares a tie.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from strata.measures.statistics import Comparison, clusters, compare, estimate, holm
+from strata.report.results import LENSES
+from strata.store import Scores
+
+METRICS = ("mc1", "mc2", "mc3", "mc1_tokens", "mc1_bytes")
+
+
+class Choices:
+    """Choices of all items side by side: arrays (..., items, widest), padded with -inf."""
+
+    def __init__(self, scores: Scores) -> None:
+        shape = len(scores.ids), int(scores.choice.max()) + 1
+        self.place = scores.item, scores.choice
+        self.true, self.best = np.zeros(shape, bool), np.zeros(shape, bool)
+        self.true[self.place], self.best[self.place] = scores.correct, scores.best
+        self.false = np.zeros(shape, bool)
+        self.false[self.place] = ~scores.correct
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """(layers, choices) -> (layers, items, widest)"""
+        wide = np.full((len(values), *self.true.shape), -np.inf)
+        wide[:, *self.place] = values
+        return wide
+
+    def best_and_rival(self, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score of the best true choice and of the strongest false one, (layers, items) each."""
+        best = np.where(self.best, wide, -np.inf).max(-1)
+        return best, np.where(self.false, wide, -np.inf).max(-1)
+
+    def chance(self, metric: str) -> np.ndarray:
+        """(items,) expected value for scores drawn alike and independently for every choice."""
+        true, false = self.true.sum(-1), self.false.sum(-1)
+        return true / (true + false) if metric == "mc2" else 1 / (1 + false)
+
+
+def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Per layer and item the metric, in [0, 1], and whether best and rival tie.
+
+    Two arrays (layers + 1, items), float64 and bool.
+    """
+    choices = Choices(scores)
+    values = scores.logprob[lens].astype(np.float64)
+    if metric in ("mc1_tokens", "mc1_bytes"):
+        lengths = scores.tokens if metric == "mc1_tokens" else scores.bytes
+        values = values / np.maximum(lengths, 1)
+    wide = choices.spread(values)
+    best, rival = choices.best_and_rival(wide)
+    ties = best == rival
+    if metric == "mc3":
+        wins = (wide > rival[..., None]) & choices.true
+        found = wins.sum(-1) / choices.true.sum(-1)
+    elif metric == "mc2":
+        mass = papers_mc2 if lens == "reference" else true_mass
+        found = mass(wide, choices)
+    else:
+        found = (best > rival).astype(float)
+        if lens not in LENSES:
+            # A probe sees choices with the same features alike; that is no wrong answer but a
+            # guess among them. Lenses keep the paper's strict >.
+            tied = ((wide == best[..., None]) & choices.false).sum(-1)
+            found = np.where(ties, 1 / (1 + tied), found)
+    undefined = np.isnan(values).any(1)  # a probe's; log-probabilities are always known
+    found[undefined] = np.nan
+    return found, ties
+
+
+def true_mass(wide: np.ndarray, choices: Choices) -> np.ndarray:
+    """Share of the choices' probability that lies on true ones: a softmax that cannot underflow."""
+    weights = np.exp(wide - wide.max(-1, keepdims=True))
+    return np.where(choices.true, weights, 0).sum(-1) / weights.sum(-1)
+
+
+def papers_mc2(wide: np.ndarray, choices: Choices) -> np.ndarray:
+    """MC2 as the paper's code has it: where all true (or all false) choices underflow to zero,
+    their log-probabilities are halved until they don't."""
+    true, false = (_mass_halved(wide, kind) for kind in (choices.true, choices.false))
+    return true / (true + false)
+
+
+def _mass_halved(wide: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    scores = np.where(kind, wide, -np.inf)
+    mass = np.exp(scores).sum(-1)
+    while (mass == 0).any():
+        scores[mass == 0] /= 2
+        mass = np.exp(scores).sum(-1)
+    return mass
+
+
+def subtask_nodes(subtasks: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Every node of the tree of subtasks with its items: 'all', then 'int', 'int/1-2', ..."""
+    parts = [subtask.split("/") if subtask else [] for subtask in subtasks]
+    yield "all", np.arange(len(parts))
+    names = sorted({"/".join(p[:depth]) for p in parts for depth in range(1, len(p) + 1)})
+    for name in names:
+        path = name.split("/")
+        yield name, np.array([i for i, p in enumerate(parts) if p[: len(path)] == path])
+
+
+def metrics_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
+    """All metrics of a (model, task): a row per subtask, layer, lens and metric."""
+    cluster = clusters(scores.groups)
+    nodes = [
+        (name, members, clusters(cluster[members]))
+        for name, members in subtask_nodes(scores.subtasks)
+    ]
+    choices = Choices(scores)
+    rows = []
+    for lens in scores.logprob:
+        for metric in METRICS:
+            values, ties = item_values(scores, lens, metric)
+            chance = choices.chance(metric)
+            for subtask, members, own in nodes:
+                for layer in range(len(values)):
+                    mean = estimate(values[layer, members], own)
+                    rows.append(
+                        {
+                            "model": model,
+                            "task": task,
+                            "subtask": subtask,
+                            "layer": layer,
+                            "lens": lens,
+                            "metric": metric,
+                            "value": mean.value,
+                            "n": mean.n,
+                            "chance": chance[members].mean(),
+                            "tie_rate": ties[layer, members].mean(),
+                            "stderr": mean.stderr,
+                            "ci_low": mean.low,
+                            "ci_high": mean.high,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A way to read layers: a lens, or a probe with its decisions in the place of
+    log-probabilities. scores: by (model, task); metric: what is made of them."""
+
+    name: str
+    metric: str
+    scores: dict[tuple[str, str], Scores]
+
+    def values(self, model: str, task: str) -> np.ndarray:
+        """(layers + 1, items)"""
+        return item_values(self.scores[model, task], self.name, self.metric)[0]
+
+
+def comparisons(lens: Reader, probe: Reader | None = None) -> pd.DataFrame:
+    """Paired tests over the same items: every layer against the last one of its model, every pair
+    of models at their last layers, and the probe against the lens at every layer.
+
+    p_holm is corrected within a family: the layers of one (model, task, reader), the pairs of
+    models of one (task, reader), the layers at which probe and lens of one (model, task) are
+    compared. Models are paired over the items both have scored.
+    """
+    families = []
+    for reader in (lens, *([probe] if probe else [])):
+        families += [("layers", _layer_family(reader, *pair)) for pair in reader.scores]
+        tasks = dict.fromkeys(task for _, task in reader.scores)
+        families += [("models", _model_family(reader, task)) for task in tasks]
+    if probe:
+        same = replace(lens, metric=probe.metric)
+        families += [("readers", _reader_family(probe, same, *pair)) for pair in lens.scores]
+    rows = []
+    for name, family in families:
+        adjusted = holm(np.array([row["p"] for row in family]))
+        rows += [
+            {"family": name, **row, "p_holm": p} for row, p in zip(family, adjusted, strict=True)
+        ]
+    return pd.DataFrame(rows)
+
+
+def _layer_family(reader: Reader, model: str, task: str) -> list[dict]:
+    values = reader.values(model, task)
+    cluster, last = clusters(reader.scores[model, task].groups), len(values) - 1
+    return [
+        _row(task, (model, layer, reader), (model, last, reader), compare(own, values[-1], cluster))
+        for layer, own in enumerate(values[:-1])
+    ]
+
+
+def _model_family(reader: Reader, task: str) -> list[dict]:
+    final, groups = {}, {}
+    for model in [model for model, of in reader.scores if of == task]:
+        values, scores = reader.values(model, task), reader.scores[model, task]
+        final[model] = len(values) - 1, dict(zip(scores.ids, values[-1], strict=True))
+        groups |= dict(zip(scores.ids, scores.groups, strict=True))
+    rows = []
+    for b, a in combinations(final, 2):
+        (last_a, values_a), (last_b, values_b) = final[a], final[b]
+        shared = [name for name in values_a if name in values_b]
+        if shared:
+            pair = [np.array([values[name] for name in shared]) for values in (values_a, values_b)]
+            result = compare(*pair, clusters([groups[name] for name in shared]))
+            rows.append(_row(task, (a, last_a, reader), (b, last_b, reader), result))
+    return rows
+
+
+def _reader_family(probe: Reader, lens: Reader, model: str, task: str) -> list[dict]:
+    cluster = clusters(lens.scores[model, task].groups)
+    pairs = zip(probe.values(model, task), lens.values(model, task), strict=True)
+    return [
+        _row(task, (model, layer, probe), (model, layer, lens), compare(*pair, cluster))
+        for layer, pair in enumerate(pairs)
+    ]
+
+
+def _row(task: str, a: tuple, b: tuple, result: Comparison) -> dict:
+    return {
+        "task": task,
+        "metric": a[2].metric,
+        "model_a": a[0],
+        "layer_a": a[1],
+        "reader_a": a[2].name,
+        "model_b": b[0],
+        "layer_b": b[1],
+        "reader_b": b[2].name,
+        "difference": result.difference,
+        "stderr": result.stderr,
+        "ci_low": result.low,
+        "ci_high": result.high,
+        "n": result.n,
+        "p": result.p,
+    }

@@ -1,0 +1,53 @@
+"""The vocabulary: each name that a study, a file or an option may hold, and its words for a reader.
+
+Everything else reads it here; the order is the order of display. Imports nothing.
+"""
+
+# How a layer is read. What each does stands in models/lens.py.
+REFERENCE, RAW, NORMED = "reference", "raw", "normed"
+LENSES = {REFERENCE: "reference lens", RAW: "raw lens", NORMED: "normed lens"}
+
+# What is made of the choices' log-probabilities (measures/metrics.py).
+MC1, MC2, MC3, MC1_TOKENS, MC1_BYTES = "mc1", "mc2", "mc3", "mc1_tokens", "mc1_bytes"
+METRICS = {
+    MC1: "MC1",
+    MC2: "MC2",
+    MC3: "MC3",
+    MC1_TOKENS: "MC1 per token",
+    MC1_BYTES: "MC1 per byte",
+}
+
+# Probes (measures/probes.py); the features they are fitted on, what they read, and the labels they
+# are given.
+RIDGE, MEANS, LOGISTIC = "ridge", "means", "logistic"
+PROBES = {RIDGE: "ridge probe", MEANS: "means probe", LOGISTIC: "logistic probe"}
+FEATURES = ("order", "surface", "residual")
+TARGETS = ("correct", "result", "operation")
+LABELS = ("true", "control", "selectivity")
+
+# Languages of answers. The paper translated them from English into the others.
+ENGLISH, SPANISH, FRENCH, CHINESE, THAI = "en", "es", "fr", "zh", "th"
+TRANSLATIONS = {SPANISH: "Spanish", FRENCH: "French", CHINESE: "Chinese", THAI: "Thai"}
+LANGUAGES = {ENGLISH: "English", **TRANSLATIONS}
+
+# Calculation: kinds of numbers, digits of the operands, operations.
+KINDS = {"int": "Integer", "float": "Floating point"}
+DIGITS = ("1-2", "3-4", "5-6")
+ADD, SUB, MUL, DIV, MIX2, MIX3 = "add", "sub", "mul", "div", "mix2", "mix3"
+OPERATIONS = {ADD: "Add", SUB: "Sub", MUL: "Mul", DIV: "Div", MIX2: "Mix-2", MIX3: "Mix-3"}
+
+SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
+
+# The token whose residual stream is dumped.
+CHOICE_END, PROMPT_END = "choice_end", "prompt_end"
+POSITIONS = (CHOICE_END, PROMPT_END)
+
+# Settings of an extraction: items longer than the model's context, the model's dtype, where its
+# weights are kept, what one job holds.
+OVERLONG = ("error", "skip", "run")
+DTYPES = ("auto", "float32", "bfloat16")
+WEIGHTS = ("auto", "resident", "streamed")
+JOBS = ("task", "model")
+
+# The paper's models, as data/published names them.
+PUBLISHED_MODELS = ("LLaMA-2-7B", "LLaMA-2-13B", "LLaMA-2-70B")

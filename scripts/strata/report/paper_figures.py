@@ -1,0 +1,75 @@
+"""Figures that set the paper's published curves beside those of a study."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from strata.errors import StrataError
+from strata.report import drawing
+from strata.report.drawing import CHANCE, model_look
+from strata.report.figures import styled
+from strata.report.paper_tables import beside
+from strata.report.probe_figures import curve_line, curve_panels, finish_curves
+from strata.report.results import LENSES, SUBTASKS, extent, heading
+
+PUBLISHED = {
+    "color": "0.1",
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 3,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.7,
+}
+STROKES = {"reference": "-", "raw": (0, (1.5, 1)), "normed": (0, (5, 1.5))}
+
+
+@styled
+def paper_comparison(
+    metrics: pd.DataFrame,
+    published: pd.DataFrame,
+    labels: dict,
+    paper: dict,
+    task: str,
+    *,
+    style: dict,
+) -> Figure:
+    """One task: published values as rings, each lens of the study as a line; a panel a model, and
+    of a task in several languages a row of panels a language."""
+    ours = metrics[(metrics["task"] == task) & (metrics["metric"] == "mc1")]
+    pairs = beside(ours, published, labels, paper)
+    if pairs.empty:
+        raise StrataError(f"nothing is published for the models of this study on {task}")
+    shown = list(dict.fromkeys(zip(pairs["subtask"], pairs["model"], strict=True)))
+    style = drawing.sized(style, len(shown))
+    titles = [
+        labels["models"][model] + ("" if subtask == "all" else f", {SUBTASKS[subtask]}")
+        for subtask, model in shown
+    ]
+    figure, axes = curve_panels(style, titles)
+    lenses = [lens for lens in LENSES if lens in set(ours["lens"])]
+    for panel, (subtask, model) in zip(axes, shown, strict=True):
+        own = ours[(ours["model"] == model) & (ours["subtask"] == subtask) & (ours["layer"] > 0)]
+        face = model_look(model, labels, style)
+        for lens in lenses:
+            look = face | {"linestyle": STROKES[lens], "marker": ""}
+            curve_line(panel, own[own["lens"] == lens], lens, look, style, lens == lenses[0])
+        theirs = pairs[(pairs["model"] == model) & (pairs["subtask"] == subtask)]
+        theirs = theirs.drop_duplicates("layer")
+        depth = own["layer"].max() if style["x"] == "depth" else 1
+        values = 100 * theirs["published"]
+        panel.plot(theirs["layer"] / depth, values, gid="published", zorder=3, **PUBLISHED)
+        if style["chance"]:
+            panel.axhline(100 * own["chance"].iloc[0], gid="chance", zorder=1, **CHANCE)
+    finish_curves(axes, style, "MC1 (%)")
+    facts = f"published and measured, n = {extent(ours['n'])}"
+    drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
+    title = "Published and measured MC1, layer by layer"
+    measured = ours[ours["model"].isin(pairs["model"])]
+    figure.set_label(heading(title, measured, labels, *(LENSES[lens] for lens in lenses)))
+    black = {"color": "0.15", "linewidth": 1.2}
+    handles = [Line2D([], [], label="published", **PUBLISHED)]
+    handles += [
+        Line2D([], [], label=LENSES[lens], linestyle=STROKES[lens], **black) for lens in lenses
+    ]
+    drawing.add_legend(figure, style, handles + [drawing.chance_handle()] * style["chance"])
+    return figure

@@ -1,0 +1,194 @@
+"""Tables of fitted probes: what they read, beside the lens, where it emerges, what transfers."""
+
+import pandas as pd
+
+from strata.errors import StrataError
+from strata.report.results import (
+    LENSES,
+    PROBES,
+    arrange,
+    emergence_layers,
+    extent,
+    floors,
+    heading,
+    readings,
+    select,
+    thinned,
+)
+from strata.report.tables import NOTHING, Table, chance_text, p_value, percents
+
+
+def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
+    """Every model, layer and task: the held-out accuracy of one probe; the csv holds them all."""
+    keys = ["task", "model", "features", "layer", "target", "probe", "metric", "labels"]
+    tidy = arrange(select(probes, labels), labels, keys)[list(probes.columns)]
+    rows = select(tidy, labels, target="correct", probe=probe, metric="mc1", labels="true")
+    last = rows.groupby("model")["layer"].transform("max")
+    kept = [
+        pd.isna(layer) or layer in {0, *thinned(top)}
+        for layer, top in zip(rows["layer"], last, strict=True)
+    ]
+    rows = rows[kept].assign(
+        where=lambda some: some["layer"].astype(str).where(some["layer"].notna(), some["features"])
+    )
+    cells = rows.assign(cell=percents(rows)).set_index(["model", "where", "task"])["cell"]
+    order = dict.fromkeys(zip(rows["model"], rows["where"], strict=True))
+    ordered = sorted(order, key=lambda pair: list(labels["models"]).index(pair[0]))
+    shown = cells.unstack("task").reindex(ordered).fillna(NOTHING)
+    shown = shown[[task for task in labels["tasks"] if task in shown]].rename(
+        columns=labels["tasks"]
+    )
+    shown.index = pd.MultiIndex.from_tuples(
+        [(labels["models"][model], where) for model, where in ordered], names=["Model", "Layer"]
+    )
+    facts = (
+        f"{labels['tasks'][task]}: n = {extent(part['n'])}, chance {chance_text(part)}"
+        for task, part in rows.groupby("task", sort=False)
+    )
+    caption = (
+        f"MC1 in % of the {PROBES[probe]} on held-out items with its 95 % bootstrap interval; "
+        "surface: the same probe on length and tokens of the choices; order: on their place in the "
+        "file, which no model sees. "
+        f"{'; '.join(facts)}. {NOTHING} where it is not defined (the csv file says why); it holds "
+        "every probe, its control task and AUROC, too."
+    )
+    title = heading("MC1 of a probe, layer by layer", rows, labels, PROBES[probe])
+    return Table(tidy, shown, title, caption)
+
+
+def lens_vs_probe_table(
+    metrics: pd.DataFrame,
+    probes: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    labels: dict,
+    lens: str,
+    probe: str,
+) -> Table:
+    """Lens, probe, control and floor on the same items, layer by layer, with the paired test."""
+    keys = ["model", "task", "layer"]
+    rows = readings(metrics, probes, labels, lens, probe)
+    parts = []
+    for reader, part in rows.groupby("reader", sort=False):
+        columns = {name: f"{reader}_{name}" for name in ("value", "ci_low", "ci_high")}
+        own = part.set_index(keys).rename(columns=columns)
+        kept = [*columns.values(), *(["n", "chance"] if reader == "lens" else [])]
+        parts.append(own[kept])
+    floor = {
+        f"{name}_value": floors(probes, probe, name).set_index(["model", "task"])["value"]
+        for name in ("surface", "order")
+    }
+    tests = comparisons[comparisons["family"] == "readers"]
+    tests = tests.rename(columns={"model_a": "model", "layer_a": "layer"}).set_index(keys)
+    tests = tests[["difference", "stderr", "ci_low", "ci_high", "p", "p_holm"]]
+    tidy = (
+        pd.concat([*parts, tests], axis=1)
+        .reset_index()
+        .merge(pd.DataFrame(floor).reset_index(), on=["model", "task"], how="left")
+    )
+    tidy = arrange(tidy.assign(lens=lens, probe=probe), labels, ["task", "model", "layer"])
+
+    lines = []
+    for (task, model), part in tidy.groupby(["task", "model"], sort=False):
+        lines.append((labels["tasks"][task], labels["models"][model], *_summary(part)))
+    names = ["Task", "Model", "Lens at best", "Probe at best", "Probe leads most", "p (Holm)"]
+    shown = pd.DataFrame(lines, columns=[*names, "Surface", "Order"]).set_index(["Task", "Model"])
+    caption = (
+        f"MC1 in %: {LENSES[lens]} against {PROBES[probe]} on the same items, each at its best "
+        "layer (chosen on the same items: an optimistic bound); the layer at which the probe leads "
+        "the lens most, in percentage points with its 95 % interval and the Holm-corrected p of a "
+        "paired t test; and the probe on length and tokens of the choices, and on their order in "
+        "the file, which no model sees. The csv file holds every layer."
+    )
+    title = heading("Lens, probe and floors, by MC1", tidy, labels, LENSES[lens], PROBES[probe])
+    return Table(tidy, shown, title, caption)
+
+
+def _summary(part: pd.DataFrame) -> tuple[str, ...]:
+    cells = []
+    for reader in ("lens", "probe"):
+        known = part.dropna(subset=f"{reader}_value")
+        if known.empty:
+            cells.append(NOTHING)
+            continue
+        best = known.loc[known[f"{reader}_value"].idxmax()]
+        cells.append(f"{100 * best[f'{reader}_value']:.1f} (layer {best['layer']})")
+    known = part.dropna(subset="difference")
+    if known.empty:
+        cells += [NOTHING, NOTHING]
+    else:
+        row = known.loc[known["difference"].idxmax()]
+        low, high = 100 * row["ci_low"], 100 * row["ci_high"]
+        lead = f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}] (layer {row['layer']})"
+        cells += [lead, p_value(row["p_holm"])]
+    known = (part[f"{name}_value"].iloc[0] for name in ("surface", "order"))
+    return (*cells, *(NOTHING if pd.isna(x) else f"{100 * x:.1f}" for x in known))
+
+
+def emergence_table(
+    metrics: pd.DataFrame, probes: pd.DataFrame, labels: dict, lens: str, probe: str
+) -> Table:
+    """The layer at which each task first reaches 90 % of its best MC1, by lens and by probe."""
+    rows = readings(metrics, probes, labels, lens, probe)
+    tidy = emergence_layers(rows[rows["reader"] != "control"])
+    tidy = arrange(tidy, labels, ["task", "model", "reader"])
+    cell = [
+        NOTHING if pd.isna(row.layer) else f"{row.layer} of {row.layers}"
+        for row in tidy.itertuples()
+    ]
+    cells = tidy.assign(cell=cell).set_index(["task", "model", "reader"])["cell"].unstack("reader")
+    order = list(dict.fromkeys(zip(tidy["task"], tidy["model"], strict=True)))
+    shown = cells.reindex(order)[["lens", "probe"]].rename(
+        columns={"lens": LENSES[lens].capitalize(), "probe": PROBES[probe].capitalize()}
+    )
+    shown.index = pd.MultiIndex.from_tuples(
+        [(labels["tasks"][task], labels["models"][model]) for task, model in order],
+        names=["Task", "Model"],
+    )
+    caption = (
+        "The layer at which MC1 first reaches 90 % of its best over the layers; "
+        f"{NOTHING} where even the best is not above chance by its 95 % interval. The csv file has "
+        "the values."
+    )
+    title = heading("Where MC1 emerges", rows, labels, LENSES[lens], PROBES[probe])
+    return Table(tidy, shown, title, caption)
+
+
+def transfer_table(transfer: pd.DataFrame, labels: dict, probe: str) -> Table:
+    """Probes fitted on one task (rows) and read on another (columns), by AUROC."""
+    keys = ["model", "which", "probe", "train", "test", "metric"]
+    known = {name: labels["tasks"] for name in ("train", "test")}
+    tidy = arrange(transfer, labels, keys)[list(transfer.columns)]
+    rows = tidy[(tidy["probe"] == probe) & (tidy["metric"] == "auroc")]
+    if rows.empty:
+        raise StrataError(f"the transfer results hold no probe {probe!r}")
+    tasks = [task for task in labels["tasks"] if task in set(rows["test"])]
+    cells = rows.assign(cell=percents(rows)).set_index(["model", "which", "train", "test"])["cell"]
+    order = [
+        (model, which, train)
+        for model in labels["models"]
+        for which in ("last", "best")
+        for train in tasks
+    ]
+    shown = cells.unstack("test").reindex(order)[tasks].rename(columns=known["test"])
+    layers = rows.groupby(["model", "which"])["layer"].first()
+    shown.index = pd.MultiIndex.from_tuples(
+        [
+            (labels["models"][model], f"{which} ({layers[model, which]})", known["train"][train])
+            for model, which, train in order
+        ],
+        names=["Model", "Layer", "Fitted on"],
+    )
+    caption = (
+        f"AUROC in % with its 95 % bootstrap interval (chance 50): the {PROBES[probe]} fitted on "
+        "one task (rows) tells true from false choices of another (columns), at the last layer and "
+        "at the one with the best mean MC1 over the tasks; on its own task, on held-out items. "
+        "Items that two tasks share are left out of the fit. The csv file has every probe, and MC1."
+    )
+    title = heading(
+        "AUROC from task to task",
+        rows.rename(columns={"test": "task"}),
+        labels,
+        PROBES[probe],
+        of=" choices",
+    )
+    return Table(tidy, shown, title, caption)

@@ -1,0 +1,122 @@
+"""Figures over training: a line a run through its checkpoints."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from strata.errors import StrataError
+from strata.report import drawing
+from strata.report.drawing import CHANCE, model_look
+from strata.report.figures import styled
+from strata.report.probe_figures import curve_panels
+from strata.report.results import (
+    LENSES,
+    METRICS,
+    extent,
+    heading,
+    last_layers,
+    over_training,
+    select,
+    whole,
+)
+from strata.report.style import inches
+
+
+@styled
+def training(
+    frame: pd.DataFrame,
+    labels: dict,
+    lens: str,
+    metric: str,
+    training: dict,
+    task: str,
+    *,
+    style: dict,
+) -> Figure:
+    """One task over training steps: a line and a 95 % band a run, a panel a layer."""
+    rows = select(whole(frame), labels, task=task, lens=lens, metric=metric)
+    rows = over_training(rows, training).sort_values("step")
+    runs = {own["run"]: own["label"] for own in training.values()}
+    panels = _layers(rows, style["layers"])
+    style = drawing.sized(style, len(panels))
+    figure, axes = curve_panels(style, list(panels))
+    for panel, part in zip(axes, panels.values(), strict=True):
+        for run in runs:
+            _line(panel, part[part["run"] == run], model_look(run, {"models": runs}, style), style)
+        if style["chance"] and part["chance"].notna().any():
+            panel.axhline(100 * part["chance"].mean(), gid="chance", zorder=1, **CHANCE)
+        _step_axis(panel, sorted(rows["step"].unique()), narrow=inches(style) < 5 and len(axes) > 1)
+        if style["y_range"] != "auto":
+            panel.set_ylim(style["y_range"])
+    axes[0].set_ylabel(f"{METRICS.get(metric, metric)} (%)")
+    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}"
+    drawing.add_title(figure, style, f"{labels['tasks'][task]} over training: {facts}")
+    drawing.add_legend(figure, style, _handles(runs, style))
+    title = f"{METRICS.get(metric, metric)} over training"
+    shown, named = rows.assign(model=rows["run"]), labels | {"models": runs}
+    figure.set_label(heading(title, shown, named, LENSES.get(lens, lens)))
+    return figure
+
+
+def _layers(rows: pd.DataFrame, wanted: list[int] | str) -> dict[str, pd.DataFrame]:
+    """Rows of one layer a checkpoint, by the title of their panel."""
+    if wanted == "auto":
+        best = rows.loc[rows.groupby("model")["value"].idxmax()].sort_values("step")
+        return {"Last layer": last_layers(rows), "Best layer": best}
+    last = rows.groupby("model")["layer"].transform("max")
+    panels = {}
+    for layer in wanted:
+        below = layer + 1  # -1 is the last layer, L
+        title = f"Layer {layer}" if layer >= 0 else f"Layer L{below or ''}".replace("-", "−")
+        panels[title] = rows[rows["layer"] == (layer if layer >= 0 else last + below)]
+        if panels[title].empty:
+            raise StrataError(f"style: no checkpoint has layer {layer} (0 to {last.max()})")
+    return panels
+
+
+def _line(panel: Axes, part: pd.DataFrame, face: dict, style: dict) -> None:
+    if part.empty:  # this run has not so many layers
+        return
+    run = part["run"].iloc[0]
+    panel.plot(part["step"], 100 * part["value"], gid=run, **face)
+    if style["band"]:
+        shade = {"color": face["color"], "alpha": 0.15, "linewidth": 0}
+        panel.fill_between(part["step"], 100 * part["ci_low"], 100 * part["ci_high"], **shade)
+
+
+def _step_axis(panel: Axes, steps: list[int], narrow: bool) -> None:
+    """Logarithmic from the first step above 0, which itself stands a decade to the left."""
+    first = next((step for step in steps if step), 1)
+    panel.set_xscale("symlog", linthresh=first)
+    decades = [10**power for power in range(9) if first <= 10**power <= steps[-1]]
+    if narrow:  # every other label, the last one kept
+        decades = decades[::-2][::-1]
+    ticks = [step for step in steps if step == 0]
+    ticks += decades if len(decades) > 1 else sorted({first, steps[-1]})
+    panel.set_xticks(ticks, [_short(step) for step in ticks])
+    panel.set_xticks([], minor=True)
+    panel.set_xlim(steps[0] - 0.15 * first, 1.4 * steps[-1])
+    panel.set_xlabel("Training step")
+    panel.grid(axis="y", color="0.9", linewidth=0.6)
+    panel.set_axisbelow(True)
+
+
+def _short(step: int) -> str:
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if step >= size:
+            return f"{step / size:g}{unit}"
+    return str(step)
+
+
+def _handles(runs: dict[str, str], style: dict) -> list:
+    lines = [
+        Line2D(
+            [],
+            [],
+            label=drawing.wrap(label, 1.6, style["font_size"]),
+            **model_look(run, {"models": runs}, style),
+        )
+        for run, label in runs.items()
+    ]
+    return lines + [drawing.chance_handle()] * style["chance"]

@@ -1,0 +1,117 @@
+"""Pinned files, from the internet or a mirror: verified, or refused."""
+
+import csv
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from strata.errors import StrataError
+from strata.files import atomic, git_blob, sha256
+from strata.tasks.prompts import read_script
+
+TIMEOUT = 30, 300  # seconds to connect, and between two pieces
+TRIES = 3  # of a transfer that breaks off
+MIRROR_VARIABLE = "STRATA_MIRROR"
+
+
+def read_datasets(path: str | Path) -> dict[str, dict[str, str]]:
+    """Rows of datasets.csv by path."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["path"]: row for row in csv.DictReader(file)}
+
+
+def fetch(row: dict[str, str], out: str | Path, mirror: str | None = None) -> None:
+    """Brings the file of a row of datasets.csv to `out`.
+
+    `mirror`, else the environment variable STRATA_MIRROR, is a folder or an http(s) address that
+    holds it under its path; without either it comes from the row's url. Raises StrataError, and
+    leaves `out` as it was, if the file cannot be had or differs from what is pinned.
+    """
+    mirror = mirror or os.environ.get(MIRROR_VARIABLE) or None
+    content, source = _from_mirror(row, mirror) if mirror else (_get(row["url"]), row["url"])
+    if _is_script(row) and source.endswith(".py"):
+        _verify(content, source, blob=row["git_blob"])
+        content = read_script(content.decode("utf-8"), _origin(row["url"])).encode("utf-8")
+    if row["sha256"]:
+        _verify(content, source, digest=row["sha256"], size=row["bytes"])
+    else:
+        _verify(content, source, blob=row["git_blob"], size=row["bytes"])
+    with atomic(out) as part:
+        part.write_bytes(content)
+
+
+def _is_script(row: dict[str, str]) -> bool:
+    """Whether the url is a script to be read, rather than the file itself."""
+    return row["url"].endswith(".py")
+
+
+def _origin(url: str) -> str:
+    """'https://host/owner/name/commit/file' -> 'owner/name@commit:file'"""
+    owner, name, commit, *path = urlsplit(url).path.strip("/").split("/")
+    return f"{owner}/{name}@{commit}:{'/'.join(path)}"
+
+
+def _from_mirror(row: dict[str, str], mirror: str) -> tuple[bytes, str]:
+    places = [f"{mirror.rstrip('/')}/{row['path']}"]
+    if _is_script(row):
+        places.append(places[0].rsplit("/", 1)[0] + "/" + row["url"].rsplit("/", 1)[1])
+    if mirror.startswith(("http://", "https://")):
+        failures = []
+        for place in places:
+            try:
+                return _get(place), place
+            except StrataError as error:
+                failures.append(str(error))
+        raise StrataError(failures[0])
+    for place in map(Path, places):
+        if place.is_file():
+            return place.read_bytes(), str(place)
+    raise StrataError(
+        f"the mirror holds no {' or '.join(places)}; add the file (from {row['url']}), or leave "
+        f"out `mirror:` and {MIRROR_VARIABLE} to download it"
+    )
+
+
+def _get(url: str) -> bytes:
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    patience = Retry(total=4, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=patience))
+        try:
+            return _body(session, url, TRIES)
+        except requests.RequestException as error:
+            raise StrataError(
+                f"{url} cannot be downloaded: {error}\nWithout internet, set `mirror:` in your "
+                f"study file, or the environment variable {MIRROR_VARIABLE}, to a folder or "
+                "address that holds the data (data/README.md says how)"
+            ) from None
+
+
+def _body(session, url: str, tries: int) -> bytes:
+    """Retry has its turn before the body; a transfer that breaks off in it is begun again here."""
+    from requests.exceptions import ChunkedEncodingError
+
+    try:
+        answer = session.get(url, timeout=TIMEOUT)
+        answer.raise_for_status()
+        return answer.content
+    except ChunkedEncodingError:
+        if tries == 1:
+            raise
+        return _body(session, url, tries - 1)
+
+
+def _verify(content: bytes, source: str, digest: str = "", blob: str = "", size: str = "") -> None:
+    kind, expected = ("sha256", digest) if digest else ("git blob id", blob)
+    found = sha256(content) if digest else git_blob(content)
+    if found != expected:
+        wanted = f" and {size} bytes" if size else ""
+        raise StrataError(
+            f"{source} is not the pinned file: expected {kind} {expected}{wanted}, found {found} "
+            f"and {len(content)} bytes. It is truncated or was changed; fetch it again, or "
+            "compare with data/datasets.csv. Nothing was written"
+        )

@@ -3,31 +3,44 @@
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 BIN := .venv/bin
+# Named for the pins: the environment is made again, from nothing, whenever one of them changes.
+INSTALLED := .venv/installed-$(shell cat pyproject.toml constraints.txt | grep '[a-z]==' | cksum | cut -d ' ' -f 1)
+MENU := awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
-.PHONY: run test lint format
+.PHONY: help run test check lint format
 
-run: .venv/installed
+help: ## this page
+	@echo "make ..."
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | $(MENU)
+	@echo "snakemake --cores N ... (after \`make run\` or \`make check\`, with . .venv/bin/activate)"
+	@[ ! -x $(BIN)/snakemake ] || $(BIN)/snakemake --list 2>/dev/null | sed -n 's/^\([a-z_]*\) (\(.*\))$$/\1|\2/p' | $(MENU)
+
+run: $(INSTALLED) ## the default study, into results/
 	@$(BIN)/snakemake --cores $(CORES) $(ARGS)
 
-test: .venv/installed
+test: $(INSTALLED) ## all tests
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(ARGS)
 
-lint: .venv/installed
+check: lint ## while working: lint, types, and the tests that start no workflow
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "not workflow" $(ARGS)
+
+lint: $(INSTALLED) ## style, types, and the arrows between the library's parts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile rules
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
-format: .venv/installed
+format: $(INSTALLED) ## what can be mended by itself: style, and the generated parts of docs/
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
-	@$(BIN)/python scripts/keys.py README.md config/schema.yaml
+	@$(BIN)/python scripts/write_docs.py
 
-# The environment is made again, from nothing, whenever a pin changes.
-.venv/installed: requirements.txt constraints.txt
+$(INSTALLED):
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Strata needs Python 3.11 or newer; this is ' + sys.version.split()[0] + '. Name another: make PYTHON=python3.12 run')"
 	@echo "Setting up .venv (once; a few minutes) ..."
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[workflow,test]"
 	@touch $@

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+# The library of this checkout, whatever version is installed beside it.
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from strata.study import Study
@@ -25,82 +26,87 @@ except StrataError as error:
     sys.exit(f"error: {error}")
 
 
+pathvars:
+    results=study.results,
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/activations.smk"
 include: "rules/untrained.smk"
 include: "rules/metrics.smk"
 include: "rules/probes.smk"
-include: "rules/tables.smk"
-include: "rules/figures.smk"
+include: "rules/catalogue.smk"
 include: "rules/report.smk"
 include: "rules/published.smk"
 include: "rules/pretrain.smk"
 
 
-localrules:
-    all,
-    data,
-    activations,
-    scores,
-    metrics,
-    probes,
-    tables,
-    figures,
-    plan,
-
-
 rule all:
+    """All of the study: tables, figures, report. The default."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
         rules.report.output,
+    localrule: True
     message:
         "Everything of the study {study.name}: tables, figures, report."
 
 
 rule data:
+    """Every task, downloaded or generated, in one multiple-choice form."""
     input:
-        expand(f"{R}/tasks/{{task}}.jsonl", task=study.tasks),
+        expand("<results>/tasks/{task}.jsonl", task=study.tasks),
+    localrule: True
     message:
         "Every selected task, downloaded or generated, in one multiple-choice form."
 
 
 rule activations:
+    """The residual stream of every model, task and layer, in HDF5."""
     input:
         all_dumps(),
+    localrule: True
     message:
         "One dump per model, task and layer."
 
 
 rule scores:
+    """Log-probabilities of every choice, at every layer, through every lens, in HDF5."""
     input:
-        pairs(f"{R}/scores/{{model}}/{{task}}.h5"),
+        pairs("<results>/scores/{model}/{task}.h5"),
+    localrule: True
     message:
         "Log-probabilities of every choice, at every layer, through every lens."
 
 
 rule metrics:
+    """Accuracies with intervals, as csv."""
     input:
-        pairs(f"{R}/metrics/{{model}}/{{task}}.csv"),
+        pairs("<results>/metrics/{model}/{task}.csv"),
+    localrule: True
     message:
         "Accuracies with intervals, a file per model and task."
 
 
 rule probes:
+    """Probes fitted on every layer, their held-out decisions, and their transfer."""
     input:
-        pairs(f"{R}/probes/{{model}}/{{task}}.csv") if study.probed else [],
-        expand(f"{R}/transfer/{{model}}.csv", model=study.models) if study.probed else [],
+        pairs("<results>/probes/{model}/{task}.csv") if study.probed else [],
+        expand("<results>/transfer/{model}.csv", model=study.models) if study.probed else [],
+    localrule: True
     message:
         "Probes fitted on every layer, their held-out decisions and scores, and their transfer."
 
 
 rule plan:
+    """What the study will cost: tokens, operations, disk, memory, time. Reads no weights."""
     input:
-        expand(f"{R}/tasks/{{task}}.jsonl", task=study.tasks),
+        expand("<results>/tasks/{task}.jsonl", task=study.tasks),
     log:
-        f"{R}/logs/plan.log",
+        "<results>/logs/plan.log",
+    localrule: True
     threads: config["threads"]
     params:
         models=json.dumps(study.models, ensure_ascii=False),

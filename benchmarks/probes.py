@@ -27,20 +27,21 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from strata.measures.probes import Layer, fit, group_folds
+from strata.names import RIDGE
 
 
-def main() -> None:
-    folds = group_folds((np.arange(args.choices) // 4).astype(str), 5, 0)
-    labels = np.where(np.arange(args.choices) % 4 == 0, 1.0, -1.0)
+def main(arguments: argparse.Namespace) -> None:
+    folds = group_folds((np.arange(arguments.choices) // 4).astype(str), 5, 0)
+    labels = np.where(np.arange(arguments.choices) % 4 == 0, 1.0, -1.0)
     penalties = 10.0 ** np.arange(-5, 5)
     ours = theirs = worst = 0.0
-    for number in range(args.layers):
-        features = make_layer(number, labels)
+    for number in range(arguments.layers):
+        features = make_layer(number, labels, arguments.features)
         start = time.perf_counter()
-        decisions = fit("ridge", Layer(features, labels, folds), penalties).decisions[:, 0]
+        decisions = fit(RIDGE, Layer(features, labels, folds), penalties).decisions[:, 0]
         ours += time.perf_counter() - start
         print(f"layer {number}: closed form {time.perf_counter() - start:.2f} s", flush=True)
-        if number < args.loop_layers:
+        if number < arguments.loop_layers:
             start = time.perf_counter()
             expected = loop(features, labels, folds, penalties)
             theirs += time.perf_counter() - start
@@ -48,25 +49,27 @@ def main() -> None:
             print(f"layer {number}: scikit-learn {time.perf_counter() - start:.1f} s", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{args.layers} layers x {args.choices} choices x {args.features} features, 5 folds, "
-        f"{len(penalties)} penalties, {os.environ['OMP_NUM_THREADS']} threads:\n"
-        f"closed form {ours:.1f} s, {ours / args.layers:.2f} s a layer; peak memory {peak:.1f} GB"
+        f"{arguments.layers} layers x {arguments.choices} choices x {arguments.features} features, "
+        f"5 folds, {len(penalties)} penalties, {os.environ['OMP_NUM_THREADS']} threads:\n"
+        f"closed form {ours:.1f} s, {ours / arguments.layers:.2f} s a layer; "
+        f"peak memory {peak:.1f} GB"
     )
     if theirs:
-        a_layer = theirs / args.loop_layers
+        a_layer = theirs / arguments.loop_layers
         print(
-            f"scikit-learn {a_layer:.1f} s a layer ({args.loop_layers} run): "
-            f"{a_layer / (ours / args.layers):.0f} times as long; "
+            f"scikit-learn {a_layer:.1f} s a layer ({arguments.loop_layers} run): "
+            f"{a_layer / (ours / arguments.layers):.0f} times as long; "
             f"largest difference of a decision {worst:.1e}"
         )
 
 
-def make_layer(seed: int, labels: np.ndarray) -> np.ndarray:
-    """A spectrum that falls as those of residual streams do, and a direction that tells."""
+def make_layer(seed: int, labels: np.ndarray, width: int) -> np.ndarray:
+    """Features (choices, width): a spectrum that falls as those of residual streams do, and a
+    direction that tells the labels (choices,) apart."""
     rng = np.random.default_rng(seed)
-    features = rng.standard_normal((args.choices, args.features), dtype=np.float32)
-    features *= np.arange(1, args.features + 1, dtype=np.float32) ** -0.5
-    features[:, args.features // 2] += 0.02 * labels
+    features = rng.standard_normal((len(labels), width), dtype=np.float32)
+    features *= np.arange(1, width + 1, dtype=np.float32) ** -0.5
+    features[:, width // 2] += 0.02 * labels
     return features
 
 
@@ -92,11 +95,14 @@ def loop(features, labels, folds, penalties) -> np.ndarray:
     return decisions
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--choices", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=512)
     parser.add_argument("--loop-layers", type=int, default=1, help="layers the loop is run on")
-    args = parser.parse_args()
-    main()
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main(parse())

@@ -9,29 +9,26 @@ DESCRIBE = (
 )
 
 
-# Here, where there is a network; nodes of a cluster often have none.
-localrules:
-    fetch_models,
-    fetch,
-
-
 rule fetch_models:
+    """Every hub model, fetched into the hub's cache."""
     input:
-        expand(f"{R}/models/{{model}}.json", model=HUB),
+        expand("<results>/models/{model}.json", model=HUB),
+    localrule: True
     message:
         "Every hub model of the study {study.name}, fetched into the hub's cache."
 
 
+# Here, where there is a network; nodes of a cluster often have none.
 rule fetch:
     output:
-        f"{R}/models/{{model}}.json",
+        "<results>/models/{model}.json",
     log:
-        f"{R}/logs/fetch/{{model}}.log",
+        "<results>/logs/fetch/{model}.log",
     wildcard_constraints:
         model=one_of(HUB),
+    localrule: True
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(240),
+        **growing(2000, 240),
     params:
         options=model_options,
         stage=STAGES["describe"],
@@ -45,14 +42,13 @@ rule describe:
     input:
         model_files,
     output:
-        f"{R}/models/{{model}}.json",
+        "<results>/models/{model}.json",
     log:
-        f"{R}/logs/describe/{{model}}.log",
+        "<results>/logs/describe/{model}.log",
     wildcard_constraints:
         model=one_of(FOLDERS),
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(240),
+        **growing(2000, 240),
     params:
         options=model_options,
         stage=STAGES["describe"],
@@ -78,17 +74,17 @@ for model in study.models:
         name:
             rule_name
         input:
-            model=f"{R}/models/{model}.json",
-            jsonl=[f"{R}/tasks/{task}.jsonl" for task in tasks],
+            model=f"<results>/models/{model}.json",
+            jsonl=[f"<results>/tasks/{task}.jsonl" for task in tasks],
         output:
-            scores=[f"{R}/scores/{model}/{task}.h5" for task in tasks],
+            scores=[f"<results>/scores/{model}/{task}.h5" for task in tasks],
             dumps=[path for task in tasks for path in dumps(model, task)],
         log:
-            f"{R}/logs/extract/{model}.log"
+            f"<results>/logs/extract/{model}.log"
             if in_one_job
-            else f"{R}/logs/extract/{model}/{{task}}.log",
+            else f"<results>/logs/extract/{model}/{{task}}.log",
         benchmark:
-            f"{R}/benchmarks/extract/{job}.tsv"
+            f"<results>/benchmarks/extract/{job}.tsv"
         threads: config["threads"]
         resources:
             # A quarter over what is planned, and what Snakemake takes beside it; twice the time.
@@ -102,7 +98,6 @@ for model in study.models:
             position=config["position"],
             dtype=study.models[model].get("dtype", "auto"),
             chat="--chat" * study.models[model].get("chat", False),
-            tf32="--tf32" * config["tf32"],
             work=f"{R}/unfinished/{model}",
             stage=STAGES["extract"],
         message:
@@ -110,6 +105,6 @@ for model in study.models:
         shell:
             "{RUN}/extract.py --model {input.model} --items {input.jsonl}"
             " --tasks {params.tasks} --lenses {params.lenses} --overlong {params.overlong}"
-            " --position {params.position} --dtype {params.dtype} {params.chat} {params.tf32}"
+            " --position {params.position} --dtype {params.dtype} {params.chat}"
             " {DEVICE} --threads {threads} --work {params.work}"
             " --scores {output.scores} --dumps {output.dumps} --log {log}"

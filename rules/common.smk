@@ -1,4 +1,5 @@
-# Paths and look-ups that the rules share.
+# Paths and look-ups that the rules share. <results> is the study's folder (see Snakefile); it stands
+# for it in inputs, outputs, logs and expand, not in shell and params, which say R.
 
 import csv
 import json
@@ -7,25 +8,13 @@ import shlex
 
 from strata import STAGES
 from strata.tasks import sources
-from strata.study import CALCULATION_SOURCES, CROSS_LINGUAL_SOURCES
 
 R = study.results
 PYTHON = shlex.quote(sys.executable)
 RUN = f"{PYTHON} {shlex.quote(str(ROOT / 'scripts'))}"
 DATASETS = ROOT / "data" / "datasets.csv"
 MIRROR = config["mirror"] or ""
-LABELS = json.dumps(study.labels(study.compared), ensure_ascii=False)
-ALL_LABELS = json.dumps(study.labels(), ensure_ascii=False)
-TRAINING = json.dumps(study.training, ensure_ascii=False)
-
-SHOWN = f"--lens {config['report']['lens']} --metric {config['report']['metric']}"
-READERS = f"--lens {config['report']['lens']} --probe {config['report']['probe']}"
 PROBE_PLAN = json.dumps(config["probes"])
-CALCULATION = study.tasks_from(*CALCULATION_SOURCES)
-CROSS_LINGUAL = study.tasks_from(*CROSS_LINGUAL_SOURCES)
-
-PUBLISHED = ROOT / "data" / "published" / "metrics.csv"
-PAPER = json.dumps(study.published)
 
 with DATASETS.open(newline="", encoding="utf-8") as file:
     PINNED = {row["path"]: row for row in csv.DictReader(file)}
@@ -52,21 +41,16 @@ wildcard_constraints:
     task=one_of(study.tasks),
 
 
-def pairs(pattern, models=None, tasks=None):
+def pairs(pattern):
     """`pattern` for every selected (model, task)."""
-    return expand(pattern, model=models or study.models, task=tasks or study.tasks)
-
-
-def compared(pattern, tasks=None):
-    """`pattern` for every (model, task) that tables and figures set side by side."""
-    return pairs(pattern, study.compared, tasks)
+    return expand(pattern, model=study.models, task=study.tasks)
 
 
 def dumps(model, task):
     """Dumps of a (model, task), layer 0 to the last; none if the study keeps none."""
     if not config["activations"]:
         return []
-    folder = f"{R}/activations/{model}/{task}"
+    folder = f"<results>/activations/{model}/{task}"
     return [f"{folder}/layer_{layer}.h5" for layer in study.layer_names(model)]
 
 
@@ -74,9 +58,12 @@ def all_dumps():
     return [path for model in study.models for task in study.tasks for path in dumps(model, task)]
 
 
-def growing(amount):
-    """A resource of a job: `amount` at the first attempt, as much more at each retry."""
-    return lambda wildcards, attempt: amount * attempt
+def growing(mem_mb, runtime):
+    """Resources of a job: megabytes and minutes at the first attempt, as much more at each retry."""
+    return {
+        "mem_mb": lambda wildcards, attempt: mem_mb * attempt,
+        "runtime": lambda wildcards, attempt: runtime * attempt,
+    }
 
 
 # What `snakemake plan` has found, by (model, task).
@@ -131,44 +118,3 @@ def model_options(wildcards):
     options = study.models[wildcards.model]
     keys = ("path",) if "path" in options else ("hub", "revision", "layers", "shape")
     return as_json({key: options[key] for key in keys if key in options})
-
-
-TABLE = (".csv", ".md", ".tex", ".html", ".txt")
-FIGURE = (".pdf", ".png", ".txt")
-# The parts of the report: Snakemake sorts them by name.
-QUESTIONS = ["Scales", "Layers", "Languages", "Probes", "Controls", "Paper", "Audit"]
-
-
-def table(name, question):
-    """A table's files, as a rule's output."""
-    *others, html, heading = multiext(f"{R}/tables/{name}", *TABLE)
-    return [*others, reported(html, question, "Table"), heading]
-
-
-def figure(name, question):
-    """A figure's files, as a rule's output."""
-    pdf, png, heading = multiext(f"{R}/figures/{name}", *FIGURE)
-    return [pdf, reported(png, question, "Figure"), heading]
-
-
-def reported(path, question, form):
-    """An output that the report shows, captioned by the sentence that its job wrote beside it."""
-    return report(
-        path,
-        category=f"{1 + QUESTIONS.index(question)} {question}",
-        subcategory=f"{form}s",
-        labels=lambda wildcards, output: {form: Path(output[-1]).read_text("utf-8").strip()},
-    )
-
-
-def labels_of(models):
-    """The labels of some models and all tasks, so that a new model leaves these files alone."""
-    return json.dumps(study.labels(models), ensure_ascii=False)
-
-
-def style(kind, name):
-    """The style of one figure as a parameter, so that a change redraws that figure alone.
-
-    A function of wildcards only: parameters made from outputs rerun nothing when they change.
-    """
-    return lambda wildcards: as_json(study.figure_style(kind, name.format(**wildcards)))

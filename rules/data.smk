@@ -1,11 +1,6 @@
 # Download and preparation: from pinned files and generators to one multiple-choice form.
 
 
-localrules:
-    download,
-    prepare,
-
-
 rule download:
     output:
         "data/raw/{path}",
@@ -13,9 +8,9 @@ rule download:
         "logs/download/{path}.log",
     wildcard_constraints:
         path=one_of(PINNED),
+    localrule: True
     resources:
-        mem_mb=growing(500),
-        runtime=growing(30),
+        **growing(500, 30),
     params:
         pinned=lambda wildcards: as_json(
             {key: PINNED[wildcards.path][key] for key in ("url", "git_blob", "sha256")}
@@ -31,13 +26,13 @@ rule prepare:
     input:
         raw_files,
     output:
-        jsonl=f"{R}/tasks/{{task}}.jsonl",
-        audit=f"{R}/tasks/{{task}}.audit.json",
+        jsonl="<results>/tasks/{task}.jsonl",
+        audit="<results>/tasks/{task}.audit.json",
     log:
-        f"{R}/logs/prepare/{{task}}.log",
+        "<results>/logs/prepare/{task}.log",
+    localrule: True
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **growing(2000, 30),
     params:
         options=task_options,
         stage=STAGES["prepare"],

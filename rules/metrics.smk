@@ -3,14 +3,13 @@
 
 rule measure:
     input:
-        f"{R}/scores/{{model}}/{{task}}.h5",
+        "<results>/scores/{model}/{task}.h5",
     output:
-        f"{R}/metrics/{{model}}/{{task}}.csv",
+        "<results>/metrics/{model}/{task}.csv",
     log:
-        f"{R}/logs/measure/{{model}}/{{task}}.log",
+        "<results>/logs/measure/{model}/{task}.log",
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        **growing(4000, 30),
     params:
         stage=STAGES["metrics"],
     message:

@@ -12,13 +12,11 @@ TAUGHT = (
 )
 
 
-localrules:
-    pretrain,
-
-
 rule pretrain:
+    """The embedded models, taught anew, in results/pretrain."""
     input:
         expand("results/pretrain/{pupil}/{file}", pupil=EMBEDDED, file=TAUGHT),
+    localrule: True
     message:
         "The embedded models, taught anew under results/pretrain."
 
@@ -36,8 +34,7 @@ rule pretrain_model:
         pupil="|".join(EMBEDDED),
     threads: 1
     resources:
-        mem_mb=growing(3000),
-        runtime=growing(180),
+        **growing(3000, 180),
     params:
         folder="results/pretrain/{pupil}",
         checkpoint="results/pretrain/checkpoints/{pupil}.pt",

@@ -3,23 +3,22 @@
 
 rule probe:
     input:
-        scores=f"{R}/scores/{{model}}/{{task}}.h5",
+        scores="<results>/scores/{model}/{task}.h5",
         dumps=lambda wildcards: dumps(wildcards.model, wildcards.task),
-        jsonl=f"{R}/tasks/{{task}}.jsonl",
+        jsonl="<results>/tasks/{task}.jsonl",
     output:
-        table=f"{R}/probes/{{model}}/{{task}}.csv",
-        decisions=f"{R}/probes/{{model}}/{{task}}.h5",
+        table="<results>/probes/{model}/{task}.csv",
+        decisions="<results>/probes/{model}/{task}.h5",
     log:
-        f"{R}/logs/probe/{{model}}/{{task}}.log",
+        "<results>/logs/probe/{model}/{task}.log",
     benchmark:
-        f"{R}/benchmarks/probe/{{model}}/{{task}}.tsv"
+        "<results>/benchmarks/probe/{model}/{task}.tsv"
     threads: config["threads"]
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(720),
+        **growing(8000, 720),
     params:
         plan=PROBE_PLAN,
-        calculation=lambda wildcards: "--calculation" * (wildcards.task in CALCULATION),
+        calculation=lambda wildcards: "--calculation" * (wildcards.task in study.calculation),
         stage=STAGES["probes"],
     message:
         "Probing {wildcards.model} on {wildcards.task}: every layer, held-out folds, control task."
@@ -31,18 +30,17 @@ rule probe:
 
 rule transfer:
     input:
-        decisions=expand(f"{R}/probes/{{{{model}}}}/{{task}}.h5", task=study.tasks),
+        decisions=expand("<results>/probes/{{model}}/{task}.h5", task=study.tasks),
         dumps=lambda wildcards: [
             path for task in study.tasks for path in dumps(wildcards.model, task)
         ],
     output:
-        f"{R}/transfer/{{model}}.csv",
+        "<results>/transfer/{model}.csv",
     log:
-        f"{R}/logs/transfer/{{model}}.log",
+        "<results>/logs/transfer/{model}.log",
     threads: config["threads"]
     resources:
-        mem_mb=growing(16000),
-        runtime=growing(240),
+        **growing(16000, 240),
     params:
         plan=PROBE_PLAN,
         stage=STAGES["probes"],

@@ -1,84 +1,95 @@
-# The paper's own numbers, drawn by the code that draws a study's. Not part of `all`.
+# The paper's own numbers, made into tables and figures by the entries of the catalogue that show
+# metrics alone. Not part of `all`.
 
-P = "results/published"
+from strata.names import MC1, REFERENCE
+
 PUBLISHED_LABELS = ROOT / "data" / "published" / "labels.json"
 PUBLISHED_NAMES = json.loads(PUBLISHED_LABELS.read_text(encoding="utf-8"))
-PUBLISHED_TABLES = {"overall": "overall", "cross_lingual": "cross_lingual"}
-PUBLISHED_TABLES |= {
-    f"layers_{model}": f"layers --model {model}" for model in PUBLISHED_NAMES["models"]
-}
-PUBLISHED_FIGURES = {"overall_radar": "overall_radar"}
-PUBLISHED_FIGURES |= {
-    f"{kind}_{task}": f"{kind} --task {task}"
-    for task in PUBLISHED_NAMES["tasks"]
-    for kind in ["cross_lingual" if task.startswith("x") else "curves"]
-}
-PUBLISHED_STYLES = {
-    name: study.figure_style("style", drawn.split()[0]) for name, drawn in PUBLISHED_FIGURES.items()
-}
-# Those of the radar's axes whose last-layer values were printed.
-PUBLISHED_STYLES["overall_radar"] |= {
-    "axes": ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]
+
+
+def published(kind, name, **one):
+    """A table or figure of the paper: its name, and how the script is asked for it."""
+    asked = "".join(f" --{part} {value}" for part, value in one.items())
+    return {CATALOGUE[kind][name].stem(**one): name + asked}
+
+
+PRINTED = {
+    "table": {
+        **published("table", "overall"),
+        **published("table", "cross_lingual"),
+        **{
+            stem: asked
+            for model in PUBLISHED_NAMES["models"]
+            for stem, asked in published("table", "layers", model=model).items()
+        },
+    },
+    "figure": {
+        **published("figure", "overall_radar"),
+        **{
+            stem: asked
+            for task in PUBLISHED_NAMES["tasks"]
+            for name in ["cross_lingual" if task.startswith("x") else "curves"]
+            for stem, asked in published("figure", name, task=task).items()
+        },
+    },
 }
 
 
-localrules:
-    published,
-    published_table,
-    published_figure,
+def printed(kind, stems):
+    """What the script is asked with: which table or figure, and the study's style of all figures;
+    of the radar's axes, those whose last layers were printed."""
+
+    def asked(wildcards):
+        words = f"{kind}.py {stems[wildcards.stem]} --lens {REFERENCE} --metric {MC1}"
+        if kind == "table":
+            return words
+        style = study.figure_style("style", wildcards.stem)
+        if wildcards.stem == "overall_radar":
+            style |= {"axes": ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]}
+        return f"{words} --style {shlex.quote(as_json(style))}"
+
+    return asked
+
+
+for kind, stems in PRINTED.items():
+
+    rule:
+        name:
+            f"published_{kind}"
+        input:
+            metrics=PUBLISHED,
+            labels=PUBLISHED_LABELS,
+        output:
+            multiext(f"<results>/{kind}s/{{stem}}", *SUFFIXES[kind]),
+        log:
+            f"<results>/logs/{kind}s/{{stem}}.log",
+        pathvars:
+            results="results/published",
+        wildcard_constraints:
+            stem=one_of(stems),
+        localrule: True
+        resources:
+            **growing(2000, 10),
+        params:
+            asked=printed(kind, stems),
+            stage=STAGES[f"{kind}s"],
+        message:
+            f"{kind.capitalize()}: {{wildcards.stem}}, as published."
+        shell:
+            "{RUN}/{params.asked} --metrics {input.metrics:q} --labels {input.labels:q}"
+            " --out {output[0]} --log {log}"
 
 
 rule published:
+    """The paper's own tables and figures, from its printed numbers, in results/published."""
     input:
-        [multiext(f"{P}/tables/{name}", *TABLE) for name in PUBLISHED_TABLES],
-        [multiext(f"{P}/figures/{name}", *FIGURE) for name in PUBLISHED_FIGURES],
+        [
+            multiext(f"<results>/{kind}s/{stem}", *SUFFIXES[kind])
+            for kind, stems in PRINTED.items()
+            for stem in stems
+        ],
+    pathvars:
+        results="results/published",
+    localrule: True
     message:
         "The paper's own tables and figures, from its printed numbers, under results/published."
-
-
-rule published_table:
-    input:
-        metrics=PUBLISHED,
-        labels=PUBLISHED_LABELS,
-    output:
-        multiext(f"{P}/tables/{{made}}", *TABLE),
-    log:
-        f"{P}/logs/tables/{{made}}.log",
-    wildcard_constraints:
-        made=one_of(PUBLISHED_TABLES),
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
-    params:
-        made=lambda wildcards: PUBLISHED_TABLES[wildcards.made],
-        stage=STAGES["tables"],
-    message:
-        "Table: {wildcards.made}, as published."
-    shell:
-        "{RUN}/table.py {params.made} --metrics {input.metrics:q} --labels {input.labels:q}"
-        " --lens reference --metric mc1 --out {P}/tables/{wildcards.made} --log {log}"
-
-
-rule published_figure:
-    input:
-        metrics=PUBLISHED,
-        labels=PUBLISHED_LABELS,
-    output:
-        multiext(f"{P}/figures/{{drawn}}", *FIGURE),
-    log:
-        f"{P}/logs/figures/{{drawn}}.log",
-    wildcard_constraints:
-        drawn=one_of(PUBLISHED_FIGURES),
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
-    params:
-        drawn=lambda wildcards: PUBLISHED_FIGURES[wildcards.drawn],
-        style=lambda wildcards: as_json(PUBLISHED_STYLES[wildcards.drawn]),
-        stage=STAGES["figures"],
-    message:
-        "Figure: {wildcards.drawn}, as published."
-    shell:
-        "{RUN}/figure.py {params.drawn} --metrics {input.metrics:q} --labels {input.labels:q}"
-        " --lens reference --metric mc1 --style {params.style:q}"
-        " --out {P}/figures/{wildcards.drawn} --log {log}"

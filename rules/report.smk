@@ -1,25 +1,22 @@
 # One page that holds every table and figure, by Snakemake's own report.
 
 
-localrules:
-    report,
-
-
 # Snakemake makes it of finished jobs, so it is called anew: with the study as it is after all its
 # files and options, and without the lock that the run around it holds.
 rule report:
+    """One page that holds every table and figure: R/report.html."""
     input:
         rules.tables.input,
         rules.figures.input,
         style=ROOT / "report" / "style.css",
     output:
-        study=f"{R}/study.json",
-        page=f"{R}/report.html",
+        study="<results>/study.json",
+        page="<results>/report.html",
     log:
-        f"{R}/logs/report.log",
+        "<results>/logs/report.log",
+    localrule: True
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        **growing(2000, 10),
     params:
         # Of outputs too, so that it reruns nothing: what the page shows are its inputs.
         study=lambda wildcards, output: as_json(config),

@@ -8,17 +8,20 @@ from strata.files import atomic
 from strata.models.checkpoint import describe
 
 
-def main() -> None:
-    info = describe(args.model, json.loads(args.options))
-    with atomic(args.out) as part:
+def main(arguments: argparse.Namespace) -> None:
+    info = describe(arguments.model, json.loads(arguments.options))
+    with atomic(arguments.out) as part:
         part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="name of the model in the study")
     parser.add_argument("--options", required=True, help="its entry in the configuration, as JSON")
     parser.add_argument("--out", required=True)
     parser.add_argument("--log")
-    args = parser.parse_args()
-    cli.run(main, args.log)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse())

@@ -10,7 +10,7 @@ import torch
 import cli
 from strata import STAGES, __version__
 from strata.errors import StrataError
-from strata.extraction.extract import extract, read_task
+from strata.extraction.extract import extract
 from strata.extraction.machine import (
     choose_device,
     memory_of,
@@ -20,45 +20,54 @@ from strata.extraction.machine import (
 )
 from strata.extraction.placement import batch_tokens_for, decide, needs_of
 from strata.extraction.progress import Progress, publish
+from strata.extraction.task import read_task
 from strata.files import sha256
 from strata.items import read_items
 from strata.models.checkpoint import read_info
 from strata.models.model import Model, load_tokenizer
+from strata.names import CHOICE_END, DTYPES, LENSES, OVERLONG, POSITIONS
 from strata.store import write_dump
 
 
-def main() -> None:
-    torch.set_num_threads(args.threads)
+def main(arguments: argparse.Namespace) -> None:
+    torch.set_num_threads(arguments.threads)
     tidy_heap()
-    torch.backends.cuda.matmul.allow_tf32 = args.tf32
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    device = choose_device(args.device)
-    info = read_info(args.model)
-    model = Model(info.folder, args.dtype, device)
-    wanted = len(args.tasks) * (model.n_layers + 1)
-    if args.dumps and len(args.dumps) != wanted:
-        raise StrataError(
-            f"{info.name} has {model.n_layers} layers, so {wanted} dumps of {len(args.tasks)} "
-            f"task(s), but {len(args.dumps)} were asked for; correct models.{info.name}.layers"
-        )
+    device = choose_device(arguments.device)
+    info = read_info(arguments.model)
+    model = Model(info.folder, arguments.dtype, device)
+    check_dumps(arguments, info.name, model.n_layers)
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
-    tokenizer = load_tokenizer(info.folder, model.config.vocab_size, args.chat)
-    memory = memory_of(device, args.host_memory, args.device_memory)
+    tokenizer = load_tokenizer(info.folder, model.config.vocab_size, arguments.chat)
+    memory = memory_of(device, arguments.host_memory, arguments.device_memory)
     done = [
-        extract_task(info, model, tokenizer, memory, task, items)
-        for task, items in zip(args.tasks, args.items, strict=True)
+        extract_task(arguments, info, model, tokenizer, memory, task, items)
+        for task, items in zip(arguments.tasks, arguments.items, strict=True)
     ]
     own = model.n_layers + 1
     for number, progress in enumerate(done):
-        dumps = args.dumps[number * own : (number + 1) * own]
+        dumps = arguments.dumps[number * own : (number + 1) * own]
         named = [(progress.dump(layer), Path(path)) for layer, path in enumerate(dumps)]
-        publish([*named, (progress.scores, Path(args.scores[number]))])
+        publish([*named, (progress.scores, Path(arguments.scores[number]))])
     for progress in done:
         progress.remove()
     logging.info("peak memory: %s", peak_memory(device))
 
 
-def extract_task(info, model, tokenizer, memory, task: str, items: str) -> Progress:
+def check_dumps(arguments: argparse.Namespace, name: str, layers: int) -> None:
+    """Raises StrataError if dumps are asked for, but not one a layer and task."""
+    tasks = len(arguments.tasks)
+    wanted = tasks * (layers + 1)
+    if arguments.dumps and len(arguments.dumps) != wanted:
+        raise StrataError(
+            f"{name} has {layers} layers, so {wanted} dumps of {tasks} task(s), but "
+            f"{len(arguments.dumps)} were asked for; correct models.{name}.layers"
+        )
+
+
+def extract_task(
+    arguments: argparse.Namespace, info, model, tokenizer, memory, task: str, items: str
+) -> Progress:
     """Scores and dumps of a task, in its folder below --work."""
     logging.info("%s:", task)
     attributes = {
@@ -70,23 +79,23 @@ def extract_task(info, model, tokenizer, memory, task: str, items: str) -> Progr
         "task_hash": sha256(Path(items).read_bytes()),
         "layers": model.n_layers,
         "dtype": dtype_name(model),
-        "position": args.position,
-        "chat": args.chat,
-        "overlong": args.overlong,
+        "position": arguments.position,
+        "chat": arguments.chat,
+        "overlong": arguments.overlong,
         "code_version": f"{__version__}, extract {STAGES['extract']}",
     }
-    asked = args.lenses, bool(args.dumps), args.batch_tokens, args.tf32, model.device.type
-    progress = Progress(Path(args.work) / task, {**attributes, "asked": asked})
+    asked = arguments.lenses, bool(arguments.dumps), arguments.batch_tokens, model.device.type
+    progress = Progress(Path(arguments.work) / task, {**attributes, "asked": asked})
     if progress.finished:
         logging.info("an earlier run finished it")
         return progress
     context = model.config.max_position_embeddings
-    read = read_task(tokenizer, read_items(items), context, args.overlong, args.chat)
+    read = read_task(tokenizer, read_items(items), context, arguments.overlong, arguments.chat)
     facts = model.skeleton, read.tree
-    size = args.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
+    size = arguments.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
     size = progress.settle("batch_tokens", size)
     needs = needs_of(*facts, size, resident_memory(), model.device.type)
-    placement = decide(needs, memory, args.weights, len(args.tasks))
+    placement = decide(needs, memory, arguments.weights, len(arguments.tasks))
     model.weights = placement.weights
     logging.info("%s", placement.explain(needs, memory))
 
@@ -97,9 +106,9 @@ def extract_task(info, model, tokenizer, memory, task: str, items: str) -> Progr
     scores = extract(
         model,
         read,
-        args.lenses,
-        position=args.position,
-        on_layer=dump if args.dumps else None,
+        arguments.lenses,
+        position=arguments.position,
+        on_layer=dump if arguments.dumps else None,
         batch_tokens=size,
         where=placement.stream,
         progress=progress,
@@ -112,18 +121,17 @@ def dtype_name(model) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="the model's JSON, from describe.py")
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks")
     parser.add_argument("--items", nargs="+", required=True, help="their items, from prepare.py")
-    parser.add_argument("--lenses", nargs="+", required=True)
-    parser.add_argument("--overlong", choices=["error", "skip", "run"], default="error")
-    parser.add_argument("--position", choices=["choice_end", "prompt_end"], default="choice_end")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--lenses", nargs="+", choices=LENSES, required=True)
+    parser.add_argument("--overlong", choices=OVERLONG, default="error")
+    parser.add_argument("--position", choices=POSITIONS, default=CHOICE_END)
+    parser.add_argument("--dtype", choices=DTYPES, default="auto")
     parser.add_argument("--chat", action="store_true", help="ask in the model's chat template")
     cli.add_device_options(parser)
-    parser.add_argument("--tf32", action="store_true", help="let CUDA round float32 products")
     parser.add_argument("--work", required=True, help="folder for what is not finished")
     parser.add_argument(
         "--scores", nargs="+", required=True, help="HDF5 files to write, one a task"
@@ -135,5 +143,8 @@ if __name__ == "__main__":
         help="HDF5 files to write, layer 0 to the last of each task",
     )
     parser.add_argument("--log")
-    args = parser.parse_args()
-    cli.run(main, args.log)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cli
 from strata.files import atomic
+from strata.names import MC1, NORMED
 
 CARD = """# {name}
 
@@ -35,8 +36,8 @@ At the last layer, with 95 % intervals:
 """
 
 
-def main() -> None:
-    for folder in sorted(Path(args.models).glob("strata-micro-*/config.json")):
+def main(arguments: argparse.Namespace) -> None:
+    for folder in sorted(Path(arguments.models).glob("strata-micro-*/config.json")):
         write_card(folder.parent)
 
 
@@ -90,7 +91,8 @@ def measure(folder: Path):
     """MC1 of every task, layer and subtask, and the number of parameters."""
     import pandas as pd
 
-    from strata.extraction.extract import extract, read_task
+    from strata.extraction.extract import extract
+    from strata.extraction.task import read_task
     from strata.measures.metrics import metrics_table
     from strata.models.model import Model, load_tokenizer
     from strata.tasks import microworld
@@ -99,10 +101,10 @@ def measure(folder: Path):
     tokenizer = load_tokenizer(folder, model.config.vocab_size)
     tables = []
     for task in microworld.TASKS:
-        scores = extract(model, read_task(tokenizer, microworld.items(task), None), ["normed"])
+        scores = extract(model, read_task(tokenizer, microworld.items(task), None), [NORMED])
         tables.append(metrics_table(scores, folder.name, task))
     table = pd.concat(tables)
-    return table[table.metric == "mc1"], count(folder)
+    return table[table.metric == MC1], count(folder)
 
 
 def count(folder: Path) -> int:
@@ -126,9 +128,12 @@ def markdown(header: list[str], rows: list[list]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", default="data/embedded", help="folder of the three models")
     parser.add_argument("--log")
-    args = parser.parse_args()
-    cli.run(main, args.log)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse())

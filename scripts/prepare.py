@@ -10,15 +10,15 @@ from strata.items import write_items
 from strata.tasks.sources import prepare
 
 
-def main() -> None:
-    items, audit = prepare(args.task, json.loads(args.options), args.raw)
-    write_items(args.out, items)
-    with atomic(args.audit) as part:
+def main(arguments: argparse.Namespace) -> None:
+    items, audit = prepare(arguments.task, json.loads(arguments.options), arguments.raw)
+    write_items(arguments.out, items)
+    with atomic(arguments.audit) as part:
         part.write_text(json.dumps(audit, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    logging.info("%s: %d items", args.task, len(items))
+    logging.info("%s: %d items", arguments.task, len(items))
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", required=True, help="name of the task in the study")
     parser.add_argument("--options", required=True, help="its entry in the configuration, as JSON")
@@ -26,5 +26,8 @@ if __name__ == "__main__":
     parser.add_argument("--out", required=True, help="JSON lines to write")
     parser.add_argument("--audit", required=True, help="JSON to write")
     parser.add_argument("--log")
-    args = parser.parse_args()
-    cli.run(main, args.log)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse())

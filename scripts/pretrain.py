@@ -13,32 +13,34 @@ from strata.errors import StrataError
 from strata.files import atomic
 
 
-def main() -> None:
+def main(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from strata.tasks.microworld import tokenizer as tokenizers
     from strata.tasks.microworld.training import RECIPES, train
 
-    if args.model not in RECIPES:
-        raise StrataError(f"no recipe for {args.model!r}; there are {', '.join(RECIPES)}")
-    recipe = RECIPES[args.model]
-    if args.steps:
-        recipe = dataclasses.replace(recipe, steps=args.steps)
+    if arguments.model not in RECIPES:
+        raise StrataError(f"no recipe for {arguments.model!r}; there are {', '.join(RECIPES)}")
+    recipe = RECIPES[arguments.model]
+    if arguments.steps:
+        recipe = dataclasses.replace(recipe, steps=arguments.steps)
     tokenizer = tokenizers.learn()
-    with tqdm(total=recipe.steps, desc=args.model, mininterval=2, smoothing=0.05) as bar:
+    with tqdm(total=recipe.steps, desc=arguments.model, mininterval=2, smoothing=0.05) as bar:
 
         def show(step: int, loss: float) -> None:
             bar.update(step - bar.n)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
         model, curves = train(
-            recipe, tokenizer, args.checkpoint, watched=args.watched, on_step=show
+            recipe, tokenizer, arguments.checkpoint, watched=arguments.watched, on_step=show
         )
-    folder = Path(args.out)
+    folder = Path(arguments.out)
     save_model(model, folder)
     tokenizers.save(tokenizer, folder)
     save_curves(curves, folder)
-    logging.info("%s: %s", args.model, ", ".join(f"{k} {v:.3g}" for k, v in curves[-1].items()))
+    logging.info(
+        "%s: %s", arguments.model, ", ".join(f"{k} {v:.3g}" for k, v in curves[-1].items())
+    )
 
 
 def save_model(model, folder: Path) -> None:
@@ -74,7 +76,7 @@ def save_curves(curves: list[dict], folder: Path) -> None:
         figure.savefig(part, format="png", dpi=150)
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="strata-micro-s, -m or -l")
     parser.add_argument("--checkpoint", type=Path, required=True, help="file to resume from")
@@ -82,5 +84,8 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a try")
     parser.add_argument("--watched", type=int, default=24, help="items a task, for the curves")
     parser.add_argument("--log")
-    args = parser.parse_args()
-    cli.run(main, args.log)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse())

@@ -13,14 +13,14 @@ from strata.measures.probing import Plan, probe_table, probe_task
 from strata.store import read_dump, read_scores, write_decisions
 
 
-def main() -> None:
-    plan = Plan(**json.loads(args.plan))
-    scores = read_scores(args.scores)
-    items = read_items(args.items) if args.calculation else None
+def main(arguments: argparse.Namespace) -> None:
+    plan = Plan(**json.loads(arguments.plan))
+    scores = read_scores(arguments.scores)
+    items = read_items(arguments.items) if arguments.calculation else None
     try:
-        decisions = probe_task(scores, map(read_dump, args.dumps), plan, items)
+        decisions = probe_task(scores, map(read_dump, arguments.dumps), plan, items)
     except StrataError as error:
-        raise StrataError(f"{args.model}, {args.task}: {error}") from None
+        raise StrataError(f"{arguments.model}, {arguments.task}: {error}") from None
     attributes = scores.attributes | {
         "seed": plan.seed,
         "folds": plan.folds,
@@ -28,13 +28,13 @@ def main() -> None:
         "probe_version": f"{__version__}, probes {STAGES['probes']}",
     }
     decisions = replace(decisions, attributes=attributes)
-    table = probe_table(decisions, args.model, args.task, plan)
-    write_decisions(args.decisions, decisions)
-    with atomic(args.out) as part:
+    table = probe_table(decisions, arguments.model, arguments.task, plan)
+    write_decisions(arguments.decisions, decisions)
+    with atomic(arguments.out) as part:
         table.to_csv(part, index=False)
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--task", required=True)
@@ -46,5 +46,8 @@ if __name__ == "__main__":
     parser.add_argument("--decisions", required=True, help="HDF5 file of decision values to write")
     parser.add_argument("--out", required=True, help="csv to write")
     parser.add_argument("--log")
-    args = parser.parse_args()
-    cli.run(main, args.log)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse())

@@ -11,22 +11,22 @@ from strata.measures.transfer import transfer_table
 from strata.store import read_decisions, read_dump
 
 
-def main() -> None:
-    decisions = {Path(path).stem: read_decisions(path) for path in args.decisions}
+def main(arguments: argparse.Namespace) -> None:
+    decisions = {Path(path).stem: read_decisions(path) for path in arguments.decisions}
     dumps: dict[str, list[str]] = {}
-    for path in args.dumps:
+    for path in arguments.dumps:
         dumps.setdefault(Path(path).parent.name, []).append(path)
     table = transfer_table(
         decisions,
         lambda task, layer: read_dump(dumps[task][layer]),
-        args.model,
-        Plan(**json.loads(args.plan)),
+        arguments.model,
+        Plan(**json.loads(arguments.plan)),
     )
-    with atomic(args.out) as part:
+    with atomic(arguments.out) as part:
         table.to_csv(part, index=False)
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--decisions", nargs="+", required=True, help="{task}.h5 of probe.py")
@@ -34,5 +34,8 @@ if __name__ == "__main__":
     parser.add_argument("--plan", required=True, help="the study's `probes`, as JSON")
     parser.add_argument("--out", required=True, help="csv to write")
     parser.add_argument("--log")
-    args = parser.parse_args()
-    cli.run(main, args.log)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse())

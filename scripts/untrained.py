@@ -9,19 +9,22 @@ from strata.models.checkpoint import describe, read_info
 from strata.models.untrained import write_untrained
 
 
-def main() -> None:
-    trained = read_info(args.model)
-    write_untrained(trained.folder, args.folder)
-    info = describe(trained.name, {"path": args.folder})
-    with atomic(args.out) as part:
+def main(arguments: argparse.Namespace) -> None:
+    trained = read_info(arguments.model)
+    write_untrained(trained.folder, arguments.folder)
+    info = describe(trained.name, {"path": arguments.folder})
+    with atomic(arguments.out) as part:
         part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="the trained model's JSON, from describe.py")
     parser.add_argument("--folder", required=True, help="folder to write")
     parser.add_argument("--out", required=True, help="the untrained model's JSON")
     parser.add_argument("--log")
-    args = parser.parse_args()
-    cli.run(main, args.log)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    cli.run(main, parse())

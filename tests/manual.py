@@ -8,9 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import workflow
 from workflow import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def spans(path: Path) -> list[str]:
 
 def checkout(folder: Path) -> Path:
     """A copy of Strata's sources, to be worked in as in a checkout."""
+    folder.mkdir(exist_ok=True)
     names = [
         "Makefile",
         "Snakefile",
@@ -68,11 +70,13 @@ def checkout(folder: Path) -> Path:
         "rules",
         "scripts",
     ]
-    names += ["requirements.txt", "constraints.txt", "pyproject.toml", "benchmarks"]
+    names += ["constraints.txt", "pyproject.toml", "README.md", "LICENSE", "benchmarks"]
     for name in names:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
         else:
             shutil.copy(source, folder / name)
     shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("raw"))
@@ -82,6 +86,7 @@ def checkout(folder: Path) -> Path:
 def bash(folder: Path, script: str, shims: dict[str, str] | None = None) -> str:
     """Output of a script run by bash in a folder, its commands this environment's; `shims` put
     scripts of their own in place of commands. Raises AssertionError if one of them fails."""
+    workflow.started()
     path = folder / ".shims"
     path.mkdir(exist_ok=True)
     own = {

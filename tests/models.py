@@ -6,27 +6,21 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from strata.extraction.extract import extract, read_task
-from strata.models.lens import LENSES
+from strata.extraction.extract import extract
+from strata.extraction.task import read_task
+from strata.models.families import FAMILIES
 from strata.models.model import Model
+from strata.names import LENSES
 
 VOCABULARY = 300
 
-SHAPES = {
-    "llama": {"model_type": "llama", "num_key_value_heads": 2},
-    "llama-tied": {"model_type": "llama", "num_key_value_heads": 4, "tie_word_embeddings": True},
-    "mistral": {"model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 24},
-    "qwen2": {"model_type": "qwen2", "num_key_value_heads": 2},
-    "qwen3": {"model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 16},
-    "gemma": {"model_type": "gemma", "num_key_value_heads": 1, "head_dim": 16},
-    "gemma2": {
-        "model_type": "gemma2",
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "query_pre_attn_scalar": 16,
-        "sliding_window": 24,
-    },
-    "pythia": {"model_type": "gpt_neox", "rotary_pct": 0.25},
+# A family each, and LLaMA as its smaller models are: embeddings tied, a head of keys for each of
+# queries.
+SHAPES = {name: {"model_type": name, **family.tiny} for name, family in FAMILIES.items()}
+SHAPES["llama-tied"] = {
+    "model_type": "llama",
+    "num_key_value_heads": 4,
+    "tie_word_embeddings": True,
 }
 
 
@@ -85,7 +79,7 @@ def make_model(folder: Path, shape: str = "llama", seed=0, layers=3, scale=0.25,
 def score(
     folder: Path,
     items,
-    lenses=LENSES,
+    lenses=tuple(LENSES),
     tokenizer=None,
     dtype="auto",
     weights="streamed",

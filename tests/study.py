@@ -2,9 +2,8 @@
 
 import pandas as pd
 
-from strata.report.results import COLUMNS, PROBE_COLUMNS, PROBES, TRANSFER_COLUMNS
-
-OPERATIONS = ("add", "sub", "mul", "div", "mix2", "mix3")
+from strata.names import OPERATIONS, PROBES
+from strata.report.frames import COLUMNS, PROBE_COLUMNS, TRANSFER_COLUMNS
 
 
 def rows(

@@ -9,20 +9,15 @@ import torch
 from models import byte_tokenizer, make_model
 from torch.utils.flop_counter import FlopCounterMode
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "extraction.py"
-
-
-def load():
-    spec = importlib.util.spec_from_file_location("benchmark_extraction", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import contestants
+import extraction
 
 
 def run(tmp_path, *options):
-    byte_tokenizer().save_pretrained(tmp_path / "tokenizer")
-    command = [sys.executable, SCRIPT, "--shape", "tiny", "--tokenizer", tmp_path / "tokenizer"]
+    tokenizer = tmp_path / "tokenizer"
+    byte_tokenizer().save_pretrained(tokenizer)
+    command = [sys.executable, extraction.__file__, "--shape", "tiny", "--tokenizer", tokenizer]
     command += ["--tasks", "micro_factual", "--items", "micro_factual=2", "--batch-sizes", "2"]
     return subprocess.run([*command, *options], capture_output=True, text=True)
 
@@ -37,12 +32,12 @@ def test_all_contestants_score_the_same_items_alike_and_are_timed(tmp_path):
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr
     found = rows(done.stdout)
-    contestants = {"Strata", "Strata, 1 thread", "naive way"}
+    expected = {"Strata", "Strata, 1 thread", "naive way"}
     if importlib.util.find_spec("lm_eval"):
-        contestants.add("harness, batch 2")
+        expected.add("harness, batch 2")
     else:
         assert "lm-evaluation-harness is not installed" in done.stdout
-    assert set(found) == contestants
+    assert set(found) == expected
     for who, row in found.items():
         assert row["items"] == "2"
         assert float(row["seconds"]) > 0
@@ -53,19 +48,18 @@ def test_all_contestants_score_the_same_items_alike_and_are_timed(tmp_path):
 
 
 def test_a_difference_is_seen_in_any_layer_or_in_the_last_alone():
-    benchmark = load()
     ours = {"raw": np.zeros((3, 4), np.float32), "normed": np.zeros((3, 4), np.float32)}
     theirs = {lens: values.copy() for lens, values in ours.items()}
     theirs["raw"][0, 2] = 0.5
-    assert benchmark.largest_difference(theirs, ours) == 0.5
+    assert extraction.largest_difference(theirs, ours) == 0.5
     last = {"normed": np.full((1, 4), 0.25, np.float32)}
-    assert benchmark.largest_difference(last, ours) == 0.25
+    assert extraction.largest_difference(last, ours) == 0.25
 
 
 @pytest.mark.parametrize("kv_heads", [2, 4])
 def test_operations_are_those_that_torch_counts(tmp_path, kv_heads):
     lm = make_model(tmp_path, layers=2, num_key_value_heads=kv_heads)
-    length, benchmark = 7, load()
+    length = 7
     counted = []
     for part in (lm.model, lm):
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -74,5 +68,5 @@ def test_operations_are_those_that_torch_counts(tmp_path, kv_heads):
     blocks, head = counted[0], counted[1] - counted[0]
     # The counter takes attention for full: every token looks at all.
     keys = np.full(length, length)
-    read = len(benchmark.LENSES) * 3 * head
-    assert benchmark.operations(lm.config, keys, 3 * length) == blocks + read
+    read = len(contestants.LENSES) * 3 * head
+    assert contestants.operations(lm.config, keys, 3 * length) == blocks + read

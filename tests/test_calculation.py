@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strata.errors import StrataError
-from strata.tasks.calculation import DIGITS, KINDS, OPERATIONS, evaluate, generate
+from strata.names import DIGITS, KINDS, OPERATIONS
+from strata.tasks.calculation import evaluate, generate
 
 
 def recomputed(question: str) -> str:

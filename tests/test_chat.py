@@ -11,11 +11,12 @@ from workflow import Study
 
 from strata.errors import StrataError
 from strata.extraction.chat import as_chat
-from strata.extraction.extract import naive_logprob, read_task
+from strata.extraction.extract import naive_logprob
+from strata.extraction.task import read_task
 from strata.items import Item
 from strata.models.checkpoint import tokenizer_hash
-from strata.models.lens import LENSES
 from strata.models.model import load_tokenizer
+from strata.names import LENSES
 from strata.store import read_dump, read_scores
 
 # In the forms of well-known models: BOS and turns, a space before the answer, thinking, a date.
@@ -115,6 +116,7 @@ def test_the_template_is_part_of_the_tokenizers_hash(tmp_path):
     assert len(set(hashes)) == 3
 
 
+@pytest.mark.workflow
 def test_chat_is_planned_run_and_written_down(tmp_path):
     study = Study(tmp_path, models=["small"], tasks=["sums"])
     wanted = ("scores", "activations")

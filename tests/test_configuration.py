@@ -1,4 +1,5 @@
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ from models import make_model
 from snakemake.utils import update_config
 
 from strata.errors import StrataError
-from strata.report import style
-from strata.study import Study, key_table
+from strata.reference import filled, generated
+from strata.schema import ENUMERATIONS, read_schema
+from strata.study import Study
 from strata.tasks import sources
 
 ROOT = Path(__file__).parent.parent
@@ -123,18 +125,25 @@ def test_a_missing_jsonl_file_is_named():
         Study(config, SCHEMA)
 
 
-def test_the_schema_knows_every_source():
-    schema = yaml.safe_load(SCHEMA.read_text())
-    assert sorted(schema["$defs"]["sources"]) == sorted(sources.SOURCES)
+def test_the_schema_knows_the_keys_of_every_source():
+    groups = {group for source in sources.SOURCES.values() for group in source.keys}
+    assert groups | {"task"} <= set(read_schema(SCHEMA)["$defs"])
 
 
-def test_the_schema_knows_every_style_key():
-    defs = yaml.safe_load(SCHEMA.read_text())["$defs"]
-    assert set(defs["style"]) == set(style.STYLE)
-    for kind, keys in style.KINDS.items():
-        assert set(defs["styles"][kind]) == set(keys) - set(style.STYLE)
+def test_every_enumeration_of_the_schema_is_the_vocabulary_s():
+    """Names stand in strata.names: the schema spells none of them out, and asks for no other."""
+    text = SCHEMA.read_text(encoding="utf-8")
+    asked = set(re.findall(r'\$ref: "#/\$defs/(\w+)"', text)) - {"model"}
+    assert asked == set(ENUMERATIONS)
+    assert "enum:" not in text
+    filled = read_schema(SCHEMA)["$defs"]
+    for name, allowed in ENUMERATIONS.items():
+        assert filled[name] == {"enum": list(allowed)}
 
 
-def test_the_readme_explains_every_key():
-    table = key_table(yaml.safe_load(SCHEMA.read_text()))
-    assert table in (ROOT / "README.md").read_text()
+def test_the_docs_explain_every_key_style_table_and_figure():
+    parts = generated(read_schema(SCHEMA))
+    pages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
+    for part in parts.values():
+        assert sum(part in page for page in pages) == 1
+    assert all(filled(page, parts) == page for page in pages)

@@ -1,5 +1,5 @@
-"""Every command in README.md and docs/*.md is run: dry where it would take weights, data, a cluster
-or long. docs/extending.md's are run in earnest, by test_extending."""
+"""Every command in README.md, CONTRIBUTING.md and docs/*.md is run: dry where it would take
+weights, data, a cluster or long. docs/extending.md's are run in earnest, by test_extending."""
 
 import re
 import shutil
@@ -11,8 +11,12 @@ from manual import PAGES, bash, blocks, checkout, spans
 from models import make_model
 from workflow import ROOT, Study
 
-COMMANDS = ("snakemake", "make", "python", "export")
+pytestmark = pytest.mark.workflow
+
+COMMANDS = ("snakemake", "make", "python", "export", "git", "pip")
 EXCEPTIONS = {
+    "git clone": "the address is the reader's",
+    "pip install": "tests/test_package.py does it, into an environment of its own",
     "data/datasets.csv ──": "a picture of the way of the data",
     "snakemake --executor cluster-generic": "its plugin is none of Strata's requirements",
     "snakemake --executor kubernetes": "its plugin is none of Strata's requirements; no Kubernetes",
@@ -96,5 +100,5 @@ def test_the_python_of_docs_dumps(tmp_path):
     ]
     assert len(code) == 3
     (tmp_path / "page.py").write_text("\n".join(code))
-    output = bash(tmp_path, f"PYTHONPATH={ROOT / 'scripts'} python page.py")
+    output = bash(tmp_path, "python page.py")
     assert "'model': 'mine'" in output

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -15,6 +16,8 @@ from test_chat import chat_tokenizer
 from workflow import ROOT
 
 from strata.store import read_scores
+
+pytestmark = pytest.mark.workflow
 
 PAGE = blocks(ROOT / "docs" / "extending.md")
 
@@ -43,6 +46,7 @@ def follow(folder, heading: str, **replaced: str) -> None:
     """Takes the steps of a section in their order. replaced: commands run in another's place."""
     for block in steps(heading):
         if block.name:
+            (folder / block.name).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.name).write_text(block.text)
         elif block.language == "diff":
             (folder / "change.diff").write_text(block.text)
@@ -51,6 +55,42 @@ def follow(folder, heading: str, **replaced: str) -> None:
             bash(folder, block.text, replaced)
         else:
             raise AssertionError(f"line {block.line}: what is to be done with this block?")
+
+
+def with_tests(folder) -> None:
+    """Tests and docs, as a checkout has them."""
+    for name in ("tests", "docs"):
+        aside = shutil.ignore_patterns("__pycache__", "*.png")
+        shutil.copytree(ROOT / name, folder / name, ignore=aside)
+
+
+def places(folder) -> list[str]:
+    """What differs from the checkout that the page's reader began with, generated pages aside."""
+    status = subprocess.run(
+        [
+            "git",
+            "status",
+            "--porcelain",
+            "--untracked-files=all",
+            "scripts",
+            "rules",
+            "tests",
+            "config",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line[3:] for line in status.stdout.splitlines()]
+
+
+def committed(folder) -> None:
+    """Makes the folder a repository whose head is what it holds."""
+    (folder / ".gitignore").write_text("__pycache__/\n")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "--quiet"], ["add", "--all"], [*who, "commit", "--quiet", "-m", "x"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
 
 
 def overall(folder, study: str) -> pd.DataFrame:
@@ -65,6 +105,8 @@ def test_every_block_of_the_page_is_of_a_section_that_is_followed():
         "A task",
         "A language",
         "A lens",
+        "A table",
+        "A figure",
     }
 
 
@@ -142,7 +184,7 @@ def test_a_lens(folder):
     with torch.no_grad():
         lm.model.norm.weight.fill_(1)
     lm.save_pretrained(folder / "models" / "mine")
-    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    with_tests(folder)
     follow(folder, "A lens")
     with h5py.File(folder / "results" / "lenses" / "scores" / "mine" / "micro_factual.h5") as file:
         raw, normed, unit = (file[f"logprob/{lens}"][()] for lens in ("raw", "normed", "unit"))
@@ -150,3 +192,46 @@ def test_a_lens(folder):
     np.testing.assert_allclose(unit, normed, atol=1e-3)
     assert not np.allclose(unit, raw, atol=0.1)
     assert "unit lens" in (folder / "results" / "lenses" / "tables" / "overall.md").read_text()
+
+
+def test_a_table(folder):
+    with_tests(folder)
+    committed(folder)
+    follow(folder, "A table")
+    assert places(folder) == [
+        "scripts/strata/report/catalogue.py",
+        "scripts/strata/report/tables/ties.py",
+        "tests/test_ties_table.py",
+    ]
+    tidy = pd.read_csv(folder / "results" / "ties" / "tables" / "ties.csv")
+    metrics = pd.read_csv(folder / "results" / "ties" / "metrics" / "mine" / "micro_factual.csv")
+    last = metrics.query("layer == 2 and subtask == 'all'").set_index(["lens", "metric"])
+    for row in tidy.itertuples():
+        assert row.tie_rate == last.loc[(row.lens, row.metric), "tie_rate"]
+    assert "`tables/ties`" in (folder / "docs" / "catalogue.md").read_text()
+
+
+def test_a_figure(folder):
+    """Three places: the function, its entry, its test."""
+    with_tests(folder)
+    committed(folder)
+    follow(folder, "A figure")
+    assert places(folder) == [
+        "scripts/strata/report/catalogue.py",
+        "scripts/strata/report/figures/ties.py",
+        "tests/test_ties.py",
+    ]
+    assert (folder / "results" / "ties" / "figures" / "ties_micro_factual.pdf").stat().st_size
+    assert "`figures/ties_TASK`" in (folder / "docs" / "catalogue.md").read_text()
+    refused = subprocess.run(
+        [
+            "bash",
+            "-c",
+            "echo 'figures: {ties: {x: time}}' > wrong.yaml && "
+            f"{sys.executable} -m snakemake --dry-run --configfile study.yaml wrong.yaml",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert "figures.ties.x is 'time', but takes layer or depth" in refused.stdout + refused.stderr

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from models import SHAPES, byte_tokenizer, make_model, score
 
 from strata.errors import StrataError
-from strata.extraction.extract import naive_logprob, select_by_length
+from strata.extraction.extract import naive_logprob
+from strata.extraction.task import select_by_length
 from strata.extraction.tree import tokenize
 from strata.items import Item
-from strata.models.lens import LENSES
+from strata.names import LENSES
 
 ITEMS = [
     Item("a", "a", "", "Sum it.\n\nQ: 1 + 1\nA:", (" 2", " 3", " 21", " 2 2"), (1, 0, 0, 1), 0),

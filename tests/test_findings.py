@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.measures.findings import (
-    CLAIMS,
+from strata.measures.claims import CLAIMS, held_out_best, lower, near, upper
+from strata.measures.evidence import (
     CONTRADICTED,
     MATTERS,
     NEGLIGIBLE,
@@ -15,15 +15,11 @@ from strata.measures.findings import (
     UNDECIDED,
     UNTESTABLE,
     Evidence,
-    findings,
-    held_out_best,
-    lower,
-    near,
-    upper,
 )
+from strata.measures.findings import findings
 from strata.measures.metrics import metrics_table
-from strata.report.paper_tables import findings_table
-from strata.report.tables import latex, markdown
+from strata.report.tables.findings import tabled
+from strata.report.writers import latex, markdown
 from strata.store import Scores
 
 TASKS = {
@@ -327,7 +323,7 @@ def test_one_counterexample_contradicts_every_and_one_example_supports_some(foun
 
 def test_the_table_says_what_decides_each_claim():
     rows = findings(world(against_the_paper))
-    table = findings_table(rows, LABELS, "normed")
+    table = tabled(rows, LABELS, "normed")
     shown = table.shown
     assert set(shown.index.get_level_values("Claim")) == {claim.title for claim in CLAIMS.values()}
     line = shown.loc[("Size adds no knowledge", "all")]

@@ -7,13 +7,14 @@ import torch
 from models import byte_tokenizer, make_model, score
 from test_extract import ITEMS
 
-from strata.extraction.extract import read_task
 from strata.extraction.lanes import lanes_of, side_by_side
 from strata.extraction.placement import Memory, batch_tokens_for, needs_of
+from strata.extraction.task import read_task
 from strata.extraction.tree import batches
 from strata.models.checkpoint import read_config
-from strata.models.lens import LENSES, Unembedding
+from strata.models.lens import Unembedding
 from strata.models.model import Skeleton
+from strata.names import LENSES
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from strata.models.lens import LENSES, Unembedding, Wanted, naive_log_probabilities, sum_paths
+from strata.models.lens import Unembedding, Wanted, naive_log_probabilities, sum_paths
+from strata.names import LENSES
 
 SHAPE = 40, 12
 

@@ -3,14 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.measures.metrics import (
-    METRICS,
-    Reader,
-    comparisons,
-    item_values,
-    metrics_table,
-    subtask_nodes,
-)
+from strata.measures.comparisons import Reader, comparisons
+from strata.measures.metrics import item_values, metrics_table, subtask_nodes
+from strata.names import METRICS
 from strata.store import Scores
 
 

@@ -12,9 +12,9 @@ from workflow import ROOT, Study
 
 from strata.errors import StrataError
 from strata.extraction import machine
-from strata.extraction.extract import read_task
 from strata.extraction.placement import Memory
 from strata.extraction.plan import Setting, as_text, count_positions, layer_operations, plan_row
+from strata.extraction.task import read_task
 from strata.models.checkpoint import describe, outline, read_config
 from strata.models.model import Skeleton
 
@@ -112,6 +112,7 @@ def planned(tmp_path_factory):
     return study, text, pd.read_csv(study.results / "plan.csv").set_index(["model", "task"])
 
 
+@pytest.mark.workflow
 def test_the_plan_reads_no_weights_and_is_printed(planned):
     study, text, table = planned
     assert not list(study.results.glob("scores/**/*.h5"))
@@ -120,6 +121,7 @@ def test_the_plan_reads_no_weights_and_is_printed(planned):
     assert table["seconds"].notna().all()
 
 
+@pytest.mark.workflow
 def test_tokens_and_bytes_are_those_of_the_run(planned):
     study, _, table = planned
     study.run("scores")
@@ -139,6 +141,7 @@ def test_tokens_and_bytes_are_those_of_the_run(planned):
         assert row["layer_bytes"] * row["layers"] == row["weights_bytes"] < weights
 
 
+@pytest.mark.workflow
 def test_memory_is_within_a_tenth_of_the_run(planned):
     study, _, table = planned
     study.run("scores")
@@ -149,6 +152,7 @@ def test_memory_is_within_a_tenth_of_the_run(planned):
         assert row["host_bytes"] == pytest.approx(measured, rel=0.1), (model, task)
 
 
+@pytest.mark.workflow
 def test_the_papers_preset_can_be_planned_without_its_weights(planned):
     text = (ROOT / "config" / "llama2.yaml").read_text()
     assert text.count("shape:") == 3

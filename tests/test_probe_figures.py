@@ -6,17 +6,19 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from pictures import assert_legible, lines, texts
+from strata.measures.emergence import emergence_layers
 from study import probes, study, transfer
 
-from strata.report import probe_figures
-from strata.report.probe_tables import (
+from strata.report.catalogue import FIGURES
+from strata.report.frames import read_probes
+from strata.report.readings import readings
+from strata.report.tables.probes import (
     emergence_table,
     lens_vs_probe_table,
     probes_table,
     transfer_table,
 )
-from strata.report.results import emergence_layers, read_probes, readings
-from strata.report.tables import write_table
+from strata.report.writers import write_table
 
 DEPTHS = (5, 80, 12, 24, 32, 40, 48, 81)
 READERS = ("normed", "ridge")
@@ -36,7 +38,7 @@ def draw(kind: str, found, **style) -> Figure:
         "emergence": (frame, fitted, labels, *READERS),
         "transfer": (moved, labels, "ridge", "m0"),
     }
-    return getattr(probe_figures, kind)(*given[kind], style=style)
+    return FIGURES[kind].function(*given[kind], style=style)
 
 
 @pytest.mark.parametrize("models", [1, 3, 4, 8])

@@ -9,6 +9,7 @@ import resource
 import runpy
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 import torch
 from models import make_model, score
 from test_extract import ITEMS
+from tqdm import tqdm
 from workflow import ROOT
 
 from strata.errors import StrataError
@@ -54,6 +56,8 @@ class Extraction:
         code = 1
         try:
             before()
+            # tqdm's own is shared with all forks: one that is killed in it would keep it for good.
+            tqdm.set_lock(threading.RLock())
             os.dup2(os.open(self.folder / "errors", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             sys.argv = list(map(str, command))
             sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115

@@ -7,12 +7,14 @@ from pictures import assert_legible, lines
 from workflow import ROOT, count_jobs, snakemake
 
 from strata.errors import StrataError
-from strata.report.figures import cross_lingual, curves
-from strata.report.paper_figures import paper_comparison
-from strata.report.paper_tables import paper_comparison_table
-from strata.report.results import COLUMNS, read_labels, read_metrics, read_published
-from strata.report.tables import cross_lingual_table, latex, layers_table, markdown
-from strata.study import PUBLISHED_SOURCES
+from strata.report.figures.curves import curves
+from strata.report.figures.heat_maps import cross_lingual
+from strata.report.figures.paper import paper_comparison
+from strata.report.frames import COLUMNS, read_labels, read_metrics, read_published
+from strata.report.tables.layers import cross_lingual_table, layers_table
+from strata.report.tables.paper import paper_comparison_table
+from strata.report.writers import latex, markdown
+from strata.tasks.sources import SOURCES
 
 FOLDER = ROOT / "data" / "published"
 TRANSCRIPT = ROOT.parent / "shared" / "paper"
@@ -92,7 +94,11 @@ def test_the_anomalies_are_all_there_and_named(published):
 
 def test_the_sources_and_labels_are_those_of_the_numbers(published):
     labels = read_labels(str(FOLDER / "labels.json"))
-    assert set(published["task"]) == set(PUBLISHED_SOURCES) == set(labels["tasks"])
+    assert (
+        set(published["task"])
+        == {name for name, source in SOURCES.items() if source.published}
+        == set(labels["tasks"])
+    )
     assert set(published["model"]) == set(labels["models"])
 
 
@@ -193,6 +199,7 @@ def test_published_tables_and_figures_are_made_by_the_study_s_code(published):
 PRESET = ("--configfile", str(ROOT / "config" / "llama2.yaml"))
 
 
+@pytest.mark.workflow
 def test_the_target_published_and_the_paper_s_comparison(tmp_path):
     wanted = snakemake(tmp_path, "--dry-run", "published", *PRESET).stdout
     assert count_jobs(wanted) == {"published": 1, "published_table": 5, "published_figure": 8}
@@ -201,6 +208,7 @@ def test_the_target_published_and_the_paper_s_comparison(tmp_path):
     assert jobs["table_paper_comparison"] == 1
 
 
+@pytest.mark.workflow
 def test_a_published_table_is_written_by_the_workflow(tmp_path):
     stem = "results/published/tables/overall"
     done = snakemake(tmp_path, "--cores", "1", f"{stem}.csv", *PRESET)
@@ -209,6 +217,7 @@ def test_a_published_table_is_written_by_the_workflow(tmp_path):
     assert "LLaMA 2 70B, published" in (tmp_path / f"{stem}.md").read_text()
 
 
+@pytest.mark.workflow
 def test_a_study_cannot_be_named_published(tmp_path):
     (tmp_path / "study.yaml").write_text("name: published\n")
     done = snakemake(tmp_path, "--dry-run", "--configfile", "study.yaml")

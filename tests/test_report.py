@@ -13,9 +13,9 @@ import pytest
 from browser import CHROMIUM, Browser
 from workflow import Study
 
-from strata.report.results import heading
+from strata.report.captions import heading
 
-pytestmark = pytest.mark.xdist_group("report")
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("report")]
 
 LONG = "Large, with a label that is as long as some are"
 MODELS = {"small": "Small & <plain>", "large": LONG}

@@ -25,6 +25,7 @@ IS_OTHERS = 77  # its exit status where a SLURM is configured that it did not st
 ABSENT = [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(name)]
 
 pytestmark = [
+    pytest.mark.workflow,
     pytest.mark.xdist_group("slurm"),
     pytest.mark.skipif(os.geteuid() != 0, reason="a SLURM for tests is started by root only"),
     pytest.mark.skipif(

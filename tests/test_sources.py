@@ -4,15 +4,9 @@ import pytest
 from mirror import MIRROR, needs_mirror
 
 from strata.errors import StrataError
-from strata.tasks.sources import (
-    SOURCES,
-    files,
-    full_stop,
-    maths_answer,
-    own_files,
-    prepare,
-    split_answers,
-)
+from strata.tasks import microworld
+from strata.tasks.paper import full_stop, maths_answer, split_answers
+from strata.tasks.sources import SOURCES, files, own_files, prepare
 
 MATHS_PROMPT = {"instruction": "Sum.", "demonstrations": [{"question": "1+1?", "answer": "2"}]}
 
@@ -285,6 +279,10 @@ def test_the_files_of_every_source_are_pinned():
         assert set(files({"source": source, "path": "x"})) <= set(DATASETS)
     assert own_files({"source": "jsonl", "path": "x"}) == ["x"]
     assert own_files({"source": "lama"}) == []
+
+
+def test_every_task_of_the_microworld_is_a_source():
+    assert [source for source in SOURCES if source.startswith("micro_")] == list(microworld.TASKS)
 
 
 # What FIELD_NOTES measured of the paper's files, counted again

@@ -10,19 +10,11 @@ import pytest
 from study import rows, study
 
 from strata.errors import StrataError
-from strata.report.results import COLUMNS, read_labels, read_metrics
-from strata.report.tables import (
-    Table,
-    audit_table,
-    calculation_table,
-    cross_lingual_table,
-    escape,
-    latex,
-    layers_table,
-    markdown,
-    overall_table,
-    write_table,
-)
+from strata.report.frames import COLUMNS, read_audits, read_labels, read_metrics
+from strata.report.tables.layers import calculation_table, cross_lingual_table, layers_table
+from strata.report.tables.overview import overall_table
+from strata.report.tables.runs import audit_table
+from strata.report.writers import Table, escape, latex, markdown, write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "table.py"
 
@@ -117,7 +109,10 @@ def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
     for task, row in {"a": {"items": 3, "chance": 0.25}, "b": {"items": 4, "no_truth": 1}}.items():
         audit = {"task": task, "rows": [{"subtask": "all", **row}]}
         (tmp_path / f"{task}.json").write_text(json.dumps(audit))
-    table = audit_table([tmp_path / "a.json", tmp_path / "b.json"], {"tasks": {"a": "Task A"}})
+    table = audit_table(
+        read_audits([tmp_path / "a.json", tmp_path / "b.json"]),
+        {"tasks": {"a": "Task A", "b": "b"}},
+    )
     assert table.tidy.to_csv(index=False) == (
         "task,subtask,items,chance,no_truth\na,all,3,0.25,\nb,all,4,,1\n"
     )
@@ -127,7 +122,7 @@ def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
     assert list(table.shown.loc["b"]) == ["all", "4", "–", "1"]
     (tmp_path / "b.json").write_text("[]")
     with pytest.raises(StrataError, match=r"b\.json: not an audit"):
-        audit_table([tmp_path / "b.json"])
+        read_audits([tmp_path / "b.json"])
 
 
 def test_a_page_holds_each_cell_as_it_is_written(tmp_path):

@@ -13,9 +13,10 @@ from study import study
 from workflow import ROOT, Study, count_jobs, snakemake
 
 from strata.errors import StrataError
-from strata.report.figures import write_figure
-from strata.report.tables import layers_table, training_table
-from strata.report.training_figures import training as draw
+from strata.report.figures.training import training as draw
+from strata.report.kit.figure import write_figure
+from strata.report.tables.layers import layers_table
+from strata.report.tables.overview import training_table
 from strata.study import checkpoints
 
 STEPS = (0, 64, 512, 4000, 143000)
@@ -130,6 +131,7 @@ def test_an_entry_with_steps_is_a_checkpoint_each():
             checkpoints("b", {**entry, **wrong})
 
 
+@pytest.mark.workflow
 def test_a_checkpoint_may_not_have_another_models_name(tmp_path):
     study = Study(tmp_path, models=["small", "run-step1"])
     study.config["models"]["run"] = {"path": "run/step{step}", "steps": [1, 2]}
@@ -138,6 +140,7 @@ def test_a_checkpoint_may_not_have_another_models_name(tmp_path):
     assert "config key models.run: 'run-step1' is another model's name too" in output
 
 
+@pytest.mark.workflow
 def test_a_run_is_shown_over_its_steps_and_elsewhere_by_its_last(tmp_path):
     study = Study(tmp_path, models=["small"])
     for step in (0, 5, 20):
@@ -167,6 +170,7 @@ def test_a_run_is_shown_over_its_steps_and_elsewhere_by_its_last(tmp_path):
     assert not findings["model"].isin(["run-step0", "run-step5"]).any()
 
 
+@pytest.mark.workflow
 def test_the_job_table_of_pythia(tmp_path):
     preset = str(ROOT / "config" / "pythia.yaml")
     jobs = count_jobs(snakemake(tmp_path, "--dry-run", "--configfile", preset).stdout)

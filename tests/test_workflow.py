@@ -20,6 +20,8 @@ from strata.measures.metrics import item_values
 from strata.measures.probing import as_scores
 from strata.store import read_decisions, read_scores
 
+pytestmark = pytest.mark.workflow
+
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
 TABLES += ["paper_comparison", "findings", "probes", "lens_vs_probe", "emergence", "transfer"]
 

@@ -71,8 +71,16 @@ class Study:
         return count_jobs(self.run("--dry-run", *arguments))
 
 
+allowed = False  # set by conftest for each test
+
+
+def started() -> None:
+    assert allowed, "a test that starts Snakemake carries the mark `workflow`"
+
+
 def snakemake(folder: Path, *arguments: str, **environment) -> subprocess.CompletedProcess:
     """Runs Snakemake on Strata's Snakefile in `folder`, both streams in stdout."""
+    started()
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
         cwd=folder,

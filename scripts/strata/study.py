@@ -1,42 +1,18 @@
-"""A study's configuration, checked before any work.
+"""A study: its validated configuration, and what follows from it.
 
 Imports neither torch nor pandas: it is read while the Snakefile is parsed.
 """
 
-import difflib
-import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
-from itertools import product
 from pathlib import Path
-from typing import Any
-
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.validators import extend
 
 from strata.errors import StrataError
 from strata.models.checkpoint import read_config
-from strata.tasks import calculation
-
-# Kinds and digits of the sources that calculate, where a task doesn't choose among them.
-CALCULATION_SOURCES = {
-    "calculation": (calculation.KINDS, calculation.DIGITS),
-    "micro_calculation": (("int", "float"), ("1", "2")),
-}
-CROSS_LINGUAL_SOURCES = ("xmps_cal", "xmps_rea", "micro_xmps_cal", "micro_xmps_rea")
-# The sources of data/published/metrics.csv.
-PUBLISHED_SOURCES = ("mps_cal", "mps_rea", "xmps_cal", "xmps_rea", "reclor", "truthfulqa", "lama")
-
-# Where YAML knows what JSON doesn't: 5.0 is no whole number, and numbers are finite.
-_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
-    {
-        "integer": lambda _, value: type(value) is int,
-        "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
-    }
-)
-_Validator = extend(Draft202012Validator, type_checker=_TYPES)
+from strata.report.catalogue import FIGURES, Entry
+from strata.report.style import STYLE, check_style
+from strata.schema import check, read_schema, task_schema, unknown
+from strata.tasks.sources import SOURCES
 
 
 class Study:
@@ -46,11 +22,13 @@ class Study:
     """
 
     def __init__(self, config: dict, schema_path: str | Path) -> None:
-        schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+        schema = read_schema(schema_path)
         check(config, schema, schema)
         for name, task in config["tasks"].items():
-            part = task_schema(task["source"], schema, f"tasks.{name}.source")
-            check(task, part, schema, ["tasks", name])
+            if task["source"] not in SOURCES:
+                raise unknown(f"tasks.{name}.source", task["source"], SOURCES, "sources")
+            groups = SOURCES[task["source"]].keys
+            check(task, task_schema(groups, schema), schema, ["tasks", name])
         for kind in ("models", "tasks"):
             for index, name in enumerate(config["select"][kind]):
                 if name not in config[kind]:
@@ -85,7 +63,7 @@ class Study:
             self.training |= training
         self.tasks: dict[str, dict] = _pick(config["tasks"], config["select"]["tasks"])
         self._check_jsonl()
-        self._check_figures(schema)
+        self._check_figures()
 
     @property
     def compared(self) -> list[str]:
@@ -103,42 +81,76 @@ class Study:
                 found = repr(task["path"]) if "path" in task else "nothing"
                 raise StrataError(f"config key tasks.{name}.path: no such file, found {found}")
 
+    def instances(self, entry: Entry) -> list[dict[str, str]]:
+        """What a table or figure of the catalogue is made for here, one of each: the values of
+        `entry.over`, by name. None if the study lacks what it shows."""
+        unfitted = entry.fitted and not self.probed
+        missing = entry.probe and entry.probe not in self.config["probes"]["kinds"]
+        if unfitted or missing or not (self.models_of(entry) and self.tasks_of(entry)):
+            return []
+        found: list[dict[str, str]] = [{}]
+        for part in entry.over:
+            found = [
+                {**one, part: value} for one in found for value in self._values(entry, part, one)
+            ]
+        return found
+
+    def models_of(self, entry: Entry) -> list[str]:
+        """The models whose results an entry shows."""
+        return {
+            "all": list(self.models),
+            "compared": self.compared,
+            "training": list(self.training),
+            "published": list(self.published["models"]),
+        }[entry.models]
+
+    def tasks_of(self, entry: Entry) -> list[str]:
+        """The tasks whose results an entry shows."""
+        return {
+            "all": list(self.tasks),
+            "calculation": self.calculation,
+            "in_languages": [name for name in self.tasks if self._source(name).in_languages],
+            "published": list(self.published["tasks"]),
+        }[entry.tasks]
+
+    def _values(self, entry: Entry, part: str, one: dict[str, str]) -> Iterable[str]:
+        if part == "model":
+            return self.models_of(entry)
+        if part == "task":
+            return self.tasks_of(entry)
+        kinds, digits = self._source(one["task"]).cells
+        own = {"kind": ("kinds", kinds), "digits": ("digits", digits)}[part]
+        return self.tasks[one["task"]].get(*own)
+
+    def _source(self, task: str):
+        return SOURCES[self.tasks[task]["source"]]
+
+    @property
+    def calculation(self) -> list[str]:
+        """The tasks that calculate."""
+        return [name for name in self.tasks if self._source(name).cells]
+
+    def named(self, entries: dict[str, Entry]) -> dict[str, str]:
+        """Every table or figure that these entries make of the study, by name, and its entry's."""
+        return {
+            entry.stem(**one): name
+            for name, entry in entries.items()
+            for one in self.instances(entry)
+        }
+
     @cached_property
     def figures(self) -> dict[str, str]:
-        """Every figure of the study by name, and its kind."""
-        names = {"overall_radar": "overall_radar"}
-        names |= {f"curves_{task}": "curves" for task in self.tasks}
-        for task in self.tasks_from(*CALCULATION_SOURCES):
-            options = self.tasks[task]
-            kinds, spans = CALCULATION_SOURCES[options["source"]]
-            kinds, spans = options.get("kinds", kinds), options.get("digits", spans)
-            for kind, digits in product(kinds, spans):
-                names[f"calculation_radars_{task}_{kind}_{digits}"] = "calculation_radars"
-        for task in self.tasks_from(*CROSS_LINGUAL_SOURCES):
-            names[f"cross_lingual_{task}"] = "cross_lingual"
-        if self.training:
-            names |= {f"training_{task}": "training" for task in self.tasks}
-        if self.published["models"]:
-            compared = self.published["tasks"]
-            names |= {f"paper_comparison_{task}": "paper_comparison" for task in compared}
-        if self.probed:
-            names |= {f"probe_curves_{task}": "probe_curves" for task in self.tasks}
-            if "ridge" in self.config["probes"]["kinds"]:
-                calculated = self.tasks_from(*CALCULATION_SOURCES)
-                names |= {f"readout_{task}": "readout" for task in calculated}
-            names["emergence"] = "emergence"
-            names |= {f"transfer_{model}": "transfer" for model in self.compared}
-        return names
+        return self.named(FIGURES)
 
     @property
     def published(self) -> dict[str, dict[str, str]]:
         """What of the study was published: its models with the paper's names, its tasks with
         their sources."""
         models = {name: self.models[name].get("published") for name in self.compared}
-        tasks = self.tasks_from(*PUBLISHED_SOURCES)
+        tasks = {name: task["source"] for name, task in self.tasks.items()}
         return {
             "models": {name: paper for name, paper in models.items() if paper},
-            "tasks": {name: self.tasks[name]["source"] for name in tasks},
+            "tasks": {name: source for name, source in tasks.items() if SOURCES[source].published},
         }
 
     @property
@@ -151,16 +163,14 @@ class Study:
         figures = self.config["figures"]
         return figures.get("style", {}) | figures.get(kind, {}) | figures.get(name, {})
 
-    def _check_figures(self, schema: dict) -> None:
-        styles = schema["$defs"]["styles"]
+    def _check_figures(self) -> None:
         for name, style in self.config["figures"].items():
-            kind = self.figures.get(name, name)
-            if kind != "style" and kind not in styles:
-                allowed = ["style", *styles, *self.figures]
-                raise unknown(f"figures.{name}", name, dict.fromkeys(allowed), "keys", noun="key")
-            properties = schema["$defs"]["style"] | styles.get(kind, {})
-            part = {"type": "object", "additionalProperties": False, "properties": properties}
-            check(style, part, schema, ["figures", name])
+            entry = self.figures.get(name, name)
+            if entry != "style" and entry not in FIGURES:
+                allowed = dict.fromkeys(["style", *FIGURES, *self.figures])
+                raise unknown(f"figures.{name}", name, allowed, "keys", noun="key")
+            own = FIGURES[entry].style if entry in FIGURES else {}
+            check_style(style, {**STYLE, **own}, f"figures.{name}")
 
     @cached_property
     def layers(self) -> dict[str, int]:
@@ -211,9 +221,6 @@ class Study:
             "tasks": {name: task.get("label", name) for name, task in self.tasks.items()},
         }
 
-    def tasks_from(self, *sources: str) -> list[str]:
-        return [name for name, task in self.tasks.items() if task["source"] in sources]
-
 
 def _pick(entries: dict[str, dict], names: Iterable[str]) -> dict[str, dict]:
     return {name: entries[name] for name in names}
@@ -239,106 +246,3 @@ def checkpoints(name: str, entry: dict) -> tuple[dict[str, dict], dict[str, dict
         made[model] = {**shared, where: place, "label": f"{label}, step {step}"}
         training[model] = {"run": name, "label": label, "step": step}
     return made, training
-
-
-def task_schema(source: Any, schema: dict, where: str) -> dict:
-    """The schema of a task's entry, put together from the groups of keys its source takes."""
-    sources = schema["$defs"]["sources"]
-    if source not in sources:
-        raise unknown(where, source, sources, "sources")
-    properties = dict(schema["$defs"]["task"])
-    for group in sources[source]:
-        properties |= schema["$defs"][group]
-    return {"type": "object", "additionalProperties": False, "properties": properties}
-
-
-def check(value: Any, part: dict, schema: dict, prefix: Sequence[str] = ()) -> None:
-    """Raises StrataError for the first thing in `value`, which stands under the key `prefix`,
-    that the schema `part` forbids."""
-    validator = _Validator({**part, "$defs": schema["$defs"]})
-    errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
-    for error in errors:
-        raise _explain(error, prefix)
-
-
-def _explain(error, prefix: Sequence[str]) -> StrataError:
-    where = _path([*prefix, *error.absolute_path])
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        allowed = error.schema.get("properties", {})
-        key = next(key for key in error.instance if key not in allowed)
-        return unknown(f"{where}.{key}" if where else key, key, allowed, "keys", noun="key")
-    if error.validator == "enum":
-        return unknown(where, error.instance, error.validator_value, "values")
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return StrataError(f"config key {f'{where}.' if where else ''}{missing} is missing")
-    if error.validator == "anyOf":
-        return StrataError(f"config key {where}: give `path:` (a folder), or `hub:` and `layers:`")
-    if error.validator == "type":
-        kinds = error.validator_value
-        wanted = " or ".join([kinds] if isinstance(kinds, str) else kinds)
-        found = type(error.instance).__name__
-        return StrataError(f"config key {where}: expected {wanted}, found {found} {_show(error)}")
-    if error.validator == "pattern":
-        return StrataError(
-            f"config key {where}: found {_show(error)}, allowed is what matches "
-            f"{error.validator_value}"
-        )
-    return StrataError(f"config key {where}: {error.message}")
-
-
-def _show(error) -> str:
-    return json.dumps(error.instance, ensure_ascii=False, default=str)
-
-
-def _path(parts: Iterable) -> str:
-    text = ""
-    for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
-def unknown(
-    where: str, found: Any, allowed: Iterable, what: str, noun: str = "name"
-) -> StrataError:
-    """An error for a name that is none of those allowed, with the nearest of them."""
-    names = [str(name) for name in allowed]
-    near = difflib.get_close_matches(str(found), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    listed = ", ".join(names) or "none"
-    if noun == "key":
-        return StrataError(f"config key {where} is unknown; allowed {what}: {listed}{hint}")
-    return StrataError(f"config key {where}: found {found!r}, allowed {what}: {listed}{hint}")
-
-
-def key_table(schema: dict) -> str:
-    """Every key of the schema as a markdown table: key, what it takes, what it means."""
-    defs = schema["$defs"]
-    rows = list(_key_rows("", schema["properties"]))
-    rows += _key_rows("models.NAME.", defs["model"]["properties"])
-    rows += _key_rows("tasks.NAME.", defs["task"])
-    for group in ("generated", "calculation", "languages", "jsonl"):
-        rows += _key_rows("tasks.NAME.", defs[group])
-    rows += _key_rows("figures.FIGURE.", defs["style"])
-    for kind, properties in defs["styles"].items():
-        rows += _key_rows(f"figures.{kind}.", properties)
-    lines = [f"| `{key}` | {takes} | {meaning} |" for key, takes, meaning in rows]
-    return "\n".join(["| key | takes | meaning |", "|---|---|---|", *lines]) + "\n"
-
-
-def _key_rows(prefix: str, properties: dict):
-    for key, part in properties.items():
-        if "description" in part:
-            yield prefix + key, _takes(part), part["description"].replace("|", "\\|")
-        if part.get("type") == "object":
-            yield from _key_rows(f"{prefix}{key}.", part.get("properties", {}))
-
-
-def _takes(part: dict) -> str:
-    if "enum" in part:
-        return ", ".join(f"`{value}`" for value in part["enum"])
-    kinds = part.get("type", "any")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds == ["array"] and "items" in part:
-        return f"list of {_takes(part['items'])}"
-    return " or ".join(kinds)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strata.extraction.extract import Task, wanted_of
 from strata.extraction.placement import (
     Memory,
     Needs,
@@ -19,8 +18,11 @@ from strata.extraction.placement import (
     needs_of,
     q_width,
 )
+from strata.extraction.readout import wanted_of
+from strata.extraction.task import Task
 from strata.extraction.tree import TokenTree
 from strata.models.model import Skeleton
+from strata.names import NORMED, RAW, REFERENCE
 
 # Of the rate of large matrix products, an extraction reaches about this share
 # (benchmarks/RESULTS.md).
@@ -100,9 +102,9 @@ def layer_operations(skeleton: Skeleton, task: Task) -> int:
 def computed_lenses(skeleton: Skeleton, lenses: Sequence[str]) -> tuple[int, int]:
     """How many lenses are computed in the model's dtype, and in float32: in a float32 model the
     reference lens is one of the others."""
-    exact = sum(lens != "reference" for lens in lenses)
-    spared = str(skeleton.dtype) == "torch.float32" and {"raw", "normed"} <= set(lenses)
-    return "reference" in lenses and not spared, exact
+    exact = sum(lens != REFERENCE for lens in lenses)
+    spared = str(skeleton.dtype) == "torch.float32" and {RAW, NORMED} <= set(lenses)
+    return REFERENCE in lenses and not spared, exact
 
 
 def dump_bytes(skeleton: Skeleton, task: Task) -> int:

@@ -5,7 +5,7 @@ wherever it is kept: on the device, in host memory or in a file.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from strata.errors import StrataError
-from strata.extraction.tree import TokenTree, batches
+from strata.extraction.tree import TokenTree
 from strata.models.model import Model
 
 
@@ -22,22 +22,25 @@ class Stream:
     """hidden: (nodes, d_model) in the model's dtype; node i of the tree is row place[i].
     prefix: (p, d_model), the common prefix, always on the device.
 
-    where: device, host or file; file: what it is kept in then, left to the caller to remove.
+    rows: the tree's row numbers of each batch (tree.batches). where: device, host or file; file:
+    what it is kept in then, left to the caller to remove. each: the map that batches go through,
+    see lanes.side_by_side.
     """
 
     def __init__(
         self,
         model: Model,
         tree: TokenTree,
-        batch_tokens: int,
+        rows: Sequence[np.ndarray],
         where: str = "device",
         file: Path | None = None,
+        each: Callable = map,
     ) -> None:
-        self.model, self.tree = model, tree
+        self.model, self.tree, self.each = model, tree, each
         self.batches, order, first = [], [], 0
-        for rows in batches(tree, batch_tokens):
-            self.batches.append(Batch.of(tree, rows, first, model.device))
-            order += [np.arange(tree.rows[row], tree.rows[row + 1]) for row in rows]
+        for own in rows:
+            self.batches.append(Batch.of(tree, own, first, model.device))
+            order += [np.arange(tree.rows[row], tree.rows[row + 1]) for row in own]
             first = self.batches[-1].last
         self.order = np.concatenate(order)
         self.place = np.empty_like(self.order)
@@ -56,9 +59,9 @@ class Stream:
         """These rows of the stream, on the model's device; `rows` is on the stream's."""
         return self.hidden[rows].to(self.model.device)
 
-    def advance(self, index: int, layer: torch.nn.Module, each: Callable, progress: Callable):
-        """Runs decoder layer `index` (0-based) on the whole task, batch by batch through `each`
-        (a map, see lanes.side_by_side); progress(tokens) is told of each.
+    def advance(self, index: int, layer: torch.nn.Module, progress: Callable[[int], None]) -> None:
+        """Runs decoder layer `index` (0-based) on the whole task, batch by batch; progress(tokens)
+        is told of each.
 
         Raises StrataError if what comes out is not finite, or one row is too long for the device.
         """
@@ -70,7 +73,7 @@ class Stream:
             self.prefix = run.prefix(self.prefix)
             extremes += torch.aminmax(self.prefix)
         done = []
-        for ran, found in each(partial(self._run, run), self.batches):
+        for ran, found in self.each(partial(self._run, run), self.batches):
             done += ran
             extremes += found
             progress(ran[-1].last - ran[0].first)
@@ -225,6 +228,6 @@ class _LayerRun:
             position_ids=position,
             position_embeddings=self.model.rotary(hidden, position),
             use_cache=True,
-            **{self.model.architecture.cache: cache},
+            **{self.model.family.cache: cache},
         )
         return output, cache

@@ -27,6 +27,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from strata.errors import StrataError
+from strata.names import LOGISTIC, MEANS
 
 # A feature is constant where its variance is below the first share of its mean square about the
 # layer's origin (rounding alone), or the second of that origin squared (float32 could not tell its
@@ -258,8 +259,8 @@ def fit(probe: str, layer: Layer, penalties: Sequence[float], together: bool = F
     if layer.folds < 3:
         raise StrataError("a penalty is chosen inside the training folds: at least 3 folds, please")
     draw = getattr(layer, probe)
-    judge: Callable = log_loss if probe == "logistic" else squared_error
-    grid = np.array([np.nan]) if probe == "means" else np.asarray(penalties, float)
+    judge: Callable = log_loss if probe == LOGISTIC else squared_error
+    grid = np.array([np.nan]) if probe == MEANS else np.asarray(penalties, float)
     rows = layer.rows
 
     def losses(lines: Lines, number: int) -> np.ndarray:
@@ -268,10 +269,10 @@ def fit(probe: str, layer: Layer, penalties: Sequence[float], together: bool = F
 
     inner = np.zeros((layer.folds, len(grid), layer.targets.shape[1]))
     if len(grid) > 1:
-        for one, other in _pairs(layer.folds, all_of_them=probe != "logistic"):
+        for one, other in _pairs(layer.folds, all_of_them=probe != LOGISTIC):
             lines = draw((one, other), grid)
             inner[one] += losses(lines, other)
-            if probe != "logistic":
+            if probe != LOGISTIC:
                 inner[other] += losses(lines, one)
     chosen, overall = _least(inner, together), _least(inner.sum(0, keepdims=True), together)[0]
     decisions = np.empty(layer.targets.shape)

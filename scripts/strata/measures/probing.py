@@ -27,9 +27,11 @@ from strata.measures.statistics import (
     r_squared,
     weighted_mean,
 )
+from strata.names import LABELS, MC1, PROMPT_END, RIDGE
 from strata.store import Decisions, Dump, Reading, Scores
 
-LABELS = ("true", "control")
+TRUE, CONTROL, SELECTIVITY = LABELS
+FITTED = TRUE, CONTROL  # selectivity is their difference
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,14 @@ def probe_task(
             rows = np.full_like(rows, -1)
         found = {}
         for probe, own in _fits(plan.kinds, features, targets, rows, plan).items():
-            for column, labels in enumerate(LABELS):
+            for column, labels in enumerate(FITTED):
                 found[f"correct/{labels}/{probe}"] = _column(own, column)
         for name, wanted in others.items() if prompts is not None else ():
-            for labels, values in zip(LABELS, wanted, strict=True):
+            for labels, values in zip(FITTED, wanted, strict=True):
                 known = ~np.isnan(values).any(1)
                 part = prompts[known], values[known], fold[known]
-                own = _fits(("ridge",), *part, plan, together=True)["ridge"]
-                found[f"{name}/{labels}/ridge"] = _on_items(own, known)
+                own = _fits((RIDGE,), *part, plan, together=True)[RIDGE]
+                found[f"{name}/{labels}/{RIDGE}"] = _on_items(own, known)
         return found
 
     floors = {
@@ -103,7 +105,7 @@ def probe_task(
 
 def _alike(scores: Scores) -> bool:
     """Whether the choices of an item were dumped at the end of the prompt they share."""
-    return scores.attributes.get("position") == "prompt_end"
+    return scores.attributes.get("position") == PROMPT_END
 
 
 def shuffle_within_items(item: np.ndarray, seed: int) -> np.ndarray:
@@ -194,13 +196,13 @@ def _stack(fits: list[Fit]) -> Reading:
     )
 
 
-def as_scores(decisions: Decisions, features: str, probe: str, labels: str = "true") -> Scores:
+def as_scores(decisions: Decisions, features: str, probe: str, labels: str = TRUE) -> Scores:
     """The decisions of one probe in the place of log-probabilities: `item_values` and whatever
     else takes a lens takes them, under the probe's name. In the control task the labels go along.
     """
     reading = decisions.readings[f"{features}/correct/{labels}/{probe}"]
     own = replace(decisions.scores, logprob={probe: reading.decisions})
-    if labels == "control":
+    if labels == CONTROL:
         own = replace(
             own, correct=own.correct[decisions.shuffled], best=own.best[decisions.shuffled]
         )
@@ -221,14 +223,14 @@ def probe_table(decisions: Decisions, model: str, task: str, plan: Plan) -> pd.D
     rows = []
     for name, reading in decisions.readings.items():
         features, target, labels, probe = name.split("/")
-        if labels != "true":
+        if labels != TRUE:
             continue
-        control = decisions.readings[f"{features}/{target}/control/{probe}"]
+        control = decisions.readings[f"{features}/{target}/{CONTROL}/{probe}"]
         measures = _of_choices if target == "correct" else _of_prompts
         for metric, chance, estimates in measures(decisions, name, draws, cluster):
             for layer, by_labels in enumerate(estimates):
                 for labels, found in by_labels.items():
-                    penalty = {"true": reading, "control": control}.get(labels)
+                    penalty = {TRUE: reading, CONTROL: control}.get(labels)
                     rows.append(
                         {
                             "model": model,
@@ -241,7 +243,7 @@ def probe_table(decisions: Decisions, model: str, task: str, plan: Plan) -> pd.D
                             "labels": labels,
                             "value": found.value,
                             "n": found.n,
-                            "chance": 0.0 if labels == "selectivity" else chance,
+                            "chance": 0.0 if labels == SELECTIVITY else chance,
                             "stderr": found.stderr,
                             "ci_low": found.low,
                             "ci_high": found.high,
@@ -260,13 +262,13 @@ def _of_choices(decisions: Decisions, name: str, draws, cluster) -> Measures:
     """MC1 and AUROC: metric, chance, and per row of the reading the estimates by labels."""
     features, _, _, probe = name.split("/")
     scores = decisions.scores
-    own = {labels: as_scores(decisions, features, probe, labels) for labels in LABELS}
-    values = {labels: item_values(own[labels], probe, "mc1")[0] for labels in LABELS}
-    wins = {labels: weighted_mean(values[labels], draws) for labels in LABELS}
+    own = {labels: as_scores(decisions, features, probe, labels) for labels in FITTED}
+    values = {labels: item_values(own[labels], probe, MC1)[0] for labels in FITTED}
+    wins = {labels: weighted_mean(values[labels], draws) for labels in FITTED}
     mc1 = []
-    for row in range(len(wins["true"])):
-        found = _by_labels(*(wins[labels][row] for labels in LABELS), cluster)
-        for labels in LABELS:
+    for row in range(len(wins[TRUE])):
+        found = _by_labels(*(wins[labels][row] for labels in FITTED), cluster)
+        for labels in FITTED:
             if found[labels].low == found[labels].high:
                 # All right or all wrong: no sample differs, but the interval is not nothing.
                 found[labels] = estimate(values[labels][row], cluster)
@@ -279,8 +281,8 @@ def _of_choices(decisions: Decisions, name: str, draws, cluster) -> Measures:
         )
         for row in range(len(mc1))
     ]
-    chance = float(Choices(scores).chance("mc1").mean())
-    return [("mc1", chance, mc1), ("auroc", 0.5, areas)]
+    chance = float(Choices(scores).chance(MC1).mean())
+    return [(MC1, chance, mc1), ("auroc", 0.5, areas)]
 
 
 def _of_prompts(decisions: Decisions, name: str, draws, cluster) -> Measures:
@@ -288,7 +290,7 @@ def _of_prompts(decisions: Decisions, name: str, draws, cluster) -> Measures:
     _, target, _, probe = name.split("/")
     truths = _numeric(decisions.truths[target], decisions.attributes["seed"])
     samples = []
-    for labels, truth in zip(LABELS, truths, strict=True):
+    for labels, truth in zip(FITTED, truths, strict=True):
         guesses = decisions.readings[f"residual/{target}/{labels}/{probe}"].decisions
         if target == "result":
             samples.append(_r_squared(guesses[..., 0], truth[:, 0], draws))
@@ -313,7 +315,7 @@ def _r_squared(guesses: np.ndarray, truth: np.ndarray, draws) -> np.ndarray:
 
 def _by_labels(true: np.ndarray, control: np.ndarray, cluster: np.ndarray) -> dict[str, Estimate]:
     """Samples of a statistic under true and control labels -> estimates, and their difference."""
-    samples = {"true": true, "control": control, "selectivity": true - control}
+    samples = {TRUE: true, CONTROL: control, SELECTIVITY: true - control}
     return {labels: bootstrapped(values, cluster) for labels, values in samples.items()}
 
 

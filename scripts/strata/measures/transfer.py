@@ -13,8 +13,9 @@ import pandas as pd
 
 from strata.measures.metrics import Choices, item_values
 from strata.measures.probes import Layer, Lines
-from strata.measures.probing import Plan, as_scores
+from strata.measures.probing import TRUE, Plan, as_scores
 from strata.measures.statistics import auroc, bootstrapped, clusters, draw_groups, weighted_mean
+from strata.names import MC1
 from strata.store import Decisions, Dump, Scores
 
 ReadDump = Callable[[str, int], Dump]
@@ -24,7 +25,7 @@ def best_layer(decisions: dict[str, Decisions], probe: str) -> int:
     """The layer at which the tasks' held-out MC1 is highest on average; the lowest of equals, and
     the last where it is defined at no layer."""
     means = [
-        item_values(as_scores(own, "residual", probe), probe, "mc1")[0].mean(1)
+        item_values(as_scores(own, "residual", probe), probe, MC1)[0].mean(1)
         for own in decisions.values()
     ]
     known = [values for values in means if not np.isnan(values).all()]
@@ -45,7 +46,7 @@ def transfer_table(
     defined is nan.
     """
     first = next(iter(decisions.values()))
-    last = len(first.readings[f"residual/correct/true/{plan.kinds[0]}"].decisions) - 1
+    last = len(first.readings[f"residual/correct/{TRUE}/{plan.kinds[0]}"].decisions) - 1
     rows = []
     draws = {task: _draws(own.scores, plan) for task, own in decisions.items()}
     for probe in plan.kinds:
@@ -75,7 +76,7 @@ def _measured(
 def _all_pairs(decisions: dict[str, Decisions], dumps: dict[str, Dump], probe: str, layer: int):
     """(train, test, (c,) decisions on the choices of test), nan where not defined."""
     for train, own in decisions.items():
-        reading = own.readings[f"residual/correct/true/{probe}"]
+        reading = own.readings[f"residual/correct/{TRUE}/{probe}"]
         held_out, penalty = reading.decisions[layer], reading.overall[layer]
         defined = not np.isnan(held_out).any()
         fitted: dict[bytes, Lines | None] = {}
@@ -109,14 +110,14 @@ def _draws(scores: Scores, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
 def _measures(
     scores: Scores, decided: np.ndarray, cluster: np.ndarray, draws: np.ndarray
 ) -> list[dict]:
-    values = item_values(replace(scores, logprob={"probe": decided[None]}), "probe", "mc1")[0][0]
+    values = item_values(replace(scores, logprob={"probe": decided[None]}), "probe", MC1)[0][0]
     found = {
-        "mc1": bootstrapped(weighted_mean(values, draws), cluster),
+        MC1: bootstrapped(weighted_mean(values, draws), cluster),
         "auroc": bootstrapped(
             auroc(decided, scores.correct, draws[scores.item]), cluster[scores.item]
         ),
     }
-    chance = {"mc1": float(Choices(scores).chance("mc1").mean()), "auroc": 0.5}
+    chance = {MC1: float(Choices(scores).chance(MC1).mean()), "auroc": 0.5}
     return [
         {
             "metric": metric,

@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from strata.errors import StrataError
-
-# Model types of transformers whose decoder layers Strata can run one by one.
-SUPPORTED = ("gemma", "gemma2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
+from strata.models.families import FAMILIES
 
 WANTED = ("*.json", "*.safetensors", "tokenizer*", "*.model", "merges.txt", "vocab.txt")
 WANTED += ("chat_template.jinja",)
@@ -50,10 +48,10 @@ def read_config(folder: str | Path) -> dict:
     except ValueError as error:
         raise StrataError(f"{path} is not valid JSON ({error}); fetch the model again") from None
     kind = config.get("model_type")
-    if kind not in SUPPORTED:
+    if kind not in FAMILIES:
         raise StrataError(
             f"{path}: the architecture {kind!r} is not supported; Strata knows "
-            + ", ".join(SUPPORTED)
+            + ", ".join(sorted(FAMILIES))
         )
     for key in ("rope_parameters", "rope_scaling"):
         rope = config.get(key) or {}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import linear
 
-LENSES = ("reference", "raw", "normed")
+from strata.names import NORMED, REFERENCE
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ class Unembedding:
             total = torch.logaddexp(total, logits.logsumexp(-1))
             picked[low:high] = logits[block.source[low:high], block.token[low:high] - start]
         found = picked - total[block.source]
-        return found.to(self.weight.dtype).float() if lens == "reference" else found
+        return found.to(self.weight.dtype).float() if lens == REFERENCE else found
 
     def view(self, hidden: torch.Tensor, lens: str, last: bool) -> torch.Tensor:
         """(n, d_model) residual stream, normed or not as the lens and layer ask for."""
-        if lens == "reference":
+        if lens == REFERENCE:
             return self.norm(hidden) if last else hidden
-        if lens == "normed":
+        if lens == NORMED:
             return self.norm32(hidden.float())
         return hidden if self.weight.is_cuda else hidden.float()
 
@@ -113,7 +113,7 @@ class Unembedding:
         """(n, d_model) -> (n, tokens) float32, for the reference lens rounded to the dtype."""
         weight = self.weight[tokens]
         bias = None if self.bias is None else self.bias[tokens]
-        if lens == "reference":
+        if lens == REFERENCE:
             logits = linear(hidden, weight, bias)
         else:
             logits = _products(hidden, weight)
@@ -151,7 +151,7 @@ def naive_log_probabilities(
     everything = slice(0, len(unembedding.weight))
     view = unembedding.view(hidden[wanted.positions], lens, last)
     found = torch.log_softmax(unembedding.logits(view, everything, lens), -1)
-    if lens == "reference":
+    if lens == REFERENCE:
         found = found.to(unembedding.weight.dtype).float()
     return found[wanted.source, wanted.token]
 

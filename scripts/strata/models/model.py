@@ -7,7 +7,6 @@ than two need be held. The layers themselves are those of transformers.
 import copy
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,41 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from strata.errors import StrataError
 from strata.models.checkpoint import read_config, weight_files
+from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Where a family keeps its parts, and what its layers want.
-
-    cache: the layer's argument for keys and values. scaled: embeddings are multiplied by
-    sqrt(d_model). attention: the implementation that is right for it under an additive mask.
-    """
-
-    backbone: str = "model"
-    embedding: str = "embed_tokens"
-    norm: str = "norm"
-    heads: tuple[str, ...] = ("lm_head",)
-    cache: str = "past_key_values"
-    scaled: bool = False
-    attention: str = "sdpa"
-
-
-ARCHITECTURES = {
-    "llama": Architecture(),
-    "mistral": Architecture(),
-    "qwen2": Architecture(),
-    "qwen3": Architecture(),
-    "gemma": Architecture(scaled=True),
-    "gemma2": Architecture(scaled=True, attention="eager"),  # sdpa has no attention softcap
-    "gpt_neox": Architecture(
-        backbone="gpt_neox",
-        embedding="embed_in",
-        norm="final_layer_norm",
-        heads=("lm_head", "embed_out"),
-        cache="layer_past",
-    ),
-}
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -66,17 +32,17 @@ class Skeleton:
     def __init__(self, stated: dict, dtype: str = "auto") -> None:
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        self.architecture = ARCHITECTURES[stated["model_type"]]
+        self.family = FAMILIES[stated["model_type"]]
         self.config = AutoConfig.for_model(**stated)
         self.dtype = DTYPES[self._own_dtype() if dtype == "auto" else dtype]
         with torch.device("meta"):
             whole = AutoModelForCausalLM.from_config(
-                self.config, dtype=self.dtype, attn_implementation=self.architecture.attention
+                self.config, dtype=self.dtype, attn_implementation=self.family.attention
             )
         whole.requires_grad_(False).eval()
-        backbone = getattr(whole, self.architecture.backbone)
+        backbone = getattr(whole, self.family.backbone)
         self.layers = backbone.layers
-        self.norm = getattr(backbone, self.architecture.norm)
+        self.norm = getattr(backbone, self.family.norm)
         self.rotary = type(backbone.rotary_emb)
 
     def _own_dtype(self) -> str:
@@ -89,7 +55,7 @@ class Skeleton:
         types = getattr(self.config, "layer_types", None)
         if types:
             return window if types[layer] == "sliding_attention" else None
-        return window if self.config.model_type == "mistral" else None
+        return window if self.family.windowed else None
 
 
 class Model:
@@ -109,20 +75,20 @@ class Model:
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
         self.files = weight_files(folder)
         self.skeleton = Skeleton(read_config(folder), dtype)
-        self.architecture, self.config = self.skeleton.architecture, self.skeleton.config
+        self.family, self.config = self.skeleton.family, self.skeleton.config
         self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
         self.rotary = self.skeleton.rotary(config=self.config).to(self.device)
         self.n_layers = len(self.skeleton.layers)
         # Old checkpoints of a base model leave out the name of the backbone.
-        prefix = f"{self.architecture.backbone}."
+        prefix = f"{self.family.backbone}."
         self.prefix = prefix if any(name.startswith(prefix) for name in self.files) else ""
         self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """(n,) ids -> (n, d_model): layer 0 of the residual stream."""
-        name = f"{self.prefix}{self.architecture.embedding}.weight"
+        name = f"{self.prefix}{self.family.embedding}.weight"
         hidden = self._tensor(name)[tokens.cpu()].to(self.device, self.dtype)
-        if self.architecture.scaled:
+        if self.family.scaled:
             hidden = hidden * torch.tensor(self.config.hidden_size**0.5, dtype=self.dtype)
         return hidden
 
@@ -147,10 +113,10 @@ class Model:
 
     @cached_property
     def unembedding(self) -> Unembedding:
-        names = [f"{head}.weight" for head in self.architecture.heads]
+        names = [f"{head}.weight" for head in self.family.heads]
         found = [name for name in names if name in self.files]
         tied = self.config.tie_word_embeddings or not found
-        name = f"{self.prefix}{self.architecture.embedding}.weight" if tied else found[0]
+        name = f"{self.prefix}{self.family.embedding}.weight" if tied else found[0]
         bias = None if tied else name.removesuffix("weight") + "bias"
         head = self._ready({"weight": name} | ({"bias": bias} if bias in self.files else {}))
         return Unembedding(
@@ -163,7 +129,7 @@ class Model:
 
     def _norm(self, dtype: torch.dtype) -> torch.nn.Module:
         norm = copy.deepcopy(self.skeleton.norm)
-        state = self._state(norm, f"{self.prefix}{self.architecture.norm}.", dtype)
+        state = self._state(norm, f"{self.prefix}{self.family.norm}.", dtype)
         norm.load_state_dict(state, assign=True)
         return norm
 

@@ -9,9 +9,7 @@ import shutil
 from pathlib import Path
 
 from strata.models.checkpoint import read_config, weight_files
-
-# Their norms multiply by 1 + weight.
-SHIFTED_NORMS = ("gemma", "gemma2")
+from strata.models.families import FAMILIES
 
 
 def write_untrained(folder: str | Path, out: str | Path, seed: int = 0) -> None:
@@ -50,7 +48,7 @@ def _draw(name: str, like, config: dict, seed: int):
         return None
     if len(shape) == 1:
         norm = name.endswith("norm.weight")
-        one = norm and config["model_type"] not in SHIFTED_NORMS
+        one = norm and not FAMILIES[config["model_type"]].shifted_norms
         return torch.full(shape, float(one), dtype=dtype)
     own = hashlib.sha256(f"{seed} {name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(own[:7], "big"))

@@ -26,18 +26,16 @@ A cell (kind, digits, operation) depends on the seed alone, not on which other c
 
 import ast
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
 
 from strata.errors import StrataError
+from strata.names import ADD, DIGITS, DIV, KINDS, MIX2, MIX3, MUL, OPERATIONS, SUB
 
-KINDS = ("int", "float")
-DIGITS = ("1-2", "3-4", "5-6")
-OPERATIONS = ("add", "sub", "mul", "div", "mix2", "mix3")
-SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-MIXED = {"mix2": 2, "mix3": 3}
+SYMBOLS = {ADD: "+", SUB: "-", MUL: "*", DIV: "/"}
+MIXED = {MIX2: 2, MIX3: 3}
 SHARPNESS = {"int": 1, "float": 1000}  # steps to one unit
 FARTHEST = 20
 SMALLEST = 3  # steps: what three smaller numbers need
@@ -61,9 +59,9 @@ class Problem:
 
 
 def generate(
-    kinds: Sequence[str] = KINDS,
-    digits: Sequence[str] = DIGITS,
-    operations: Sequence[str] = OPERATIONS,
+    kinds: Collection[str] = KINDS,
+    digits: Collection[str] = DIGITS,
+    operations: Collection[str] = OPERATIONS,
     questions: int = 200,
     seed: int = 0,
 ) -> Iterator[tuple[str, int, Problem]]:
@@ -106,12 +104,12 @@ def _expression(random: Random, kind: str, span: str, operation: str) -> str:
         steps = SHARPNESS[kind]
         return random.randrange(10 ** (count - 1) * steps, 10**count * steps)
 
-    if operation == "div" and kind == "int":
+    if operation == DIV and kind == "int":
         return _division(random, span)
     if operation in MIXED:
         return _mixed(random, kind, MIXED[operation], operand)
     pair = [operand(), operand()]
-    if operation == "sub":
+    if operation == SUB:
         pair.sort(reverse=True)
     left, right = (_written(steps, kind) for steps in pair)
     return f"{left} {SYMBOLS[operation]} {right}"

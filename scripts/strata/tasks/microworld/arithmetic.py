@@ -12,24 +12,23 @@ import random
 import re
 from decimal import Decimal
 
+from strata.names import ADD, DIV, KINDS, MIX2, MIX3, MUL, OPERATIONS, SUB
 from strata.tasks.microworld.forms import Question, held_out, one_true
 
 INSTRUCTION = "Calculate the value of the expression."
-KINDS = ("int", "float")
 DIGITS = (1, 2)
-OPERATIONS = ("add", "sub", "mul", "div", "mix2", "mix3")
 CELLS = tuple(itertools.product(KINDS, DIGITS, OPERATIONS))
 SIGNS = {
-    "add": ("+",),
-    "sub": ("-",),
-    "mul": ("*",),
-    "div": ("/",),
-    "mix2": ("++", "+-", "-+", "*+", "*-"),
-    "mix3": ("++-", "+-+", "-+-", "*+-", "*-+"),
+    ADD: ("+",),
+    SUB: ("-",),
+    MUL: ("*",),
+    DIV: ("/",),
+    MIX2: ("++", "+-", "-+", "*+", "*-"),
+    MIX3: ("++-", "+-+", "-+-", "*+-", "*-+"),
 }
 # Cells are not equally hard: training shows the sums and the two-digit ones more often.
 WEIGHTS = tuple(
-    {"add": 10, "sub": 10, "mul": 6, "div": 4, "mix2": 3, "mix3": 1}[operation] * (1, 2)[digits - 1]
+    {ADD: 10, SUB: 10, MUL: 6, DIV: 4, MIX2: 3, MIX3: 1}[operation] * (1, 2)[digits - 1]
     for _, digits, operation in CELLS
 )
 

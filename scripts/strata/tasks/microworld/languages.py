@@ -7,6 +7,7 @@ Chinese and Thai put a classifier to the number; Thai names the thing before the
 
 from dataclasses import dataclass
 
+from strata.names import CHINESE, FRENCH, SPANISH, THAI
 from strata.tasks.microworld.forms import words
 
 
@@ -45,7 +46,7 @@ ENGLISH = Language(
 )
 
 LANGUAGES = {
-    "es": Language(
+    SPANISH: Language(
         "Answer the question step by step in Spanish.",
         {
             "+": "Ahora hay {e} {n}.",
@@ -61,7 +62,7 @@ LANGUAGES = {
             "llaves sombreros sillas cintas monedas"
         ),
     ),
-    "fr": Language(
+    FRENCH: Language(
         "Answer the question step by step in French.",
         {
             "+": "Il y a maintenant {e} {n}.",
@@ -77,7 +78,7 @@ LANGUAGES = {
             "clés chapeaux chaises rubans pièces"
         ),
     ),
-    "zh": Language(
+    CHINESE: Language(
         "Answer the question step by step in Chinese.",
         {
             "+": "现在有 {e} {c}{n}。",
@@ -91,7 +92,7 @@ LANGUAGES = {
         words("苹果 李子 鸡蛋 书 蜡烛 杯子 石头 贝壳 花 钥匙 帽子 椅子 丝带 硬币"),
         words("个 个 个 本 支 个 块 个 朵 把 顶 把 条 枚"),
     ),
-    "th": Language(
+    THAI: Language(
         "Answer the question step by step in Thai.",
         {
             "+": "ตอนนี้มี{n} {e} {c}",

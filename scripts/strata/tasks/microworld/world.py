@@ -25,7 +25,7 @@ def _invent(rng: random.Random, count: int, tails: Sequence[str], taken: set[str
 _rng = random.Random("strata microworld")
 _taken: set[str] = set()
 
-PEOPLE = [name.title() for name in _invent(_rng, 50, ["a", "o", "en", "is", "el"], _taken)]
+PEOPLE = [name.title() for name in _invent(_rng, 50, words("a o en is el"), _taken)]
 TOWNS = [name.title() for name in _invent(_rng, 20, ["holt", "mere", "wick", "dal"], _taken)]
 RIVERS = [name.title() for name in _invent(_rng, 10, ["ow", "esk"], _taken)]
 HERBS = _invent(_rng, 30, ["wort", "mint", "bane"], _taken)

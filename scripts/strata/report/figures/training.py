@@ -1,4 +1,4 @@
-"""Figures over training: a line a run through its checkpoints."""
+"""Over training: a line a run through its checkpoints."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -6,21 +6,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from strata.errors import StrataError
-from strata.report import drawing
-from strata.report.drawing import CHANCE, model_look
-from strata.report.figures import styled
-from strata.report.probe_figures import curve_panels
-from strata.report.results import (
-    LENSES,
-    METRICS,
-    extent,
-    heading,
-    last_layers,
-    over_training,
-    select,
-    whole,
-)
-from strata.report.style import inches
+from strata.names import LENSES, METRICS
+from strata.report.captions import extent, heading
+from strata.report.kit import drawing
+from strata.report.kit.drawing import CHANCE, model_look
+from strata.report.kit.figure import styled
+from strata.report.kit.look import inches
+from strata.report.kit.panels import curve, curve_panels
+from strata.report.selection import last_layers, over_training, select, whole
 
 
 @styled
@@ -43,7 +36,8 @@ def training(
     figure, axes = curve_panels(style, list(panels))
     for panel, part in zip(axes, panels.values(), strict=True):
         for run in runs:
-            _line(panel, part[part["run"] == run], model_look(run, {"models": runs}, style), style)
+            own, face = part[part["run"] == run], model_look(run, {"models": runs}, style)
+            curve(panel, own["step"], own, run, face, style["band"])
         if style["chance"] and part["chance"].notna().any():
             panel.axhline(100 * part["chance"].mean(), gid="chance", zorder=1, **CHANCE)
         _step_axis(panel, sorted(rows["step"].unique()), narrow=inches(style) < 5 and len(axes) > 1)
@@ -73,16 +67,6 @@ def _layers(rows: pd.DataFrame, wanted: list[int] | str) -> dict[str, pd.DataFra
         if panels[title].empty:
             raise StrataError(f"style: no checkpoint has layer {layer} (0 to {last.max()})")
     return panels
-
-
-def _line(panel: Axes, part: pd.DataFrame, face: dict, style: dict) -> None:
-    if part.empty:  # this run has not so many layers
-        return
-    run = part["run"].iloc[0]
-    panel.plot(part["step"], 100 * part["value"], gid=run, **face)
-    if style["band"]:
-        shade = {"color": face["color"], "alpha": 0.15, "linewidth": 0}
-        panel.fill_between(part["step"], 100 * part["ci_low"], 100 * part["ci_high"], **shade)
 
 
 def _step_axis(panel: Axes, steps: list[int], narrow: bool) -> None:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from strata.report import drawing
-from strata.report.drawing import CHANCE
-from strata.report.style import inches
+from strata.report.kit import drawing
+from strata.report.kit.drawing import CHANCE
+from strata.report.kit.look import inches
 
 # Inches between neighbours, and the largest radius.
 GAP = 0.06

@@ -1,18 +1,21 @@
-"""Figures that set the paper's published curves beside those of a study."""
+"""The paper's published curves beside those of a study."""
+
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from strata.errors import StrataError
-from strata.report import drawing
-from strata.report.drawing import CHANCE, model_look
-from strata.report.figures import styled
-from strata.report.paper_tables import beside
-from strata.report.probe_figures import curve_line, curve_panels, finish_curves
-from strata.report.results import LENSES, SUBTASKS, extent, heading
+from strata.names import LENSES, MC1, SUBTASKS
+from strata.report.captions import extent, heading
+from strata.report.kit import drawing
+from strata.report.kit.drawing import CHANCE, LINES, model_look
+from strata.report.kit.figure import styled
+from strata.report.kit.panels import by_layer, curve_panels, finish_curves
+from strata.report.published import beside
 
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "color": "0.1",
     "linestyle": "none",
     "marker": "o",
@@ -20,7 +23,8 @@ PUBLISHED = {
     "markerfacecolor": "white",
     "markeredgewidth": 0.7,
 }
-STROKES = {"reference": "-", "raw": (0, (1.5, 1)), "normed": (0, (5, 1.5))}
+SOLID, DASHED, DOTTED, *OTHERS = LINES
+STROKES = dict(zip(LENSES, (SOLID, DOTTED, DASHED, *OTHERS), strict=False))
 
 
 @styled
@@ -35,7 +39,7 @@ def paper_comparison(
 ) -> Figure:
     """One task: published values as rings, each lens of the study as a line; a panel a model, and
     of a task in several languages a row of panels a language."""
-    ours = metrics[(metrics["task"] == task) & (metrics["metric"] == "mc1")]
+    ours = metrics[(metrics["task"] == task) & (metrics["metric"] == MC1)]
     pairs = beside(ours, published, labels, paper)
     if pairs.empty:
         raise StrataError(f"nothing is published for the models of this study on {task}")
@@ -52,7 +56,7 @@ def paper_comparison(
         face = model_look(model, labels, style)
         for lens in lenses:
             look = face | {"linestyle": STROKES[lens], "marker": ""}
-            curve_line(panel, own[own["lens"] == lens], lens, look, style, lens == lenses[0])
+            by_layer(panel, own[own["lens"] == lens], lens, look, style, lens == lenses[0])
         theirs = pairs[(pairs["model"] == model) & (pairs["subtask"] == subtask)]
         theirs = theirs.drop_duplicates("layer")
         depth = own["layer"].max() if style["x"] == "depth" else 1

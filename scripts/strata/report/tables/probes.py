@@ -1,28 +1,22 @@
-"""Tables of fitted probes: what they read, beside the lens, where it emerges, what transfers."""
+"""Fitted probes: what they read, beside the lens, where it emerges, what transfers."""
 
 import pandas as pd
 
 from strata.errors import StrataError
-from strata.report.results import (
-    LENSES,
-    PROBES,
-    arrange,
-    emergence_layers,
-    extent,
-    floors,
-    heading,
-    readings,
-    select,
-    thinned,
-)
-from strata.report.tables import NOTHING, Table, chance_text, p_value, percents
+from strata.measures.emergence import emergence_layers
+from strata.names import LENSES, MC1, PROBES
+from strata.report.captions import extent, heading
+from strata.report.cells import NOTHING, chance_text, p_value, percents
+from strata.report.readings import floors, readings
+from strata.report.selection import arrange, select, thinned
+from strata.report.writers import Table
 
 
 def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
     """Every model, layer and task: the held-out accuracy of one probe; the csv holds them all."""
     keys = ["task", "model", "features", "layer", "target", "probe", "metric", "labels"]
     tidy = arrange(select(probes, labels), labels, keys)[list(probes.columns)]
-    rows = select(tidy, labels, target="correct", probe=probe, metric="mc1", labels="true")
+    rows = select(tidy, labels, target="correct", probe=probe, metric=MC1, labels="true")
     last = rows.groupby("model")["layer"].transform("max")
     kept = [
         pd.isna(layer) or layer in {0, *thinned(top)}

@@ -15,14 +15,14 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
 
-from strata.report.style import inches
+from strata.report.kit.look import inches
 
-LINES = [
+LINES: list[Any] = [
     *("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1.2, 1))),
     *((0, (9, 2)), (0, (3, 1)), (0, (7, 1, 1.2, 1, 1.2, 1)), (0, (1, 2))),
 ]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-CHANCE = {"color": "0.35", "linestyle": (0, (2, 2)), "linewidth": 0.9}
+CHANCE: dict[str, Any] = {"color": "0.35", "linestyle": (0, (2, 2)), "linewidth": 0.9}
 # Width of an average character, in units of the font size.
 CHARACTER = 0.58
 
@@ -38,6 +38,10 @@ def model_look(model: str, labels: dict, style: dict) -> dict[str, Any]:
         "markersize": 3.2,
         "markeredgewidth": 0,
     }
+
+
+def model_label(model: str, labels: dict, style: dict) -> str:
+    return wrap(labels["models"][model], 1.6, style["font_size"])
 
 
 def layer_looks(count: int) -> list[dict[str, Any]]:

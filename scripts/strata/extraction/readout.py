@@ -1,0 +1,76 @@
+"""What the lenses say of a residual stream: the log-probability of each choice at a layer."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from strata.extraction.stream import Stream
+from strata.extraction.tree import TokenTree
+from strata.models.lens import Wanted, sum_paths
+from strata.names import NORMED, RAW, REFERENCE
+
+
+class Readout:
+    """Scores the lenses on the distinct predicting positions of a stream's tree.
+
+    each: a map that works in so many lanes, see lanes.side_by_side.
+    """
+
+    def __init__(
+        self, stream: Stream, lenses: Sequence[str], each: Callable = map, lanes: int = 1
+    ) -> None:
+        self.stream, self.lenses, self.each = stream, lenses, each
+        self.offsets = stream.tree.path_offsets
+        self.unembedding = stream.model.unembedding
+        self.reads = {}
+        for embedding in (True, False):
+            wanted, entries = wanted_of(stream.tree, stream.place, embedding)
+            blocks = self.unembedding.blocks(wanted, stream.hidden.device, lanes)
+            self.reads[embedding] = blocks, entries
+        self.dtype = str(stream.model.dtype).removeprefix("torch.")
+
+    def __call__(self, layer: int) -> dict[str, np.ndarray]:
+        """lens -> (choices,) float32."""
+        last = layer == self.stream.model.n_layers
+        blocks, entries = self.reads[layer == 0]
+        # In float32 the reference lens is the raw one, and at the last layer the normed one.
+        twin = NORMED if last else RAW
+        spared = {REFERENCE} if self.dtype == "float32" and twin in self.lenses else set()
+        lenses = [lens for lens in self.lenses if lens not in spared]
+        device = self.unembedding.device
+        count = sum(len(block.token) for block in blocks)
+        values = {lens: torch.empty(count, device=device) for lens in lenses}
+
+        def read(block) -> None:
+            hidden = self.stream.at(block.positions)
+            for lens in lenses:
+                own = self.unembedding.log_probabilities(hidden, block, lens, last)
+                values[lens][block.place] = own
+
+        for _ in self.each(read, blocks):
+            pass
+        sums = {lens: self._sum(lens, values[lens].cpu().numpy()[entries]) for lens in lenses}
+        return sums | {lens: sums[twin] for lens in spared.intersection(self.lenses)}
+
+    def _sum(self, lens: str, values: np.ndarray) -> np.ndarray:
+        return sum_paths(values, self.offsets, self.dtype if lens == REFERENCE else "float32")
+
+
+def wanted_of(
+    tree: TokenTree, place: np.ndarray, embedding: bool = False
+) -> tuple[Wanted, np.ndarray]:
+    """The log-probabilities a tree needs, each once, and which of them each node of `path_nodes`
+    takes. place: (nodes,) row of the residual stream of each node. embedding: at layer 0, where
+    positions of the same token are alike, so that one stands for all."""
+    scored, which = np.unique(tree.path_nodes, return_inverse=True)
+    row = place[tree.parent[scored]]
+    if embedding:
+        token = tree.tokens[tree.parent[scored]]
+        _, first, alike = np.unique(token, return_index=True, return_inverse=True)
+        row = row[first][alike]
+    order = np.argsort(row, kind="stable")
+    entry = np.empty_like(order)
+    entry[order] = np.arange(len(order))
+    positions, source = np.unique(row[order], return_inverse=True)
+    return Wanted(positions, source, tree.tokens[scored[order]]), entry[which]

@@ -1,0 +1,317 @@
+"""The paper's findings, and what it leaves open, as claims: the contrasts each is tested by.
+
+docs/findings.md states every claim and the reasons for its statistic.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+
+from strata.measures.evidence import MARGIN, Claim, Contrast, Evidence
+from strata.measures.metrics import item_values
+from strata.measures.statistics import clusters
+from strata.names import LENSES, MC1, MC1_BYTES, MC1_TOKENS, NORMED, RAW, REFERENCE
+
+FOLDS = 5  # over groups, where the best layer is chosen on other items
+
+
+def lower(last: int) -> list[int]:
+    """The lower third of the layers 1 .. last; the embedding is none of them."""
+    return [layer for layer in range(1, last + 1) if 3 * layer <= last]
+
+
+def upper(last: int) -> list[int]:
+    """The upper third, the last one included."""
+    return [layer for layer in range(1, last + 1) if 3 * layer > 2 * last]
+
+
+def near(last: int) -> list[int]:
+    """The upper quarter without the last one."""
+    return [layer for layer in range(1, last) if 4 * layer >= 3 * last]
+
+
+def held_out_best(values: np.ndarray, layers: list[int], cluster: np.ndarray) -> np.ndarray:
+    """(layers + 1, items), groups (items,) -> (items,): each item at that of the `layers` which is
+    best on the groups of other folds, so that the choice owes nothing to the item. The first of
+    equals."""
+    count = int(cluster.max()) + 1
+    fold = np.random.default_rng(0).permutation(count)[cluster] % min(FOLDS, count)
+    chosen = np.empty(values.shape[1])
+    for number in range(fold.max() + 1):
+        held = fold == number
+        best = layers[int(values[layers][:, ~held].mean(1).argmax())]
+        chosen[held] = values[best, held]
+    return chosen
+
+
+def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Contrast]:
+    """Last layer of a model minus that of the next smaller, on the items that both have."""
+    if not evidence.steps():
+        yield Contrast("", "", "", "", note="needs models of two sizes")
+    for task, (small, great) in product(evidence.tasks(*abilities), evidence.steps()):
+        names = (task, great, small, "last")
+        ids = [evidence.scores[model, task].ids for model in (small, great)]
+        _, first, second = np.intersect1d(*ids, return_indices=True)
+        less = evidence.curve(small, task, lens)[-1, first]
+        more = evidence.curve(great, task, lens)[-1, second]
+        if not len(first):
+            yield Contrast(*names, note="no item is scored by both models")
+        elif less.mean() > 1 - MARGIN:
+            yield Contrast(*names, note="the smaller model leaves no room for a rise")
+        else:
+            groups = np.array(evidence.scores[great, task].groups)[second]
+            yield Contrast(*names, more - less, groups)
+
+
+def by_depth(
+    evidence: Evidence,
+    lens: str,
+    abilities: tuple[str, ...],
+    bands: dict[str, Callable[[int], list[int]]],
+    difference: Callable[[np.ndarray, dict[str, list[int]], np.ndarray, np.ndarray], np.ndarray],
+) -> Iterator[Contrast]:
+    """A contrast within each model: `difference` of its curve (layers + 1, items), the layers of
+    the bands, chance (items,) and groups (items,)."""
+    for model, task in evidence.pairs(*abilities):
+        values, scores = evidence.curve(model, task, lens), evidence.scores[model, task]
+        last = len(values) - 1
+        layers = {name: band(last) for name, band in bands.items()}
+        words = " against ".join(f"{name} ({span(own)})" for name, own in layers.items())
+        cluster = clusters(scores.groups)
+        empty = [name for name, own in layers.items() if not own]
+        if empty:
+            note = f"of {last} layers none is {empty[0]}"
+            yield Contrast(task, model, "", words, note=note)
+        elif cluster.max() == 0:
+            yield Contrast(task, model, "", words, note="all items are of one group")
+        else:
+            found = difference(values, layers, evidence.chance(model, task), cluster)
+            yield Contrast(task, model, "", words, found, scores.groups)
+
+
+def beyond_half(band: str) -> Callable:
+    """What a band holds above chance, minus half of what the last layer holds."""
+
+    def difference(values, layers, chance, cluster):
+        return values[layers[band]].mean(0) - chance - (values[-1] - chance) / 2
+
+    return difference
+
+
+def lower_lack(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    asked = ("facts", "calculation")
+    return by_depth(evidence, lens, asked, {"lower": lower}, beyond_half("lower"))
+
+
+def upper_hold(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    def before_last(last: int) -> list[int]:
+        return [layer for layer in upper(last) if layer < last]
+
+    asked = ("facts", "calculation")
+    return by_depth(evidence, lens, asked, {"upper": before_last}, beyond_half("upper"))
+
+
+def multilingual_kept(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    def difference(values, layers, chance, cluster):
+        return values[layers["lower"]].mean(0) - chance
+
+    return by_depth(evidence, lens, ("multilingual",), {"lower": lower}, difference)
+
+
+def multilingual_fades(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    def difference(values, layers, chance, cluster):
+        return values[layers["lower"]].mean(0) - values[layers["upper"]].mean(0)
+
+    bands = {"lower": lower, "upper": upper}
+    return by_depth(evidence, lens, ("multilingual",), bands, difference)
+
+
+def optimum_before_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    def difference(values, layers, chance, cluster):
+        return held_out_best(values, layers["near the last"], cluster) - values[-1]
+
+    return by_depth(evidence, lens, (), {"near the last": near}, difference)
+
+
+def optimum_near_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    def difference(values, layers, chance, cluster):
+        best = (held_out_best(values, own, cluster) for own in layers.values())
+        return next(best) - next(best)
+
+    def below(last: int) -> list[int]:
+        return [layer for layer in range(1, last) if layer not in near(last)]
+
+    return by_depth(evidence, lens, (), {"near the last": near, "below": below}, difference)
+
+
+def two_curves(
+    evidence: Evidence,
+    read: Callable[[str, str], tuple[np.ndarray, np.ndarray] | str],
+    against: str,
+    with_last: bool,
+) -> Iterator[Contrast]:
+    """The mean difference of two curves of a model over its lower, and over its upper layers.
+    read: (model, task) -> the two, or a note why there are none."""
+    for model, task in evidence.pairs():
+        found = read(model, task)
+        last = int(evidence.scores[model, task].attributes["layers"])
+        for name, band in (("lower", lower), ("upper", upper)):
+            layers = [layer for layer in band(last) if layer < last or with_last]
+            where = (task, model, against, f"{name} ({span(layers)})")
+            if isinstance(found, str):
+                yield Contrast(*where, note=found)
+            elif not layers:
+                yield Contrast(*where, note=f"of {last} layers none is {name}")
+            else:
+                difference = (found[0] - found[1])[layers].mean(0)
+                yield Contrast(*where, difference, evidence.scores[model, task].groups)
+
+
+def missing_norm(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    def read(model, task):
+        return tuple(evidence.curve(model, task, own) for own in (NORMED, RAW))
+
+    return two_curves(evidence, read, LENSES[RAW], with_last=False)
+
+
+def rounding(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    def read(model, task):
+        dtype = evidence.scores[model, task].attributes["dtype"]
+        if dtype == "float32":
+            return "the model runs in float32, where next to nothing is rounded away"
+        return tuple(evidence.curve(model, task, own) for own in (REFERENCE, RAW))
+
+    return two_curves(evidence, read, LENSES[RAW], with_last=False)
+
+
+def answer_length(metric: str) -> Callable:
+    def contrasts(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+        def read(model, task):
+            return tuple(evidence.curve(model, task, lens, own) for own in (metric, MC1))
+
+        return two_curves(evidence, read, MC1, with_last=True)
+
+    return contrasts
+
+
+def untrained_floor(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    def read(model, task):
+        if (model, task) not in evidence.floors:
+            return "no untrained model of its shape was scored (models.NAME.untrained)"
+        floor = evidence.floors[model, task]
+        return evidence.curve(model, task, lens), item_values(floor, lens, evidence.metric)[0]
+
+    return two_curves(evidence, read, "untrained", with_last=True)
+
+
+def span(layers: list[int]) -> str:
+    """1 to 10, or 3, or none."""
+    if not layers:
+        return "none"
+    return str(layers[0]) if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
+
+
+CLAIMS = {
+    "size_knowledge": Claim(
+        "Size adds no knowledge",
+        "bigger models don't know or calculate more by themselves",
+        lambda evidence, lens: between_sizes(evidence, lens, "facts", "calculation"),
+        "below",
+        MARGIN,
+    ),
+    "size_reasoning": Claim(
+        "Reasoning rises with size",
+        "reasoning and truthfulness rise beyond a size",
+        lambda evidence, lens: between_sizes(evidence, lens, "reasoning", "truthfulness"),
+        "above",
+        MARGIN,
+        need="some",
+    ),
+    "lower_lack": Claim(
+        "Lower layers lack knowledge",
+        "lower layers lack arithmetic and factual knowledge",
+        lower_lack,
+        "below",
+        0,
+    ),
+    "upper_hold": Claim(
+        "Upper layers hold knowledge",
+        "upper layers hold computation and knowledge",
+        upper_hold,
+        "above",
+        0,
+    ),
+    "multilingual_kept": Claim(
+        "Lower layers are multilingual",
+        "lower layers keep multilingual ability",
+        multilingual_kept,
+        "above",
+        0,
+    ),
+    "multilingual_fades": Claim(
+        "Multilingual ability fades",
+        "multilingual ability fades upwards",
+        multilingual_fades,
+        "above",
+        0,
+    ),
+    "optimum_near_last": Claim(
+        "Optimum near the last layer",
+        "the optimum is near the last layer",
+        optimum_near_last,
+        "above",
+        0,
+    ),
+    "optimum_before_last": Claim(
+        "Optimum not the last layer",
+        "the optimum is not at the last layer",
+        optimum_before_last,
+        "above",
+        0,
+    ),
+    "missing_norm": Claim(
+        "The missing norm",
+        "how much of a curve is the missing norm: normed minus raw lens",
+        missing_norm,
+        "beyond",
+        MARGIN,
+        need="some",
+        lenses=(NORMED, RAW),
+    ),
+    "rounding": Claim(
+        "Rounding and ties",
+        "how much is rounding, with the ties it makes: reference minus raw lens",
+        rounding,
+        "beyond",
+        MARGIN,
+        need="some",
+        lenses=(REFERENCE, RAW),
+    ),
+    "length_tokens": Claim(
+        "Answer length, in tokens",
+        "how much is the length of answers: MC1 per token minus MC1",
+        answer_length(MC1_TOKENS),
+        "beyond",
+        MARGIN,
+        need="some",
+        metric=MC1_TOKENS,
+    ),
+    "length_bytes": Claim(
+        "Answer length, in bytes",
+        "how much is the length of answers: MC1 per byte minus MC1",
+        answer_length(MC1_BYTES),
+        "beyond",
+        MARGIN,
+        need="some",
+        metric=MC1_BYTES,
+    ),
+    "untrained_floor": Claim(
+        "More than an untrained model",
+        "how much is more than the surface: a model minus an untrained one of its shape",
+        untrained_floor,
+        "beyond",
+        MARGIN,
+        need="some",
+    ),
+}

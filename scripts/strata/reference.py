@@ -1,0 +1,103 @@
+"""The parts of docs/ that follow from the code: configuration keys, figure styles, the catalogue.
+
+`scripts/write_docs.py` writes them between their marks; a test holds page and code equal.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, Entry
+from strata.report.style import COLORS, KEYS, STYLE
+
+
+def key_table(schema: dict) -> str:
+    """Every key of the configuration: key, what it takes, what it means."""
+    defs = schema["$defs"]
+    rows = list(_key_rows("", schema["properties"], defs))
+    rows += _key_rows("models.NAME.", defs["model"]["properties"], defs)
+    for group in ("task", "generated", "calculation", "languages", "jsonl"):
+        rows += _key_rows("tasks.NAME.", defs[group], defs)
+    return _table(("key", "takes", "meaning"), rows)
+
+
+def _key_rows(prefix: str, properties: dict, defs: dict) -> Iterator[tuple[str, str, str]]:
+    for key, part in properties.items():
+        if "description" in part:
+            yield f"`{prefix}{key}`", _takes(part, defs), part["description"]
+        if part.get("type") == "object":
+            yield from _key_rows(f"{prefix}{key}.", part.get("properties", {}), defs)
+
+
+def _takes(part: dict, defs: dict) -> str:
+    if "$ref" in part:
+        part = defs[part["$ref"].rsplit("/", 1)[1]]
+    if "enum" in part:
+        return ", ".join(f"`{value}`" for value in part["enum"])
+    kinds = part.get("type", "any")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds == ["array"] and "items" in part:
+        return f"list of {_takes(part['items'], defs)}"
+    return " or ".join(kinds)
+
+
+def style_table() -> str:
+    """Every key of a figure's style: what it takes, its default, which figures have it."""
+    rows = []
+    for key, about in KEYS.items():
+        owners = {name: entry.style[key] for name, entry in FIGURES.items() if key in entry.style}
+        defaults = set(map(str, owners.values())) or {str(STYLE[key])}
+        default = (
+            "eight, told apart in any kind of colour vision"
+            if STYLE.get(key) is COLORS
+            else (", ".join(f"`{value}`" for value in sorted(defaults)))
+        )
+        figures = ", ".join(f"`{name}`" for name in owners) or "all"
+        rows.append((f"`{key}`", about.takes, default, figures, about.meaning))
+    return _table(("key", "takes", "default", "figures", "meaning"), rows)
+
+
+def catalogue_table(kind: str) -> str:
+    """Every table or figure: its files, what it shows, the part of the report, what it is of."""
+    rows = [
+        (f"`{kind}s/{_plain(entry.stem())}`", _plain(entry.shows), entry.question, _made_of(entry))
+        for entry in CATALOGUE[kind].values()
+    ]
+    return _table((kind, "shows", "question", "made of"), rows)
+
+
+def _made_of(entry: Entry) -> str:
+    settings = [f"`report.{name}`" for name in entry.options if name not in MAPPINGS]
+    return ", ".join([*entry.files, *settings])
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda part: part[1].upper(), text)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [
+        head,
+        ["---"] * len(head),
+        *([cell.replace("|", "\\|") for cell in row] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def generated(schema: dict) -> dict[str, str]:
+    """Each generated part by the name in its mark."""
+    return {
+        "keys": key_table(schema),
+        "styles": style_table(),
+        "tables": catalogue_table("table"),
+        "figures": catalogue_table("figure"),
+    }
+
+
+def filled(page: str, parts: dict[str, str]) -> str:
+    """A page with what stands between `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
+
+    def fill(mark: re.Match) -> str:
+        return f"<!-- generated: {mark[1]} -->\n\n{parts[mark[1]]}\n<!-- end -->"
+
+    return re.sub(r"<!-- generated: (\w+) -->.*?<!-- end -->", fill, page, flags=re.S)

@@ -1,0 +1,90 @@
+"""Layers by languages, and probes from task to task."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from strata.errors import StrataError
+from strata.names import LANGUAGES, LENSES, METRICS, PROBES
+from strata.report.captions import extent, heading
+from strata.report.kit import drawing
+from strata.report.kit.figure import styled
+from strata.report.kit.heat import colour_scale, heat_map, heat_panels, print_values
+from strata.report.selection import by_model, chosen_layers, languages, ordered, select, thinned
+
+
+@styled
+def cross_lingual(
+    frame: pd.DataFrame, labels: dict, lens: str, metric: str, task: str, *, style: dict
+) -> Figure:
+    """One task in several languages: a panel a model, upper layers above, one colour scale."""
+    rows = languages(select(frame, labels, task=task, lens=lens, metric=metric))
+    if rows.empty:
+        raise StrataError(f"the metrics of {task} hold no languages (subtasks named by language)")
+    codes = ordered(rows["language"], LANGUAGES)
+    grids = {}
+    for model, part in by_model(rows, labels):
+        grid = 100 * part.pivot(index="layer", columns="language", values="value")
+        grids[model] = grid.reindex(
+            index=chosen_layers(part, style, thinned, labels), columns=codes
+        )
+
+    style = drawing.sized(style, len(grids))
+    shades = colour_scale(pd.concat(grids.values()), style)
+    names = [LANGUAGES.get(code, code) for code in codes]
+    titles = [labels["models"][model] for model in grids]
+    figure, axes = heat_panels(style, titles, names, max(map(len, grids.values())))
+    for panel, (model, grid) in zip(axes.flat, grids.items(), strict=False):
+        heat_map(panel, grid, shades, model)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("Layer")
+    bar = figure.colorbar(shades, ax=axes, label=f"{METRICS.get(metric, metric)} (%)", pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} a language"
+    drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
+    title = f"{METRICS.get(metric, metric)} by layer and language"
+    figure.set_label(heading(title, rows, labels, LENSES.get(lens, lens), of=" a language"))
+    if style["values"]:
+        drawing.freeze(figure)
+        for panel, grid in zip(axes.flat, grids.values(), strict=False):
+            print_values(panel, grid, shades, style["font_size"] - 1)
+    return figure
+
+
+@styled
+def transfer(results: pd.DataFrame, labels: dict, probe: str, model: str, *, style: dict) -> Figure:
+    """One model's probes across tasks: AUROC at the last and at the best layer."""
+    rows = select(results, labels, model=model, probe=probe)
+    rows = rows[rows["metric"] == "auroc"]
+    tasks = ordered(rows["test"], labels["tasks"])
+    grids, titles = {}, []
+    for which in ("last", "best"):
+        part = rows[rows["which"] == which]
+        grid = 100 * part.pivot(index="train", columns="test", values="value")
+        grids[which] = grid.reindex(index=tasks[::-1], columns=tasks)
+        titles.append(f"{which.capitalize()} layer ({part['layer'].iloc[0]})")
+    style = drawing.sized(style, len(grids))
+    # Centred on chance, so that a direction that points the other way shows as such.
+    style = {**style, "scale": [0, 100] if style["scale"] == "auto" else style["scale"]}
+    colours = colour_scale(pd.concat(grids.values()), style)
+    names = [labels["tasks"][task] for task in tasks]
+    side = max(map(len, names)) * drawing.CHARACTER * style["font_size"] / 72
+    figure, axes = heat_panels(style, titles, names, len(tasks), side)
+    for panel, (which, grid) in zip(axes.flat, grids.items(), strict=False):
+        heat_map(panel, grid.rename(index=labels["tasks"]), colours, which)
+    for panel in axes[:, 1:].flat:
+        panel.set_yticklabels([])
+    axes[0, 0].set_ylabel("Fitted on")
+    bar = figure.colorbar(colours, ax=axes, label="AUROC (%)", pad=0.02)
+    bar.outline.set_visible(False)
+    facts = f"{PROBES[probe]}, read on the task below, n = {extent(rows['n'])} choices"
+    drawing.add_title(figure, style, f"{labels['models'][model]}: {facts}")
+    read = rows.rename(columns={"test": "task"})
+    title = "AUROC from task to task, at the last and at the best layer"
+    figure.set_label(heading(title, read, labels, PROBES[probe], of=" choices"))
+    if style["values"]:
+        drawing.freeze(figure)
+        for panel, grid in zip(axes.flat, grids.values(), strict=False):
+            print_values(panel, grid, colours, style["font_size"] - 1, "{:.0f}")
+    return figure

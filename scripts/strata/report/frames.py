@@ -1,0 +1,153 @@
+"""The files of a study as frames: their columns, readers and what is refused."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from strata.errors import StrataError
+from strata.models.checkpoint import ModelInfo, read_info
+
+if TYPE_CHECKING:  # most tables and figures need no HDF5
+    from strata.store import Decisions, Scores
+
+# model and task first, then where, how and what was measured
+COLUMNS = (
+    *("model", "task", "subtask", "layer", "lens", "metric"),
+    *("value", "n", "chance", "tie_rate", "stderr", "ci_low", "ci_high"),
+)
+PROBE_COLUMNS = (
+    *("model", "task", "features", "layer", "target", "probe", "metric", "labels"),
+    *("value", "n", "chance", "stderr", "ci_low", "ci_high", "penalty", "note"),
+)
+TRANSFER_COLUMNS = (
+    *("model", "which", "layer", "probe", "train", "test", "metric"),
+    *("value", "n", "chance", "stderr", "ci_low", "ci_high"),
+)
+COMPARISON_COLUMNS = (
+    *("family", "task", "metric", "model_a", "layer_a", "reader_a", "model_b", "layer_b"),
+    *("reader_b", "difference", "stderr", "ci_low", "ci_high", "n", "p", "p_holm"),
+)
+# The numbers of a row of metrics, as tables have them.
+MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
+# What the paper printed (data/published): half a unit of the last digit, and what is odd.
+PUBLISHED_COLUMNS = (*COLUMNS, "rounding", "anomaly")
+# Names stay text: a model may be called "7", a language "na".
+NAMES = {
+    *("model", "model_a", "model_b", "task", "subtask", "lens", "metric", "train", "test", "note"),
+    *("reader_a", "reader_b", "anomaly"),
+}
+
+
+def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the metrics files, in one frame."""
+    return _read(paths, COLUMNS, "metrics")
+
+
+def read_probes(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the probes' files (probing.probe_table), in one frame."""
+    return _read(paths, PROBE_COLUMNS, "probes").astype({"layer": "Int64"}).fillna({"note": ""})
+
+
+def read_transfer(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the transfer files (transfer.transfer_table), in one frame."""
+    return _read(paths, TRANSFER_COLUMNS, "transfer results")
+
+
+def read_comparisons(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the comparisons table's csv (comparisons.comparisons)."""
+    return _read(paths, COMPARISON_COLUMNS, "comparisons")
+
+
+def read_published(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """The paper's own numbers, as metrics with the columns rounding and anomaly."""
+    return _read(paths, PUBLISHED_COLUMNS, "published numbers").fillna({"anomaly": ""})
+
+
+def _read(paths: Iterable[str | Path], columns: tuple[str, ...], what: str) -> pd.DataFrame:
+    kinds = {column: str for column in columns if column in NAMES}
+    frames = []
+    for path in paths:
+        try:
+            frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
+        except (ValueError, OSError) as error:
+            raise StrataError(f"{path}: cannot be read as {what} ({error})") from None
+        missing = [column for column in columns if column not in frame]
+        if missing:
+            raise StrataError(f"{path}: not a {what} file, it lacks {', '.join(missing)}")
+        frames.append(frame[list(columns)])
+    if not frames:
+        raise StrataError(f"no {what} file was given")
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_scores(paths: Iterable[str | Path]) -> dict[tuple[str, str], "Scores"]:
+    """Scores by (model, task)."""
+    from strata import store
+
+    return _by_pair(map(store.read_scores, paths))
+
+
+def read_decisions(paths: Iterable[str | Path]) -> dict[tuple[str, str], "Decisions"]:
+    """Decisions of probes by (model, task)."""
+    from strata import store
+
+    return _by_pair(map(store.read_decisions, paths))
+
+
+def _by_pair(files: Iterable) -> dict[tuple[str, str], Any]:
+    return {(own.attributes["model"], own.attributes["task"]): own for own in files}
+
+
+def read_models(paths: Iterable[str | Path]) -> list[ModelInfo]:
+    return list(map(read_info, paths))
+
+
+def read_audits(paths: Iterable[str | Path]) -> list[dict]:
+    """The audits of tasks (items.audit)."""
+    audits = []
+    for path in paths:
+        try:
+            audit = json.loads(Path(path).read_text("utf-8"))
+            audits.append({"task": audit["task"], "rows": list(map(dict, audit["rows"]))})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StrataError(f"{path}: not an audit ({error!r})") from None
+    return audits
+
+
+# By the name of the files, as the catalogue has it.
+READERS = {
+    "metrics": read_metrics,
+    "probes": read_probes,
+    "transfer": read_transfer,
+    "comparisons": read_comparisons,
+    "published": read_published,
+    "scores": read_scores,
+    "floors": read_scores,
+    "decisions": read_decisions,
+    "models": read_models,
+    "audits": read_audits,
+}
+
+
+def read_json(text: str, name: str) -> dict:
+    """A JSON object, given as such or as the path of a file that holds one."""
+    try:
+        content = text if text.lstrip().startswith("{") else Path(text).read_text("utf-8")
+        value = json.loads(content)
+    except (OSError, ValueError) as error:
+        raise StrataError(f"{name}: neither JSON nor a JSON file ({error})") from None
+    if not isinstance(value, dict):
+        raise StrataError(f"{name}: a JSON object is needed, not {type(value).__name__}")
+    return value
+
+
+def read_labels(text: str) -> dict[str, dict[str, str]]:
+    """Labels of models and tasks; their order is the order of display."""
+    labels = read_json(text, "labels")
+    for part in ("models", "tasks"):
+        if not isinstance(labels.get(part), dict):
+            raise StrataError(f"labels: {part!r} must be a mapping of names to labels")
+    return labels

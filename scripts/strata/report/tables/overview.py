@@ -1,0 +1,80 @@
+"""Every ability at the last and at the best layer."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from strata.names import LENSES, METRICS
+from strata.report.captions import heading
+from strata.report.cells import ability_label, measured, percent, percents
+from strata.report.frames import MEASURES
+from strata.report.selection import abilities, arrange, last_layers, over_training, select, whole
+from strata.report.writers import Table
+
+
+def overall_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
+    """Every model on every task: the last layer, and the best one."""
+    rows = abilities(select(frame, labels)).dropna(subset="value").sort_values("layer")
+    rows["layers"] = rows.groupby("model")["layer"].transform("max")
+    series = rows.groupby(["model", "task", "subtask", "lens", "metric"], sort=False)
+    last = last_layers(rows).assign(which="last")
+    best = rows.loc[series["value"].idxmax()].assign(which="best")
+    keys = ["task", "subtask", "model", "lens", "metric", "which"]
+    tidy = arrange(pd.concat([last, best]), labels, keys)[[*keys, "layer", "layers", *MEASURES]]
+
+    rows = select(tidy, labels, lens=lens, metric=metric)
+    last, best = (
+        rows[rows["which"] == which].set_index(["task", "subtask", "model"])
+        for which in ("last", "best")
+    )
+    tasks = [ability_label(task, subtask, labels) for task, subtask, _ in last.index]
+    models = [labels["models"][model] for *_, model in last.index]
+    shown = pd.DataFrame(
+        {
+            "Last layer": percents(last),
+            "Best layer": percents(best).reindex(last.index),
+            "Best at": [
+                f"{row.layer} of {row.layers}" for row in best.loc[last.index].itertuples()
+            ],
+            "n": last["n"].astype(int).astype(str),
+            "Chance": percent(last["chance"]),
+        }
+    ).set_index(pd.MultiIndex.from_arrays([tasks, models], names=["Task", "Model"]))
+    caption = (
+        f"{measured(metric, rows)}, {LENSES.get(lens, lens)}, n items. The best layer (0 is the "
+        "embedding) is chosen on the same items it is reported on: read it as an optimistic bound."
+    )
+    title = f"{METRICS.get(metric, metric)} at the last and at the best layer"
+    return Table(tidy, shown, heading(title, rows, labels, LENSES.get(lens, lens)), caption)
+
+
+def training_table(
+    frame: pd.DataFrame, labels: dict, lens: str, metric: str, training: dict
+) -> Table:
+    """Every checkpoint of every training run on every task: the last layer, and the best one."""
+    rows = over_training(frame, training)
+    table = overall_table(rows.drop(columns=["run", "step"]), labels, lens, metric)
+    tidy = over_training(table.tidy, training)
+    caption = "Over training, runs by their checkpoints. " + table.caption
+    for run, steps in _alike(rows):
+        label = next(own["label"] for own in training.values() if own["run"] == run)
+        caption += (
+            f" {label}: steps {' and '.join(map(str, steps))} have the same values everywhere; are "
+            "they the same weights?"
+        )
+    runs = {own["run"]: own["label"] for own in training.values()}
+    title = f"{METRICS.get(metric, metric)} over training, at the last and at the best layer"
+    shown = whole(select(rows, labels, lens=lens, metric=metric))
+    named = labels | {"models": runs}
+    title = heading(title, shown.assign(model=shown["run"]), named, LENSES.get(lens, lens))
+    return Table(tidy, table.shown, title, caption)
+
+
+def _alike(rows: pd.DataFrame) -> Iterable[tuple[str, list[int]]]:
+    """Steps of a run that no task, layer, lens or metric tells apart."""
+    where = ["task", "subtask", "layer", "lens", "metric"]
+    for run, part in rows.groupby("run", sort=False):
+        columns = part.pivot(index="step", columns=where, values="value")
+        for _, same in columns.groupby(list(columns), dropna=False, sort=False):
+            if len(same) > 1:
+                yield run, list(same.index)

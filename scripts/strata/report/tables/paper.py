@@ -1,0 +1,83 @@
+"""Every published value beside the measured ones."""
+
+import pandas as pd
+
+from strata.names import LENSES, SUBTASKS
+from strata.report.captions import heading
+from strata.report.cells import percents
+from strata.report.published import beside
+from strata.report.writers import Table
+
+
+def paper_comparison_table(
+    metrics: pd.DataFrame, published: pd.DataFrame, labels: dict, paper: dict
+) -> Table:
+    """Every published value beside MC1 of the study's, for the same model, task, layer and lens.
+
+    paper: "models", the study's models that are the paper's, by name, with the paper's name of
+    each; "tasks", its tasks with their sources. Raises StrataError where a model has not as many
+    layers as the paper's.
+    """
+    tidy = beside(metrics, published, labels, paper)
+    rows = tidy.assign(cell=_cells(tidy))
+    keys = ["task", "subtask", "model", "layer"]
+    lenses = [lens for lens in LENSES if lens in set(rows["lens"])]
+    cells = rows.set_index([*keys, "lens"])["cell"].unstack("lens").reindex(columns=lenses)
+    order = rows.drop_duplicates(keys).set_index(keys)
+    mark = order["anomaly"].map(lambda note: " †" if note else "")
+    shown = cells.reindex(order.index).rename(columns=lambda lens: LENSES[lens].capitalize())
+    shown.insert(0, "Published", [f"{100 * value:.2f}" for value in order["published"]] + mark)
+    shown.index = pd.MultiIndex.from_arrays(
+        [
+            [_named(task, subtask, labels) for task, subtask, *_ in order.index],
+            [labels["models"][model] for *_, model, _ in order.index],
+            [str(layer) for *_, layer in order.index],
+        ],
+        names=["Task", "Model", "Layer"],
+    )
+    title = "Published and measured MC1"
+    if tidy.empty:
+        title += ": no value of this study's models and tasks was published."
+    else:
+        title = heading(title, tidy, labels, *(LENSES[lens] for lens in lenses))
+    return Table(tidy, shown, title, _caption(tidy, paper))
+
+
+def _cells(tidy: pd.DataFrame) -> pd.Series:
+    differences = tidy["difference"].map(lambda value: f" {100 * value:+.1f}")
+    outside = tidy["inside"].map(lambda inside: "" if inside else " *")
+    return percents(tidy) + differences.astype(str) + outside.astype(str)
+
+
+def _named(task: str, subtask: str, labels: dict) -> str:
+    label = labels["tasks"][task]
+    return label if subtask == "all" else f"{label}, {SUBTASKS.get(subtask, subtask)}"
+
+
+def _caption(tidy: pd.DataFrame, paper: dict) -> str:
+    if not paper["models"]:
+        return (
+            "Empty: no model of this study is one of the paper's, whose values are published for "
+            "LLaMA 2 7B, 13B and 70B. A model is taken for one of them if its entry says so "
+            "(models.NAME.published)."
+        )
+    if tidy.empty:
+        return "Empty: the paper published no values for this study's models on its tasks."
+    facts = (
+        f"{LENSES[lens]}: inside {part['inside'].sum()} of {len(part)} times, mean absolute "
+        f"difference {100 * part['difference'].abs().mean():.1f} points"
+        for lens, part in tidy.groupby("lens", sort=False)
+    )
+    fewer = tidy[tidy["n"] != tidy["published_n"]].drop_duplicates("task")
+    short = [f"{row.task} {row.n} of {row.published_n}" for row in fewer.itertuples()]
+    notes = [note for note in tidy["anomaly"].unique() if note]
+    return " ".join(
+        [
+            "MC1 in %: the published value (by the reference lens), and what was measured through "
+            "each lens with its 95 % interval and its difference from the published value in "
+            "percentage points; * the published value is outside the interval.",
+            f"{'; '.join(facts)}.",
+            *([f"Measured on other numbers of items: {', '.join(short)}."] if short else []),
+            *([f"† odd in the publication: {'; '.join(notes)}."] if notes else []),
+        ]
+    )

@@ -1,0 +1,73 @@
+"""What went in: the audit of the items, and what was run."""
+
+import pandas as pd
+
+from strata.errors import StrataError
+from strata.names import LENSES
+from strata.report.captions import heading
+from strata.report.cells import plain
+from strata.report.selection import arrange
+from strata.report.writers import Table
+from strata.store import Scores
+
+
+def audit_table(audits: list[dict], labels: dict) -> Table:
+    """What the audits of the tasks counted, a row each, whatever their columns."""
+    rows = [{"task": audit["task"], **row} for audit in audits for row in audit["rows"]]
+    if not rows:
+        raise StrataError("the audits hold no rows")
+    # As objects, so that a count doesn't become 3.0 because another task lacks it.
+    tidy = pd.DataFrame(rows, dtype=object)
+    shown = tidy.map(plain).rename(columns=lambda name: name.replace("_", " ").capitalize())
+    shown["Task"] = tidy["task"].map(labels["tasks"])
+    caption = "What the audit of each task's items counted."
+    whole = tidy[tidy["subtask"] == "all"]
+    title = heading("The audit of the items", whole.assign(n=whole["items"]), labels)
+    return Table(tidy, shown.set_index("Task"), title, caption)
+
+
+def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Table:
+    """What was run for each (model, task): items, choices, tokens, and what was left out."""
+    rows = []
+    for (model, task), own in scores.items():
+        distinct, naive = (int(own.attributes[f"{kind}_tokens"]) for kind in ("distinct", "naive"))
+        rows.append(
+            {
+                "model": model,
+                "task": task,
+                "revision": own.attributes["revision"],
+                "dtype": own.attributes["dtype"],
+                "items": len(own.ids),
+                "choices": len(own.item),
+                "skipped": len(own.skipped),
+                "merged": int(own.merged.sum()),
+                "distinct_tokens": distinct,
+                "naive_tokens": naive,
+                "saved": naive / distinct,
+            }
+        )
+    tidy = arrange(pd.DataFrame(rows), labels, ["model", "task"])
+    shown = pd.DataFrame(
+        {
+            "Type": tidy["dtype"],
+            "Items": tidy["items"].astype(str),
+            "Too long": tidy["skipped"].astype(str),
+            "Choices": tidy["choices"].astype(str),
+            "Merged": tidy["merged"].astype(str),
+            "Distinct tokens": tidy["distinct_tokens"].astype(str),
+            "Saved": tidy["saved"].map("{:.1f}x".format),
+        }
+    )
+    names = zip(tidy["model"], tidy["task"], strict=True)
+    pairs = [(labels["models"][model], labels["tasks"][task]) for model, task in names]
+    caption = (
+        "What was run. Too long: items left out as longer than the model's context. Merged: "
+        "choices whose first token the tokenizer merged with the prompt's last. Saved: tokens of "
+        "one forward pass a choice, over the distinct tokens that were run."
+    )
+    index = pd.MultiIndex.from_tuples(pairs, names=["Model", "Task"])
+    lenses = [
+        LENSES[name] for name in LENSES if any(name in own.logprob for own in scores.values())
+    ]
+    title = heading("What was run", tidy.assign(n=tidy["items"]), labels, *lenses)
+    return Table(tidy, shown.set_index(index), title, caption)

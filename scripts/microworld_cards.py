@@ -12,9 +12,9 @@ CARD = """# {name}
 
 A LLaMA of {layers} layers, width {width}, {heads} heads and {parameters:,} parameters (float32),
 taught the microworld of Strata and nothing else: one of three sizes that show how accuracies grow
-with scale and depth. Text, tokenizer and training are Strata's own (`scripts/strata/microworld`).
-[The README](../README.md) says what it was taught and what it can't do; `snakemake pretrain`
-teaches it anew.
+with scale and depth. Text, tokenizer and training are Strata's own
+(`scripts/strata/tasks/microworld`). [The README](../README.md) says what it was taught and what it
+can't do; `snakemake pretrain` teaches it anew.
 
 Loss on answers at the end of training: {loss:.3f} nats a token, after {steps} steps of {tokens:,}
 tokens (`curves.csv`, `curves.png`).

@@ -28,6 +28,7 @@ def rows(text):
     return {row[1]: dict(zip(table[0], row, strict=True)) for row in table[2:]}
 
 
+@pytest.mark.workflow
 def test_all_contestants_score_the_same_items_alike_and_are_timed(tmp_path):
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr

@@ -102,3 +102,7 @@ def test_the_python_of_docs_dumps(tmp_path):
     (tmp_path / "page.py").write_text("\n".join(code))
     output = bash(tmp_path, "python page.py")
     assert "'model': 'mine'" in output
+
+
+def test_the_readme_is_short():
+    assert len(PAGES[0].read_text(encoding="utf-8").split()) < 1600

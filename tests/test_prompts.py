@@ -53,6 +53,8 @@ def test_a_script_is_read_as_data():
         SCRIPT.replace("demo_text = ", "text = "),
         SCRIPT.replace("answer.append", "reply.append"),
         SCRIPT.replace('"Is it wet?"', "ask()"),
+        "def create_demo_text():\n    demo_text = 3",
+        "def create_demo_text():\n    demo_text = b'x'",
     ],
 )
 def test_a_script_of_another_form_is_refused(script):

@@ -5,6 +5,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -159,8 +160,8 @@ def _write_tensor(file: h5py.File, name: str, tensor) -> None:
 def read_dump(path: str | Path) -> Dump:
     with _reading(path) as file:
         return Dump(
-            *(_read_floats(file[name]) for name in ("activations", "prompts")),
-            *(file[name][()] for name in ("item", "choice", "correct")),
+            **{name: _read_floats(file[name]) for name in ("activations", "prompts")},
+            **{name: file[name][()] for name in ("item", "choice", "correct")},
             attributes=dict(file.attrs),
         )
 
@@ -232,7 +233,7 @@ def write_state(path: str | Path, layer: int, prefix, parts, logprob: dict[str, 
             file[f"logprob/{lens}"] = np.stack(values)
 
 
-def read_state(path: str | Path, prefix, parts) -> tuple[int, object, dict[str, np.ndarray]]:
+def read_state(path: str | Path, prefix, parts) -> tuple[int, Any, dict[str, np.ndarray]]:
     """Fills `parts` and returns layer, prefix and logprob, on the device and in the dtype of
     `prefix`. Raises StrataError if the file is damaged."""
     import torch
@@ -266,9 +267,10 @@ def _write_choices(file: h5py.File, scores: Scores) -> None:
 
 
 def _read_choices(file: h5py.File) -> Scores:
+    texts: dict[str, Any] = {name: list(file[name].asstr()[()]) for name in TEXT_FIELDS}
     return Scores(
         logprob={lens: values[()] for lens, values in file.get("logprob", {}).items()},
         **{name: file[name][()] for name in CHOICE_FIELDS},
-        **{name: list(file[name].asstr()[()]) for name in TEXT_FIELDS},
+        **texts,
         attributes=dict(file.attrs),
     )

@@ -54,7 +54,7 @@ def extract(
     rows = batches(tree, batch_tokens)
     lanes = lanes_of(model.device.type, len(rows))
     with side_by_side(lanes) as each:
-        stream = Stream(model, tree, rows, where, progress and progress.stream, each)
+        stream = Stream(model, tree, rows, where, progress.stream if progress else None, each)
         readout = Readout(stream, tuple(lenses), each, lanes)
         dump = _dump_of(stream, scores, position, on_layer)
         return replace(scores, logprob=_climb(stream, readout, dump, progress))
@@ -119,7 +119,7 @@ def naive_logprob(lm, tokenizer, item: Item, lenses: Sequence[str]) -> dict[str,
     norm = getattr(lm.base_model, "norm", None) or lm.base_model.final_layer_norm
     head = lm.get_output_embeddings()
     softcap = getattr(lm.config, "final_logit_softcapping", None)
-    result = {lens: [] for lens in lenses}
+    result: dict[str, list[list[float]]] = {lens: [] for lens in lenses}
     for choice in item.choices:
         ids = torch.tensor([tokenizer(item.prompt + choice)["input_ids"]])
         hidden = _block_outputs(lm, ids)

@@ -10,6 +10,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 import torch
@@ -20,7 +21,7 @@ from strata.files import atomic
 
 ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 
-_claimed = []  # lock files, held until the process ends
+_claimed: list[TextIO] = []  # lock files, held until the process ends
 
 
 def choose_device(name: str) -> torch.device:

@@ -3,6 +3,7 @@
 All sizes are bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,7 +100,7 @@ def batch_tokens_for(skeleton, tree, memory: Memory, process: int) -> int:
     stream, else for the batch alone."""
     if memory.device is None:
         lanes = lanes_of("cpu")
-        sizes = range(-(-len(tree.tokens) // lanes), 1024, 32)
+        sizes: Sequence[int] = range(-(-len(tree.tokens) // lanes), 1024, 32)
         return next((size for size in sizes if len(batches(tree, size)) <= lanes), 1024)
     sizes = [1 << power for power in range(16, 11, -1)]
     for place in ("device", "host"):

@@ -121,9 +121,10 @@ def placed(needs: Needs, setting: Setting) -> dict:
     if memory is None:
         return dict.fromkeys(("weights", "stream", "device_bytes", "host_bytes"))
     placement = decide(needs, memory, setting.weights, setting.tasks)
-    device, host = placement.device(needs), placement.host(needs)
+    own, host = placement.device(needs), placement.host(needs)
+    device: int | None = own
     if memory.device is None:
-        device, host = None, device + needs.process
+        device, host = None, own + needs.process
     return {
         "weights": placement.weights,
         "stream": placement.stream,
@@ -142,7 +143,7 @@ def seconds(skeleton: Skeleton, setting: Setting, own: int, exact: int) -> float
 
 def as_text(rows: Sequence[dict]) -> str:
     """The plan as a table for a terminal: a line per model and task, and what it adds up to."""
-    summed = ("items", "choices", "naive_tokens", "distinct_tokens", "dump_bytes")
+    summed: tuple[str, ...] = ("items", "choices", "naive_tokens", "distinct_tokens", "dump_bytes")
     summed += ("block_operations", "lens_operations")
     total = {key: sum(row[key] for row in rows) for key in summed}
     total["ratio"] = total["naive_tokens"] / total["distinct_tokens"]

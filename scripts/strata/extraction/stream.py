@@ -68,7 +68,7 @@ class Stream:
         run = _LayerRun(self.model, layer, index)
         # Extremes show NaN and infinity alike, in one pass; looked at once a layer, since a look
         # waits for the device.
-        extremes = []
+        extremes: list[torch.Tensor] = []
         if len(self.prefix):
             self.prefix = run.prefix(self.prefix)
             extremes += torch.aminmax(self.prefix)
@@ -187,7 +187,7 @@ class _LayerRun:
     def __init__(self, model: Model, layer: torch.nn.Module, index: int) -> None:
         self.model, self.layer, self.index = model, layer, index
         self.window = model.window(index)
-        self.keys_values = None
+        self.keys_values: tuple[torch.Tensor, torch.Tensor] | None = None
         self.length = 0
 
     def prefix(self, hidden: torch.Tensor) -> torch.Tensor:

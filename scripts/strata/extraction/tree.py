@@ -16,7 +16,7 @@ import numpy as np
 from strata.errors import StrataError
 from strata.items import Item
 
-Tokens = Sequence[int]  # arrays of 4 bytes a token: a task may have 20 million
+Tokens = array  # of 4 bytes a token: a task may have 20 million
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class _Builder:
         suffixes = [sequence[self.prefix_length :] for sequence in item.sequences]
         start = item.start - self.prefix_length
         paths: dict[int, list[int]] = {}
-        branch: Tokens = []
+        branch: Tokens = array("i")
         path: list[int] = []
         for choice in sorted(range(len(suffixes)), key=suffixes.__getitem__):
             suffix = suffixes[choice]

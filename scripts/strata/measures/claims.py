@@ -3,7 +3,7 @@
 docs/findings.md states every claim and the reasons for its statistic.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
 import numpy as np
@@ -52,7 +52,7 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
     for task, (small, great) in product(evidence.tasks(*abilities), evidence.steps()):
         names = (task, great, small, "last")
         ids = [evidence.scores[model, task].ids for model in (small, great)]
-        _, first, second = np.intersect1d(*ids, return_indices=True)
+        _, first, second = np.intersect1d(ids[0], ids[1], return_indices=True)
         less = evidence.curve(small, task, lens)[-1, first]
         more = evidence.curve(great, task, lens)[-1, second]
         if not len(first):
@@ -68,7 +68,7 @@ def by_depth(
     evidence: Evidence,
     lens: str,
     abilities: tuple[str, ...],
-    bands: dict[str, Callable[[int], list[int]]],
+    bands: Mapping[str, Callable[[int], list[int]]],
     difference: Callable[[np.ndarray, dict[str, list[int]], np.ndarray, np.ndarray], np.ndarray],
 ) -> Iterator[Contrast]:
     """A contrast within each model: `difference` of its curve (layers + 1, items), the layers of

@@ -60,7 +60,8 @@ def _layer_family(reader: Reader, model: str, task: str) -> list[dict]:
 
 
 def _model_family(reader: Reader, task: str) -> list[dict]:
-    final, groups = {}, {}
+    final: dict[str, tuple[int, dict[str, float]]] = {}
+    groups: dict[str, str] = {}
     for model in [model for model, of in reader.scores if of == task]:
         values, scores = reader.values(model, task), reader.scores[model, task]
         final[model] = len(values) - 1, dict(zip(scores.ids, values[-1], strict=True))
@@ -71,7 +72,7 @@ def _model_family(reader: Reader, task: str) -> list[dict]:
         shared = [name for name in values_a if name in values_b]
         if shared:
             pair = [np.array([values[name] for name in shared]) for values in (values_a, values_b)]
-            result = compare(*pair, clusters([groups[name] for name in shared]))
+            result = compare(pair[0], pair[1], clusters([groups[name] for name in shared]))
             rows.append(_row(task, (a, last_a, reader), (b, last_b, reader), result))
     return rows
 

@@ -6,7 +6,7 @@ tests of its claim, decides: supported where all of it is on the side the claim 
 where all of it is on the other, undecided where the threshold is inside.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, product
@@ -51,7 +51,7 @@ class Contrast:
     against: str
     layers: str
     values: np.ndarray | None = None
-    groups: Sequence[str] | None = None
+    groups: Sequence[str] | np.ndarray | None = None
     note: str = ""
 
 
@@ -112,7 +112,7 @@ class Evidence:
         self,
         scores: dict[tuple[str, str], Scores],
         floors: dict[tuple[str, str], Scores],
-        sizes: dict[str, float],
+        sizes: Mapping[str, float],
         sources: dict[str, str],
         metric: str,
     ) -> None:

@@ -1,5 +1,7 @@
 """The claims (claims.py) asked of a study's own models: a row per claim, lens and test."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -34,7 +36,7 @@ def _rows(name: str, claim: Claim, lens: str, metric: str, contrasts: list[Contr
     tests = sum(own.values is not None for own in contrasts)
     rows = []
     for own in contrasts:
-        row = {"claim": name, "lens": lens, "metric": metric, "task": own.task}
+        row: dict[str, Any] = {"claim": name, "lens": lens, "metric": metric, "task": own.task}
         row |= {"model": own.model, "against": own.against, "layers": own.layers}
         numbers = dict.fromkeys(("value", "stderr", "ci_low", "ci_high"), np.nan)
         row |= {**numbers, "n": 0, "groups": 0, "tests": tests, "threshold": claim.threshold}

@@ -316,6 +316,6 @@ def naive_ridge(layer: Layer, penalties: Sequence[float]) -> np.ndarray:
             for index, penalty in enumerate(penalties):
                 guess = predict(training, layer.fold == other, penalty)
                 loss[index] += ((guess - y[layer.fold == other]) ** 2).sum()
-        best = penalties[loss.argmin()]
+        best = penalties[int(loss.argmin())]
         decisions[layer.fold == fold] = predict(layer.fold != fold, layer.fold == fold, best)
     return decisions

@@ -80,6 +80,7 @@ def probe_task(
             for column, labels in enumerate(FITTED):
                 found[f"correct/{labels}/{probe}"] = _column(own, column)
         for name, wanted in others.items() if prompts is not None else ():
+            assert prompts is not None
             for labels, values in zip(FITTED, wanted, strict=True):
                 known = ~np.isnan(values).any(1)
                 part = prompts[known], values[known], fold[known]
@@ -267,7 +268,7 @@ def _of_choices(decisions: Decisions, name: str, draws, cluster) -> Measures:
     wins = {labels: weighted_mean(values[labels], draws) for labels in FITTED}
     mc1 = []
     for row in range(len(wins[TRUE])):
-        found = _by_labels(*(wins[labels][row] for labels in FITTED), cluster)
+        found = _by_labels(wins[TRUE][row], wins[CONTROL][row], cluster)
         for labels in FITTED:
             if found[labels].low == found[labels].high:
                 # All right or all wrong: no sample differs, but the interval is not nothing.
@@ -276,7 +277,8 @@ def _of_choices(decisions: Decisions, name: str, draws, cluster) -> Measures:
     wide = draws[scores.item]
     areas = [
         _by_labels(
-            *(auroc(one.logprob[probe][row], one.correct, wide) for one in own.values()),
+            auroc(own[TRUE].logprob[probe][row], own[TRUE].correct, wide),
+            auroc(own[CONTROL].logprob[probe][row], own[CONTROL].correct, wide),
             cluster[scores.item],
         )
         for row in range(len(mc1))
@@ -301,7 +303,7 @@ def _of_prompts(decisions: Decisions, name: str, draws, cluster) -> Measures:
     known = ~np.isnan(truths[0]).any(1)
     if known.any():
         cluster = clusters(cluster[known])
-    estimates = [_by_labels(*pair, cluster) for pair in zip(*samples, strict=True)]
+    estimates = [_by_labels(one, other, cluster) for one, other in zip(*samples, strict=True)]
     if target == "result":
         return [("r2", 0.0, estimates)]
     return [("accuracy", float(truths[0].mean(0).max()), estimates)]

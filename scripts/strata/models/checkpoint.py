@@ -11,8 +11,8 @@ from pathlib import Path
 from strata.errors import StrataError
 from strata.models.families import FAMILIES
 
-WANTED = ("*.json", "*.safetensors", "tokenizer*", "*.model", "merges.txt", "vocab.txt")
-WANTED += ("chat_template.jinja",)
+WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
+WANTED += ("merges.txt", "vocab.txt", "chat_template.jinja")
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 
 
@@ -102,8 +102,8 @@ def weight_files(folder: str | Path) -> dict[str, Path]:
 
 def tokenizer_hash(folder: str | Path) -> str:
     """sha256 over the files that make the tokenizer."""
-    names = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
-    names += ("merges.txt", "vocab.txt", "chat_template.jinja")
+    names: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+    names += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
     files = [Path(folder) / name for name in names]
     found = [file for file in files if file.is_file()]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):

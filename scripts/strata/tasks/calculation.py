@@ -26,7 +26,7 @@ A cell (kind, digits, operation) depends on the seed alone, not on which other c
 
 import ast
 import operator
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
@@ -41,7 +41,7 @@ FARTHEST = 20
 SMALLEST = 3  # steps: what three smaller numbers need
 ATTEMPTS = 500  # a question
 
-ARITHMETIC = {
+ARITHMETIC: dict[type, Callable[..., Fraction]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -85,7 +85,9 @@ def _cell(random: Random, subtask: str, questions: int) -> list[Problem]:
         if len(problems) == questions:
             break
         expression = _expression(random, kind, span, operation)
-        truth = round(evaluate(expression) * SHARPNESS[kind])
+        exact = evaluate(expression)
+        assert exact is not None  # as every expression drawn here
+        truth = round(exact * SHARPNESS[kind])
         if truth >= SMALLEST:
             wrong = [_written(steps, kind) for steps in _wrong(random, truth, kind)]
             question = f"{expression} = ?"
@@ -137,7 +139,9 @@ def _mixed(random: Random, kind: str, count: int, operand) -> str:
         expression = _written(operand(), kind)
         for symbol in symbols:
             expression += f" {symbol} {_written(operand(), kind)}"
-        if evaluate(expression) >= 0:
+        exact = evaluate(expression)
+        assert exact is not None
+        if exact >= 0:
             return expression
 
 

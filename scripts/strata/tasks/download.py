@@ -63,9 +63,9 @@ def _from_mirror(row: dict[str, str], mirror: str) -> tuple[bytes, str]:
             except StrataError as error:
                 failures.append(str(error))
         raise StrataError(failures[0])
-    for place in map(Path, places):
-        if place.is_file():
-            return place.read_bytes(), str(place)
+    for file in map(Path, places):
+        if file.is_file():
+            return file.read_bytes(), str(file)
     raise StrataError(
         f"the mirror holds no {' or '.join(places)}; add the file (from {row['url']}), or leave "
         f"out `mirror:` and {MIRROR_VARIABLE} to download it"

@@ -68,13 +68,14 @@ def read_script(script: str, source: str) -> str:
 
 def _literals(body: ast.FunctionDef) -> tuple[str | None, dict[str, list[str]]]:
     """The instruction, and what is appended to each list; ValueError where it is no literal."""
-    instruction, columns = None, {"context": [], "question": [], "answer": []}
+    instruction = None
+    columns: dict[str, list[str]] = {"context": [], "question": [], "answer": []}
     for node in ast.walk(body):
-        if isinstance(node, ast.Call) and _appended(node) in columns:
-            columns[_appended(node)].append(ast.literal_eval(node.args[0]))
+        if isinstance(node, ast.Call) and (name := _appended(node)) in columns:
+            columns[name].append(ast.literal_eval(node.args[0]))
         elif isinstance(node, ast.Assign) and _target(node) == "demo_text":
-            texts = [n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant)]
-            instruction = texts[0] if texts else None
+            literals = (n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant))
+            instruction = next((text for text in literals if isinstance(text, str)), None)
     return instruction, {name: texts for name, texts in columns.items() if texts}
 
 

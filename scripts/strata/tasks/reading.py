@@ -36,8 +36,9 @@ class at:
         if isinstance(error, KeyError):
             raise StrataError(f"{self.place}: the field {error} is missing") from None
         if isinstance(error, (ValueError, TypeError, AttributeError, RecursionError, StrataError)):
-            where = isinstance(error, json.JSONDecodeError)
-            reason = f"{error.msg}, column {error.colno}" if where else error
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                reason = f"{error.msg}, column {error.colno}"
             raise StrataError(f"{self.place}: malformed ({reason})") from None
 
 

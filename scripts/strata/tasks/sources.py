@@ -67,7 +67,7 @@ def first_of_each_subtask(items: list[Item], limit: int | None) -> list[Item]:
     """The first `limit` items of each subtask, in their order; all where it is None."""
     if limit is None:
         return items
-    seen = Counter()
+    seen: Counter[str] = Counter()
     kept = []
     for item in items:
         if seen[item.subtask] < limit:

@@ -70,7 +70,7 @@ def paper_comparison(
     title = "Published and measured MC1, layer by layer"
     measured = ours[ours["model"].isin(pairs["model"])]
     figure.set_label(heading(title, measured, labels, *(LENSES[lens] for lens in lenses)))
-    black = {"color": "0.15", "linewidth": 1.2}
+    black: dict[str, Any] = {"color": "0.15", "linewidth": 1.2}
     handles = [Line2D([], [], label="published", **PUBLISHED)]
     handles += [
         Line2D([], [], label=LENSES[lens], linestyle=STROKES[lens], **black) for lens in lenses

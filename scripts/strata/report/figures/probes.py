@@ -55,7 +55,7 @@ def probe_curves(
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     title = "MC1 of lens, probe, control task and floor"
     figure.set_label(heading(title, rows, labels, LENSES[lens], PROBES[probe]))
-    black = {"color": "0.15", "linewidth": 1.2, "marker": "o", "markersize": 3.2}
+    black: dict[str, Any] = {"color": "0.15", "linewidth": 1.2, "marker": "o", "markersize": 3.2}
     handles = [
         Line2D([], [], label=LENSES[lens], **black),
         Line2D([], [], label=PROBES[probe], **black, **HOLLOW),

@@ -1,5 +1,7 @@
 """Over training: a line a run through its checkpoints."""
 
+from typing import Literal
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -53,7 +55,7 @@ def training(
     return figure
 
 
-def _layers(rows: pd.DataFrame, wanted: list[int] | str) -> dict[str, pd.DataFrame]:
+def _layers(rows: pd.DataFrame, wanted: list[int] | Literal["auto"]) -> dict[str, pd.DataFrame]:
     """Rows of one layer a checkpoint, by the title of their panel."""
     if wanted == "auto":
         best = rows.loc[rows.groupby("model")["value"].idxmax()].sort_values("step")

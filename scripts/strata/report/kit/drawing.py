@@ -1,7 +1,8 @@
 """What figures share: the looks of models and layers, titles, legends, and room for all text."""
 
 import textwrap
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -23,6 +25,7 @@ LINES: list[Any] = [
 ]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 CHANCE: dict[str, Any] = {"color": "0.35", "linestyle": (0, (2, 2)), "linewidth": 0.9}
+Layout = Literal["constrained"] | None
 # Width of an average character, in units of the font size.
 CHARACTER = 0.58
 
@@ -79,14 +82,16 @@ def arrangement(panels: int, style: dict) -> tuple[int, int]:
     return across, -(-panels // across)
 
 
-def canvas(style: dict, body: float, layout: str | None = "constrained") -> Figure:
+def canvas(style: dict, body: float, layout: Layout = "constrained") -> Figure:
     """A figure `body` inches tall; title and legend add to that, unless the style has a height."""
     figure = Figure(dpi=style["dpi"], layout=layout)
     FigureCanvasAgg(figure)
     auto = style["height"] == "auto"
     figure.set_size_inches(inches(style), body if auto else style["height"])
     if layout:
-        figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
+        engine = figure.get_layout_engine()
+        assert isinstance(engine, ConstrainedLayoutEngine)
+        engine.set(w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
     return figure
 
 
@@ -98,8 +103,9 @@ def freeze(figure: Figure) -> None:
 
 def extent(artist: Artist) -> np.ndarray:
     """Width and height in inches."""
-    box = artist.get_window_extent()
-    return np.array([box.width, box.height]) / artist.get_figure(root=True).dpi
+    box, root = artist.get_window_extent(), artist.get_figure(root=True)
+    assert isinstance(root, Figure)
+    return np.array([box.width, box.height]) / root.dpi
 
 
 def text_extent(figure: Figure, text: str, **look: Any) -> np.ndarray:
@@ -121,7 +127,7 @@ def add_title(figure: Figure, style: dict, text: str) -> None:
     _make_room(figure, style, title_text(figure, style, text))
 
 
-def add_legend(figure: Figure, style: dict, handles: list[Line2D]) -> None:
+def add_legend(figure: Figure, style: dict, handles: Sequence[Artist]) -> None:
     """Below everything else."""
     legend = fitting_legend(figure, handles, inches(style) - 0.1, loc="outside lower center")
     _make_room(figure, style, legend)
@@ -132,18 +138,21 @@ def panel_legend(axes: Axes, room: float) -> Legend:
     handles, _ = axes.get_legend_handles_labels()
     narrow = {"handlelength": 1.9, "handletextpad": 0.4, "columnspacing": 0.8, "borderaxespad": 0}
     legend = fitting_legend(axes, handles, room, loc="upper center", title="Layer", **narrow)
+    assert legend is not None  # a panel has a line at least
     legend.get_title().set_fontsize(legend.get_texts()[0].get_fontsize())
     return legend
 
 
 def hang(legend: Legend, axes: Axes, below: float) -> None:
     """Puts a panel's legend `below` inches under its frame."""
-    down = ScaledTranslation(0, -below, axes.get_figure(root=True).dpi_scale_trans)
+    root = axes.get_figure(root=True)
+    assert isinstance(root, Figure)
+    down = ScaledTranslation(0, -below, root.dpi_scale_trans)
     legend.set_bbox_to_anchor((0.5, 0), axes.transAxes + down)
 
 
 def fitting_legend(
-    parent: Figure | Axes, handles: list[Line2D], room: float, **look: Any
+    parent: Figure | Axes, handles: Sequence[Artist], room: float, **look: Any
 ) -> Legend | None:
     """A legend in as many columns as `room` inches hold, in order along its rows."""
     for columns in range(min(5, len(handles)), 0, -1):

@@ -32,7 +32,7 @@ def write_figure(figure: Figure, stem: str | Path) -> None:
     stem.txt; the same figure gives the same bytes."""
     stem = Path(stem)
     with atomic(stem.with_name(stem.name + ".txt")) as part:
-        part.write_text(figure.get_label() + "\n", encoding="utf-8")
+        part.write_text(f"{figure.get_label()}\n", encoding="utf-8")
     # No dates, no versions: a redraw of the same data is the same file.
     nameless = {
         ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},

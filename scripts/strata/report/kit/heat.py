@@ -1,5 +1,7 @@
 """Panels of heat maps, with their numbers."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -48,7 +50,7 @@ def heat_panels(
 
 def heat_map(panel: Axes, grid: pd.DataFrame, shades: ScalarMappable, name: str) -> None:
     """One grid of percentages, its first row at the bottom."""
-    colours = {"norm": shades.norm, "cmap": shades.cmap}
+    colours: dict[str, Any] = {"norm": shades.norm, "cmap": shades.cmap}
     values = grid.to_numpy(float)
     mesh = panel.pcolormesh(values, edgecolors="white", linewidth=0.4, **colours)
     mesh.set_gid(name)
@@ -70,6 +72,6 @@ def print_values(
     for (row, column), value in np.ndenumerate(grid.to_numpy()):
         undefined = np.isnan(value)
         light = undefined or np.dot(shades.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.55
-        place = {"ha": "center", "va": "center_baseline", "fontsize": size}
+        place: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size}
         text = "–" if undefined else form.format(value)
         panel.text(column + 0.5, row + 0.5, text, color="0.1" if light else "white", **place)

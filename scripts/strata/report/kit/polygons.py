@@ -1,5 +1,6 @@
 """Values on several axes, a panel a group: as radars, or as dots with their intervals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,8 +8,8 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from strata.report.kit import drawing
 from strata.report.kit.drawing import CHANCE
@@ -98,7 +99,7 @@ def _radar_figure(
         for column, number in enumerate(range(row * across, min((row + 1) * across, len(panels)))):
             x = 0.05 + room * (column + 0.5)
             box = np.array([x - radius, centre - radius, 2 * radius, 2 * radius])
-            frames[number].set_position(box / (width, height, width, height))
+            frames[number].set_position(Bbox.from_bounds(*box / (width, height, width, height)))
             if headings:
                 headings[number].set_position((x / width, (centre + up + GAP) / height))
                 drawing.hang(legends[number], frames[number], low - radius + GAP)
@@ -201,7 +202,7 @@ def _dots(axes: Axes, names: list[str], series: list[Series], chance: np.ndarray
     axes.set_axisbelow(True)
 
 
-def _handles(axes: Axes, panels: list[Panel], style: dict) -> list[Line2D]:
+def _handles(axes: Axes, panels: list[Panel], style: dict) -> list[Artist]:
     """Of the legend below all panels: the series, unless panels name their own, and chance."""
     handles = [] if panels[0].heading else axes.get_legend_handles_labels()[0]
     return handles + [drawing.chance_handle()] * style["chance"]
@@ -231,7 +232,7 @@ def _rings(top: float, ticks: MaxNLocator) -> list[float]:
 def _ring_label(axes: Axes, ring: float, spokes: np.ndarray, size: float) -> None:
     """In the middle of the first side, away from spokes and names."""
     white = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.3}
-    place = {"ha": "center", "va": "center", "zorder": 5, "bbox": white}
+    place: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 5, "bbox": white}
     x, y = ring * (spokes[0] + spokes[1]) / 2
     axes.text(x, y, f"{ring:g}", color="0.35", fontsize=size - 2, **place)
 
@@ -257,7 +258,7 @@ def _reach(spokes: np.ndarray, texts: list[np.ndarray], radius: float) -> tuple[
     return max(ups), max(lows)
 
 
-def _tallest(artists: list[Artist | None]) -> float:
+def _tallest(artists: Sequence[Artist | None]) -> float:
     """The height of a row of texts or legends in inches, with room to breathe."""
     heights = [drawing.extent(artist)[1] for artist in artists if artist]
     return max(heights) + 2 * GAP if heights else 0.0

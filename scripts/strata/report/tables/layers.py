@@ -36,8 +36,8 @@ def layers_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str, mode
         {ability_label(*column, labels): cells[column] for column in columns}, index=cells.index
     ).rename_axis("Layer")
     facts = (
-        f"{ability_label(*column, labels)} n = {extent(part['n'])}, chance {chance_text(part)}"
-        for column, part in rows.groupby(["task", "subtask"], sort=False)
+        f"{ability_label(task, own, labels)} n = {extent(part['n'])}, chance {chance_text(part)}"
+        for (task, own), part in rows.groupby(["task", "subtask"], sort=False)
     )
     caption = (
         f"{labels['models'][model]}: {measured(metric, rows)} at every layer (0 is the "

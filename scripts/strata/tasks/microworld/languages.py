@@ -5,6 +5,7 @@ Only numbers of two and more are written, so every noun is in the plural where t
 Chinese and Thai put a classifier to the number; Thai names the thing before the calculation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from strata.names import CHINESE, FRENCH, SPANISH, THAI
@@ -24,8 +25,8 @@ class Language:
     first: str
     second: str
     conclusion: str
-    nouns: tuple[str, ...]
-    classifiers: tuple[str, ...] = ()
+    nouns: Sequence[str]
+    classifiers: Sequence[str] = ()
 
 
 # One position, one thing, in every language.

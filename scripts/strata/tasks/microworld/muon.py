@@ -12,7 +12,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # takes no closure
         for group in self.param_groups:
             for same in _by_shape(group["params"]):
                 updates = orthogonal(torch.stack([self._push(p, group["momentum"]) for p in same]))

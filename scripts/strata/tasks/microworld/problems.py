@@ -7,6 +7,7 @@ offers the right program four times, with different results.
 """
 
 import random
+from collections.abc import Sequence
 
 from strata.tasks.microworld.arithmetic import expression_held_out
 from strata.tasks.microworld.forms import Question, held_out, one_true
@@ -51,7 +52,7 @@ def problem_question(
     while True:
         if wrong == "reasoning":
             numbers, truth = _numbers(rng, family), rng.randrange(4)
-            shown = FAMILIES[family]
+            shown: Sequence[str] = FAMILIES[family]
             works = [work(numbers, signs) for signs in shown]
         else:
             shown = [rng.choice(FAMILIES[family])] * 4

@@ -7,6 +7,8 @@ import re
 import shlex
 
 from strata import STAGES
+from strata.names import MC1, REFERENCE
+from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, QUESTIONS, TABLES
 from strata.tasks import sources
 
 R = study.results
@@ -118,3 +120,118 @@ def model_options(wildcards):
     options = study.models[wildcards.model]
     keys = ("path",) if "path" in options else ("hub", "revision", "layers", "shape")
     return as_json({key: options[key] for key in keys if key in options})
+
+
+# Tables and figures
+
+PUBLISHED = ROOT / "data" / "published" / "metrics.csv"
+# What tables and figures are made of, by the names that their entries give it.
+FILES = {
+    "metrics": "<results>/metrics/{model}/{task}.csv",
+    "probes": "<results>/probes/{model}/{task}.csv",
+    "decisions": "<results>/probes/{model}/{task}.h5",
+    "scores": "<results>/scores/{model}/{task}.h5",
+    "floors": "<results>/untrained/{model}/{task}.h5",
+    "transfer": "<results>/transfer/{model}.csv",
+    "models": "<results>/models/{model}.json",
+    "audits": "<results>/tasks/{task}.audit.json",
+    "comparisons": "<results>/tables/comparisons.csv",
+    "published": str(PUBLISHED),
+}
+SUFFIXES = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", "txt")}
+SHOWN = {"table": "html", "figure": "png"}  # in the report
+OPTIONS = {
+    **config["report"],
+    "paper": study.published,
+    "training": study.training,
+    "sources": {task: options["source"] for task, options in study.tasks.items()},
+}
+
+
+def outputs(kind, stem):
+    """The files of a table or figure by their suffix, `stem` being all in front of it."""
+    return {suffix: f"<results>/{kind}s/{stem}.{suffix}" for suffix in SUFFIXES[kind]}
+
+
+def files_of(entry, name):
+    """The files of one name that an entry is made of, its own wildcards left open."""
+    if name == "decisions" and not study.probed:
+        return []
+    models = study.untrained if name == "floors" else study.models_of(entry)
+    values = {"model": models, "task": study.tasks_of(entry)}
+    asked = {
+        part: found
+        for part, found in values.items()
+        if f"{{{part}}}" in FILES[name] and part not in entry.over
+    }
+    return expand(FILES[name], **asked, allow_missing=True)
+
+
+def files_given(entry):
+    """The files of an entry for the command line. Of the inputs alone, so it reruns nothing."""
+    return lambda wildcards, input: " ".join(
+        f"--{name} {shlex.join(input.get(name))}" for name in entry.files
+    )
+
+
+def options_given(kind, entry):
+    """All else that an entry is asked with, for the command line: which one it is, the study's
+    options, labels, and a figure's style, so that a change of style redraws that figure alone."""
+    study_s = {
+        name: json.dumps(OPTIONS[name], ensure_ascii=False) if name in MAPPINGS else OPTIONS[name]
+        for name in entry.options
+    }
+
+    def options(wildcards):
+        given = {**{part: wildcards[part] for part in entry.over}, **study_s}
+        given["labels"] = json.dumps(labels_of(entry, wildcards), ensure_ascii=False)
+        if kind == "figure":
+            given["style"] = as_json(study.figure_style(entry.name, entry.stem(**wildcards)))
+        return " ".join(f"--{name} {shlex.quote(text)}" for name, text in given.items())
+
+    return options
+
+
+def labels_of(entry, wildcards):
+    """Labels of the models that an entry shows and of all tasks, so that a new model leaves the
+    others' files alone; colours follow their order, so the paper's are among those compared."""
+    if "model" in entry.over:
+        return study.labels([wildcards.model])
+    if entry.files == ("audits",):
+        return study.labels([])
+    return study.labels(study.compared if entry.models == "published" else study.models_of(entry))
+
+
+def reported(kind, entry):
+    """The outputs of an entry, one of them shown by the report, captioned by the sentence that its
+    job wrote beside it."""
+    form, made = kind.capitalize(), outputs(kind, entry.stem())
+    made[SHOWN[kind]] = report(
+        made[SHOWN[kind]],
+        category=f"{1 + QUESTIONS.index(entry.question)} {entry.question}",
+        subcategory=f"{form}s",
+        labels=lambda wildcards, output: {form: Path(output.txt).read_text("utf-8").strip()},
+    )
+    return made
+
+
+def published(kind, name, **one):
+    """A table or figure of the paper: its name, and how the script is asked for it."""
+    asked = "".join(f" --{part} {value}" for part, value in one.items())
+    return {CATALOGUE[kind][name].stem(**one): name + asked}
+
+
+def printed(kind, stems):
+    """What the script is asked with: which table or figure, and the study's style of all figures;
+    of the radar's axes, those whose last layers were printed."""
+
+    def asked(wildcards):
+        words = f"{kind}.py {stems[wildcards.stem]} --lens {REFERENCE} --metric {MC1}"
+        if kind == "table":
+            return words
+        style = study.figure_style("style", wildcards.stem)
+        if wildcards.stem == "overall_radar":
+            style |= {"axes": ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]}
+        return f"{words} --style {shlex.quote(as_json(style))}"
+
+    return asked

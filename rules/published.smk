@@ -1,16 +1,8 @@
 # The paper's own numbers, made into tables and figures by the entries of the catalogue that show
 # metrics alone. Not part of `all`.
 
-from strata.names import MC1, REFERENCE
-
 PUBLISHED_LABELS = ROOT / "data" / "published" / "labels.json"
 PUBLISHED_NAMES = json.loads(PUBLISHED_LABELS.read_text(encoding="utf-8"))
-
-
-def published(kind, name, **one):
-    """A table or figure of the paper: its name, and how the script is asked for it."""
-    asked = "".join(f" --{part} {value}" for part, value in one.items())
-    return {CATALOGUE[kind][name].stem(**one): name + asked}
 
 
 PRINTED = {
@@ -28,27 +20,11 @@ PRINTED = {
         **{
             stem: asked
             for task in PUBLISHED_NAMES["tasks"]
-            for name in ["cross_lingual" if task.startswith("x") else "curves"]
+            for name in ["cross_lingual" if sources.SOURCES[task].in_languages else "curves"]
             for stem, asked in published("figure", name, task=task).items()
         },
     },
 }
-
-
-def printed(kind, stems):
-    """What the script is asked with: which table or figure, and the study's style of all figures;
-    of the radar's axes, those whose last layers were printed."""
-
-    def asked(wildcards):
-        words = f"{kind}.py {stems[wildcards.stem]} --lens {REFERENCE} --metric {MC1}"
-        if kind == "table":
-            return words
-        style = study.figure_style("style", wildcards.stem)
-        if wildcards.stem == "overall_radar":
-            style |= {"axes": ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]}
-        return f"{words} --style {shlex.quote(as_json(style))}"
-
-    return asked
 
 
 for kind, stems in PRINTED.items():
@@ -60,7 +36,7 @@ for kind, stems in PRINTED.items():
             metrics=PUBLISHED,
             labels=PUBLISHED_LABELS,
         output:
-            multiext(f"<results>/{kind}s/{{stem}}", *SUFFIXES[kind]),
+            **outputs(kind, "{stem}"),
         log:
             f"<results>/logs/{kind}s/{{stem}}.log",
         pathvars:
@@ -77,17 +53,13 @@ for kind, stems in PRINTED.items():
             f"{kind.capitalize()}: {{wildcards.stem}}, as published."
         shell:
             "{RUN}/{params.asked} --metrics {input.metrics:q} --labels {input.labels:q}"
-            " --out {output[0]} --log {log}"
+            " --out {output.txt} --log {log}"
 
 
 rule published:
     """The paper's own tables and figures, from its printed numbers, in results/published."""
     input:
-        [
-            multiext(f"<results>/{kind}s/{stem}", *SUFFIXES[kind])
-            for kind, stems in PRINTED.items()
-            for stem in stems
-        ],
+        [outputs(kind, stem).values() for kind, stems in PRINTED.items() for stem in stems],
     pathvars:
         results="results/published",
     localrule: True

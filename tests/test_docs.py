@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "git clone": "the address is the reader's",
     "pip install": "tests/test_package.py does it, into an environment of its own",
     "data/datasets.csv ──": "a picture of the way of the data",
+    "Snakefile        validates": "a picture of the house",
     "snakemake --executor cluster-generic": "its plugin is none of Strata's requirements",
     "snakemake --executor kubernetes": "its plugin is none of Strata's requirements; no Kubernetes",
 }

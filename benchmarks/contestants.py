@@ -104,7 +104,8 @@ def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
     from strata.extraction.plan import count_positions
     from strata.extraction.task import read_task
     from strata.extraction.tree import build_tree, tokenize
-    from strata.models.model import Model, load_tokenizer
+    from strata.models.model import Model
+    from strata.models.tokenizer import load_tokenizer
 
     tidy_heap()
     model = Model(folder, device=device)

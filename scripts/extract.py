@@ -24,7 +24,8 @@ from strata.extraction.task import read_task
 from strata.files import sha256
 from strata.items import read_items
 from strata.models.checkpoint import read_info
-from strata.models.model import Model, load_tokenizer
+from strata.models.model import Model
+from strata.models.tokenizer import load_tokenizer
 from strata.names import CHOICE_END, DTYPES, LENSES, OVERLONG, POSITIONS
 from strata.store import write_dump
 

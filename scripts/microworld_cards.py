@@ -94,7 +94,8 @@ def measure(folder: Path):
     from strata.extraction.extract import extract
     from strata.extraction.task import read_task
     from strata.measures.metrics import metrics_table
-    from strata.models.model import Model, load_tokenizer
+    from strata.models.model import Model
+    from strata.models.tokenizer import load_tokenizer
     from strata.tasks import microworld
 
     model = Model(folder, "float32", weights="resident")

@@ -15,7 +15,8 @@ from strata.extraction.task import read_task
 from strata.files import atomic
 from strata.items import read_items
 from strata.models.checkpoint import outline, tokenizer_hash
-from strata.models.model import Skeleton, load_tokenizer
+from strata.models.model import Skeleton
+from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES, OVERLONG
 
 

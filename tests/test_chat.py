@@ -15,7 +15,7 @@ from strata.extraction.extract import naive_logprob
 from strata.extraction.task import read_task
 from strata.items import Item
 from strata.models.checkpoint import tokenizer_hash
-from strata.models.model import load_tokenizer
+from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES
 from strata.store import read_dump, read_scores
 

@@ -12,7 +12,7 @@ from models import SHAPES, byte_tokenizer, make_model, score
 from strata.extraction.extract import naive_logprob
 from strata.measures.metrics import item_values
 from strata.models.families import FAMILIES
-from strata.models.model import load_tokenizer
+from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES
 from strata.tasks.sources import prepare
 

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from strata.errors import StrataError
 from strata.items import Item
 from strata.models.checkpoint import describe, read_config, weight_files
-from strata.models.model import Model, load_tokenizer
+from strata.models.model import Model
+from strata.models.tokenizer import load_tokenizer
 
 ITEM = Item("a", "a", "", "Q: 1 + 1\nA:", (" 2", " 3"), (True, False), 0)
 

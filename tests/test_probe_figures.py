@@ -6,9 +6,9 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from pictures import assert_legible, lines, texts
-from strata.measures.emergence import emergence_layers
 from study import probes, study, transfer
 
+from strata.measures.emergence import emergence_layers
 from strata.report.catalogue import FIGURES
 from strata.report.frames import read_probes
 from strata.report.readings import readings

@@ -22,7 +22,7 @@ test: $(INSTALLED) ## all tests
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(ARGS)
 
 check: lint ## while working: lint, types, and the tests that start no workflow
-	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "not workflow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not workflow" $(ARGS)
 
 lint: $(INSTALLED) ## style, types, and the arrows between the library's parts
 	@$(BIN)/ruff check .

@@ -40,7 +40,7 @@ rule fetch:
 
 rule describe:
     input:
-        model_files,
+        ancient(model_files),
     output:
         "<results>/models/{model}.json",
     log:
@@ -50,7 +50,8 @@ rule describe:
     resources:
         **growing(2000, 240),
     params:
-        options=model_options,
+        options=lambda wildcards, input: model_options(wildcards),
+        content=model_content,
         stage=STAGES["describe"],
     message:
         "Reading the folder of {wildcards.model}: hashes and shape."
@@ -93,17 +94,18 @@ for model in study.models:
             gpu=study.gpus,
         params:
             tasks=" ".join(tasks) if in_one_job else lambda wildcards: wildcards.task,
-            lenses=" ".join(config["lenses"]),
+            lenses=lenses(),
             overlong=config["overlong"],
             position=config["position"],
-            dtype=study.models[model].get("dtype", "auto"),
+            dtype=dtype(model),
             chat="--chat" * study.models[model].get("chat", False),
+            folder=folder(model),
             work=f"{R}/unfinished/{model}",
             stage=STAGES["extract"],
         message:
             f"Extracting {{params.tasks}} from {model}: every layer, every lens."
         shell:
-            "{RUN}/extract.py --model {input.model} --items {input.jsonl}"
+            "{RUN}/extract.py --model {input.model} {params.folder} --items {input.jsonl}"
             " --tasks {params.tasks} --lenses {params.lenses} --overlong {params.overlong}"
             " --position {params.position} --dtype {params.dtype} {params.chat}"
             " {DEVICE} --threads {threads} --work {params.work}"

@@ -40,6 +40,7 @@ for kind, entries in CATALOGUE.items():
 rule tables:
     """Every table, as csv (everything), md, tex and html (what a reader wants)."""
     input:
+        stands_on(),
         [outputs("table", name).values() for name in study.named(TABLES)],
     localrule: True
     message:
@@ -49,6 +50,7 @@ rule tables:
 rule figures:
     """Every figure, as pdf and png."""
     input:
+        stands_on(),
         [outputs("figure", name).values() for name in study.named(FIGURES)],
     localrule: True
     message:

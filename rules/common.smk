@@ -3,11 +3,14 @@
 
 import csv
 import json
+import os
 import re
 import shlex
 
 from strata import STAGES
-from strata.names import MC1, REFERENCE
+from strata.files import file_hash
+from strata.models.checkpoint import own_dtype, read_config
+from strata.names import LENSES, MC1, REFERENCE
 from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, QUESTIONS, TABLES
 from strata.tasks import sources
 
@@ -56,6 +59,24 @@ def dumps(model, task):
     return [f"{folder}/layer_{layer}.h5" for layer in study.layer_names(model)]
 
 
+def stands_on():
+    """All that tables and figures stand on, activations aside, which may be deleted. Targets name
+    it: where what they show is there, Snakemake asks for nothing in between, so that after a
+    failed run old tables would be taken for new ones."""
+    found = [
+        *pairs("<results>/scores/{model}/{task}.h5"),
+        *pairs("<results>/metrics/{model}/{task}.csv"),
+        *expand("<results>/models/{model}.json", model=study.models),
+        *expand("<results>/tasks/{task}.{form}", task=study.tasks, form=("jsonl", "audit.json")),
+        *expand("<results>/untrained/{model}/{task}.h5", model=study.untrained, task=study.tasks),
+    ]
+    if study.probed:
+        own = {"model": study.compared, "task": study.tasks}
+        found += expand("<results>/probes/{model}/{task}.{form}", **own, form=("csv", "h5"))
+        found += expand("<results>/transfer/{model}.csv", model=study.compared)
+    return found
+
+
 def all_dumps():
     return [path for model in study.models for task in study.tasks for path in dumps(model, task)]
 
@@ -88,20 +109,36 @@ def planned(model, column, default, scale, join=max):
     return resource
 
 
+def lenses():
+    """The study's lenses in one order: another order of the same is no change."""
+    return " ".join(lens for lens in LENSES if lens in config["lenses"])
+
+
+def dtype(model):
+    """The dtype that an entry asks for; auto too if it says what the checkpoint's own is."""
+    options = study.models[model]
+    asked = options.get("dtype", "auto")
+    same = "path" in options and asked == own_dtype(read_config(options["path"]))
+    return "auto" if same else asked
+
+
 def as_json(value):
     """One text for one parameter: Snakemake compares lists of parameters as unordered sets."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def raw_files(wildcards):
+    """What a task is made of. Of a file of the user's own the content decides, not the time."""
     options = study.tasks[wildcards.task]
-    own = sources.own_files(options)
+    own = [ancient(path) for path in sources.own_files(options)]
     return [f"data/raw/{path}" for path in sources.files(options)] + own
 
 
 def task_options(wildcards):
-    """What the task's items depend on."""
-    return as_json({k: v for k, v in study.tasks[wildcards.task].items() if k != "label"})
+    """What the task's items depend on, the content of a user's own files included."""
+    options = {k: v for k, v in study.tasks[wildcards.task].items() if k != "label"}
+    own = [file_hash(path) for path in sources.own_files(options)]
+    return as_json(options | ({"content": own} if own else {}))
 
 
 def model_files(wildcards):
@@ -109,10 +146,25 @@ def model_files(wildcards):
     options = study.models[wildcards.model]
     if "path" not in options:
         return []
-    folder = Path(options["path"])
+    folder = Path(os.path.relpath(options["path"]))  # however it is spelled
     patterns = ("config.json", "tokenizer*", "chat_template.jinja")
     patterns += ("*.safetensors", "*.safetensors.index.json")
     return sorted(str(file) for pattern in patterns for file in folder.glob(pattern))
+
+
+def model_content(wildcards):
+    """What identifies a model: of a folder the content of its files, wherever it is and whatever
+    their times; each is read once, and again where it was touched. Of a hub's, its options."""
+    files = model_files(wildcards)
+    if not files:
+        return model_options(wildcards)
+    return as_json({Path(path).name: file_hash(path) for path in files})
+
+
+def folder(model):
+    """Where a local model is now; as a parameter made of inputs it reruns nothing."""
+    path = study.models[model].get("path")
+    return lambda wildcards, input: f"--folder {shlex.quote(path)}" if path else ""
 
 
 def model_options(wildcards):

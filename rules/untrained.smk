@@ -5,7 +5,7 @@
 rule untrained:
     input:
         model="<results>/models/{model}.json",
-        files=model_files,
+        files=ancient(model_files),
     output:
         weights=temp(directory("<results>/untrained/{model}/weights")),
         model="<results>/untrained/{model}/model.json",
@@ -14,12 +14,13 @@ rule untrained:
     resources:
         **growing(12000, 120),
     params:
+        folder=lambda wildcards, input: folder(wildcards.model)(wildcards, input),
         stage=STAGES["untrained"],
     message:
         "Drawing an untrained model of the shape of {wildcards.model}."
     shell:
-        "{RUN}/untrained.py --model {input.model} --folder {output.weights} --out {output.model}"
-        " --log {log}"
+        "{RUN}/untrained.py --model {input.model} {params.folder} --weights {output.weights}"
+        " --out {output.model} --log {log}"
 
 
 rule extract_untrained:
@@ -39,9 +40,9 @@ rule extract_untrained:
         gpu=study.gpus,
     params:
         tasks=" ".join(study.tasks),
-        lenses=" ".join(config["lenses"]),
+        lenses=lenses(),
         overlong=config["overlong"],
-        dtype=lambda wildcards: study.models[wildcards.model].get("dtype", "auto"),
+        dtype=lambda wildcards: dtype(wildcards.model),
         chat=lambda wildcards: "--chat" * study.models[wildcards.model].get("chat", False),
         stage=STAGES["extract"],
     message:

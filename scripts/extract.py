@@ -23,7 +23,7 @@ from strata.extraction.progress import Progress, publish
 from strata.extraction.task import read_task
 from strata.files import sha256
 from strata.items import read_items
-from strata.models.checkpoint import read_info
+from strata.models.checkpoint import read_info, verify
 from strata.models.model import Model
 from strata.models.tokenizer import load_tokenizer
 from strata.names import CHOICE_END, DTYPES, LENSES, OVERLONG, POSITIONS
@@ -35,7 +35,8 @@ def main(arguments: argparse.Namespace) -> None:
     tidy_heap()
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = choose_device(arguments.device)
-    info = read_info(arguments.model)
+    info = read_info(arguments.model, arguments.folder)
+    verify(info)
     model = Model(info.folder, arguments.dtype, device)
     check_dumps(arguments, info.name, model.n_layers)
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
@@ -125,6 +126,7 @@ def dtype_name(model) -> str:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="the model's JSON, from describe.py")
+    parser.add_argument("--folder", help="where it is, if not where it was described")
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks")
     parser.add_argument("--items", nargs="+", required=True, help="their items, from prepare.py")
     parser.add_argument("--lenses", nargs="+", choices=LENSES, required=True)

@@ -10,9 +10,9 @@ from strata.models.untrained import write_untrained
 
 
 def main(arguments: argparse.Namespace) -> None:
-    trained = read_info(arguments.model)
-    write_untrained(trained.folder, arguments.folder)
-    info = describe(trained.name, {"path": arguments.folder})
+    trained = read_info(arguments.model, arguments.folder)
+    write_untrained(trained.folder, arguments.weights)
+    info = describe(trained.name, {"path": arguments.weights})
     with atomic(arguments.out) as part:
         part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
 
@@ -20,7 +20,8 @@ def main(arguments: argparse.Namespace) -> None:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="the trained model's JSON, from describe.py")
-    parser.add_argument("--folder", required=True, help="folder to write")
+    parser.add_argument("--folder", help="where that is, if not where it was described")
+    parser.add_argument("--weights", required=True, help="folder to write")
     parser.add_argument("--out", required=True, help="the untrained model's JSON")
     parser.add_argument("--log")
     return parser.parse_args(argv)

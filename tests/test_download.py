@@ -119,7 +119,8 @@ def test_a_bad_download_is_refused_and_leaves_what_was_there(
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_no_network_is_said_with_the_way_out(tmp_path):
+def test_no_network_is_said_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", lambda seconds: None)  # between its tries
     with pytest.raises(StrataError, match=r"cannot be downloaded(.|\n)*STRATA_MIRROR"):
         fetch(row(url="http://no-such-host.invalid/file"), tmp_path / "file.txt")
 

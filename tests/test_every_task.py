@@ -79,6 +79,7 @@ def test_a_real_model(task):
     assert_equal_to_the_twin(lm, tokenizer, scores, items)
 
 
+@pytest.mark.workflow
 @needs_mirror
 @needs_stories
 def test_the_reference_lens_gives_the_numbers_of_the_authors_own_code():

@@ -1,4 +1,6 @@
 import json
+import os
+from hashlib import file_digest
 
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ from models import byte_tokenizer, make_model, score
 from safetensors.torch import load_file, save_file
 
 from strata.errors import StrataError
+from strata.files import file_hash, sha256
 from strata.items import Item
-from strata.models.checkpoint import describe, read_config, weight_files
+from strata.models.checkpoint import describe, read_config, verify, weight_files
 from strata.models.model import Model
 from strata.models.tokenizer import load_tokenizer
 
@@ -176,3 +179,43 @@ def test_weights_that_lack_a_tensor_or_have_another_shape_are_refused(tmp_path):
     edit_config(tmp_path, intermediate_size=48, num_hidden_layers=4)
     with pytest.raises(StrataError, match=r"lack model\.layers\.3\."):
         score(tmp_path, [ITEM], ["raw"])
+
+
+@pytest.mark.parametrize("part", ["weights", "configuration", "tokenizer"])
+def test_a_model_exchanged_since_it_was_described_is_refused(tmp_path, part):
+    make_model(tmp_path / "own")
+    info = describe("own", {"path": str(tmp_path / "own")})
+    verify(info)
+    if part == "weights":
+        make_model(tmp_path / "other", seed=3)
+        content = (tmp_path / "other" / "model.safetensors").read_bytes()
+        (tmp_path / "own" / "model.safetensors").write_bytes(content)
+    else:
+        name = {"configuration": "config.json", "tokenizer": "tokenizer_config.json"}[part]
+        path = tmp_path / "own" / name
+        path.write_text(path.read_text() + "\n")
+    with pytest.raises(StrataError, match="another model than when own was described"):
+        verify(info)
+
+
+def test_a_file_is_hashed_again_where_anything_tells_that_it_changed(tmp_path, monkeypatch):
+    """Remembered by size, times, inode and device; a time that is put back does not deceive."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    assert file_hash(path) == sha256(b"one")
+    read = []
+    monkeypatch.setattr("hashlib.file_digest", lambda *own: read.append(1) or file_digest(*own))
+    assert file_hash(path) == sha256(b"one")
+    assert read == []
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_bytes(b"two")
+    os.utime(path, ns=times)
+    assert file_hash(path) == sha256(b"two")
+    (tmp_path / "three").write_bytes(b"xyz")
+    os.utime(tmp_path / "three", ns=times)
+    os.replace(tmp_path / "three", path)
+    assert file_hash(path) == sha256(b"xyz")
+    assert len(read) == 2
+    (tmp_path / "cache" / "strata" / "hashes.json").write_text("{ damaged")
+    assert file_hash(path) == sha256(b"xyz")

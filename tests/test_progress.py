@@ -91,8 +91,10 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(extraction)
     assert extraction.run() == 0
     took = time.monotonic() - start
     expected = extraction.outputs()
-    went_on, rng = 0, random.Random(0)
-    for _ in range(20):
+    went_on, kills, rng = 0, 0, random.Random(0)
+    while kills < 20 or went_on < 5:  # a busy machine may be slow to come to the layers
+        kills += 1
+        assert kills < 100
         extraction.clear()
         process = extraction.start()
         time.sleep(rng.uniform(0, took))
@@ -104,7 +106,6 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(extraction)
         went_on += "going on after layer" in log or "an earlier run finished it" in log
         assert extraction.outputs() == expected
         assert not (extraction.folder / "work" / "a").exists()
-    assert went_on >= 5
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -172,7 +173,10 @@ def test_an_unreadable_shard_is_named(extraction):
         original = Stream.advance
 
         def advance(self, index, *rest):
-            weights.write_bytes(whole[: len(whole) // 2])
+            # Another file under its name: one cut while it is mapped would end the process.
+            half = weights.with_suffix(".half")
+            half.write_bytes(whole[: len(whole) // 2])
+            os.replace(half, weights)
             original(self, index, *rest)
 
         Stream.advance = advance

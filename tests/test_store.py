@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 
@@ -81,3 +82,22 @@ def test_a_truncated_file_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(StrataError, match=r"t\.h5 cannot be read"):
         read_scores(path)
+
+
+def test_only_a_damaged_file_is_to_be_deleted(tmp_path, monkeypatch):
+    path = tmp_path / "scores.h5"
+    with pytest.raises(StrataError, match="No such file") as told:
+        read_scores(path)
+    assert "delete" not in str(told.value)
+    path.write_bytes(b"no HDF5")
+    with pytest.raises(StrataError, match="damaged; delete it and run again"):
+        read_scores(path)
+    for number, words in ((errno.EAGAIN, "is locked by a process"), (errno.EIO, "It may be whole")):
+
+        def fail(*_, number=number, **__):
+            raise OSError(number, "said by HDF5")
+
+        monkeypatch.setattr(h5py, "File", fail)
+        with pytest.raises(StrataError, match=words) as told:
+            read_scores(path)
+        assert "delete" not in str(told.value)

@@ -1,7 +1,9 @@
 """Writing without leaving halves behind, and the hashes that name a file's content."""
 
+import contextlib
 import glob
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,42 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def cache(name: str) -> Path:
+    """A file of what Strata remembers between runs, in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "strata" / name
+
+
+def fingerprint(path: str | Path) -> list[int]:
+    """What changes when a file is changed, replaced or linked elsewhere, though its size and time
+    may be kept: size, times of content and of inode in nanoseconds, inode."""
+    found = os.stat(path)
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def file_hash(path: str | Path) -> str:
+    """sha256 of a file's content in hex, remembered by its fingerprint: a checkpoint of a hundred
+    gigabytes is read once."""
+    key, own = os.path.realpath(path), fingerprint(path)
+    known = _remembered()
+    if known.get(key, {}).get("fingerprint") != own:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        known = {**_remembered(), key: {"fingerprint": own, "sha256": digest}}
+        with (
+            contextlib.suppress(OSError),
+            atomic(cache("hashes.json")) as part,
+        ):  # no home to keep it
+            part.write_text(json.dumps(known), encoding="utf-8")
+    return known[key]["sha256"]
+
+
+def _remembered() -> dict:
+    try:
+        return json.loads(cache("hashes.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def sha256(content: bytes) -> str:

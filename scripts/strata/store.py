@@ -1,5 +1,6 @@
 """HDF5 files: a dump per (model, task, layer), scores and probes' decisions per (model, task)."""
 
+import errno
 import os
 import re
 from contextlib import contextmanager
@@ -125,9 +126,20 @@ def _reading(path: str | Path):
         with h5py.File(path, "r", locking="best-effort") as file:
             yield file
     except (OSError, KeyError) as error:
-        raise StrataError(
-            f"{path} cannot be read as a file of Strata's ({error}); delete it and run again"
-        ) from None
+        raise StrataError(f"{path} {_reason(path, error)}") from None
+
+
+def _reason(path: str | Path, error: OSError | KeyError) -> str:
+    """Why a file can't be read, and what to do: only a damaged one is to be deleted."""
+    number = getattr(error, "errno", None)
+    if number in (errno.EAGAIN, errno.EACCES) and os.access(path, os.R_OK):
+        return (
+            "is locked by a process that writes or shows it: let it end, then run again (where the "
+            "file system itself refuses locks, set HDF5_USE_FILE_LOCKING=FALSE)"
+        )
+    if number is not None:
+        return f"cannot be read: {os.strerror(number)}. It may be whole: mend that, then run again"
+    return f"cannot be read as a file of Strata's ({error}): it is damaged; delete it and run again"
 
 
 def write_dump(

@@ -17,7 +17,7 @@ import torch
 
 from strata.errors import StrataError
 from strata.extraction.placement import GIB, Memory, gib
-from strata.files import atomic
+from strata.files import atomic, cache
 
 ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 
@@ -119,7 +119,7 @@ def product_rate(device: torch.device, dtype: torch.dtype, threads: int) -> floa
     kept in the user's cache folder."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     key = f"{platform.node()}, {name}, {threads} threads, {dtype}"
-    path = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "strata" / "rates.json"
+    path = cache("rates.json")
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -5,10 +5,11 @@ Imports neither torch nor transformers, so that it can be asked for cheap facts.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.files import file_hash
 from strata.models.families import FAMILIES
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
@@ -68,6 +69,14 @@ def read_config(folder: str | Path) -> dict:
     return config
 
 
+def own_dtype(config: dict) -> str:
+    """The dtype that a checkpoint is run in if none is asked for: its own, but bfloat16 for a
+    float16 one, which would overflow in LLaMA's down projection."""
+    own = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    own = own.removeprefix("torch.")
+    return {"float16": "bfloat16", "float64": "float32"}.get(own, own)
+
+
 def weight_files(folder: str | Path) -> dict[str, Path]:
     """Maps the name of each tensor of a model folder to the safetensors file that holds it.
 
@@ -114,9 +123,8 @@ def tokenizer_hash(folder: str | Path) -> str:
 def _hash_files(files: list[Path]) -> str:
     total = hashlib.sha256()
     for file in files:
-        with file.open("rb") as handle:
-            total.update(file.name.encode() + b"\0")
-            total.update(hashlib.file_digest(handle, "sha256").digest())
+        total.update(file.name.encode() + b"\0")
+        total.update(bytes.fromhex(file_hash(file)))
     return total.hexdigest()
 
 
@@ -134,8 +142,7 @@ def describe(name: str, options: dict) -> ModelInfo:
     config = read_config(folder)
     files = weight_files(folder)
     if revision is None:
-        weights = sorted(set(files.values()))
-        revision = "sha256:" + _hash_files([folder / "config.json", *weights])
+        revision = local_revision(folder, files)
     info = ModelInfo(
         name=name,
         folder=str(folder),
@@ -156,6 +163,25 @@ def describe(name: str, options: dict) -> ModelInfo:
                 f"models.{name}.{where} says {value}, but the model has {config[key]}; correct it"
             )
     return info
+
+
+def local_revision(folder: Path, files: dict[str, Path]) -> str:
+    """What names the content of a local folder: the hash of its configuration and weights."""
+    return "sha256:" + _hash_files([folder / "config.json", *sorted(set(files.values()))])
+
+
+def verify(info: ModelInfo) -> None:
+    """Raises StrataError if a local folder holds another model than the one described: exchanged
+    under its path, it would go by the other's revision."""
+    if info.source != "local":
+        return  # a hub's snapshot goes by its commit
+    folder = Path(info.folder)
+    now = local_revision(folder, weight_files(folder)), tokenizer_hash(folder)
+    if now != (info.revision, info.tokenizer_hash):
+        raise StrataError(
+            f"{folder} holds another model than when {info.name} was described: its weights, "
+            "configuration or tokenizer were exchanged. Run again, with the model left as it is"
+        )
 
 
 def fetch(hub: str, revision: str, weights: bool = True) -> tuple[Path, str]:
@@ -192,5 +218,7 @@ def outline(options: dict) -> tuple[dict, Path]:
     return shape, Path(tokenizer)
 
 
-def read_info(path: str | Path) -> ModelInfo:
-    return ModelInfo(**json.loads(Path(path).read_text(encoding="utf-8")))
+def read_info(path: str | Path, folder: str | None = None) -> ModelInfo:
+    """What `describe` found; folder: where the model is now, if not there."""
+    info = ModelInfo(**json.loads(Path(path).read_text(encoding="utf-8")))
+    return replace(info, folder=folder) if folder else info

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from strata.errors import StrataError
-from strata.models.checkpoint import read_config, weight_files
+from strata.models.checkpoint import own_dtype, read_config, weight_files
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
 
@@ -34,7 +34,7 @@ class Skeleton:
 
         self.family = FAMILIES[stated["model_type"]]
         self.config = AutoConfig.for_model(**stated)
-        self.dtype = DTYPES[self._own_dtype() if dtype == "auto" else dtype]
+        self.dtype = DTYPES[own_dtype(stated) if dtype == "auto" else dtype]
         with torch.device("meta"):
             whole = AutoModelForCausalLM.from_config(
                 self.config, dtype=self.dtype, attn_implementation=self.family.attention
@@ -44,10 +44,6 @@ class Skeleton:
         self.layers = backbone.layers
         self.norm = getattr(backbone, self.family.norm)
         self.rotary = type(backbone.rotary_emb)
-
-    def _own_dtype(self) -> str:
-        own = str(getattr(self.config, "dtype", None) or torch.float32).removeprefix("torch.")
-        return {"float16": "bfloat16", "float64": "float32"}.get(own, own)
 
     def window(self, layer: int) -> int | None:
         """Tokens a position of `layer` (0-based) sees, itself included; None: all before it."""
@@ -179,7 +175,7 @@ class Model:
         try:
             with safe_open(self.files[name], framework="pt") as file:
                 return file.get_tensor(name)
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, RuntimeError) as error:  # torch's: shorter than mapped
             raise StrataError(
                 f"{self.files[name]}: {name} cannot be read ({error}); fetch the model again"
             ) from None

@@ -9,7 +9,7 @@ import shlex
 
 from strata import STAGES
 from strata.files import file_hash
-from strata.models.checkpoint import own_dtype, read_config
+from strata.models.checkpoint import folder_files, own_dtype, read_config
 from strata.names import LENSES, MC1, REFERENCE
 from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, QUESTIONS, TABLES
 from strata.tasks import sources
@@ -146,10 +146,7 @@ def model_files(wildcards):
     options = study.models[wildcards.model]
     if "path" not in options:
         return []
-    folder = Path(os.path.relpath(options["path"]))  # however it is spelled
-    patterns = ("config.json", "tokenizer*", "chat_template.jinja")
-    patterns += ("*.safetensors", "*.safetensors.index.json")
-    return sorted(str(file) for pattern in patterns for file in folder.glob(pattern))
+    return list(map(str, folder_files(os.path.relpath(options["path"]))))  # however it is spelled
 
 
 def model_content(wildcards):

@@ -96,6 +96,15 @@ def test_other_weights_under_the_same_path_and_time_are_seen(study):
     assert scores["revision"].item() == info["revision"]
 
 
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "vocab.json", "chat_template.jinja"])
+def test_another_tokenizer_is_seen(study, name):
+    path = study.folder / "small" / name
+    path.write_text((path.read_text() if path.exists() else "{}") + "\n")
+    os.utime(path, (1, 1))
+    jobs = study.jobs("tables")
+    assert jobs["describe"] == jobs["extract_small"] == 1
+
+
 def test_a_link_to_another_step_is_seen(study):
     make_model(study.folder / "step2", layers=2, seed=9, max_position_embeddings=64)
     (study.folder / "small").rename(study.folder / "step1")

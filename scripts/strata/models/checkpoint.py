@@ -14,6 +14,8 @@ from strata.models.families import FAMILIES
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
 WANTED += ("merges.txt", "vocab.txt", "chat_template.jinja")
+TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 
 
@@ -109,11 +111,15 @@ def weight_files(folder: str | Path) -> dict[str, Path]:
     return tensors
 
 
+def folder_files(folder: str | Path) -> list[Path]:
+    """All files of a local folder that say what the model is."""
+    patterns = ("config.json", *TOKENIZER_FILES, "*.safetensors", "*.safetensors.index.json")
+    return sorted({file for pattern in patterns for file in Path(folder).glob(pattern)})
+
+
 def tokenizer_hash(folder: str | Path) -> str:
     """sha256 over the files that make the tokenizer."""
-    names: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
-    names += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
-    files = [Path(folder) / name for name in names]
+    files = [Path(folder) / name for name in TOKENIZER_FILES]
     found = [file for file in files if file.is_file()]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):
         raise StrataError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")

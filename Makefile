@@ -4,7 +4,7 @@ PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 BIN := .venv/bin
 # Named for the pins: the environment is made again, from nothing, whenever one of them changes.
-INSTALLED := .venv/installed-$(shell cat pyproject.toml constraints.txt | grep '[a-z]==' | cksum | cut -d ' ' -f 1)
+INSTALLED := .venv/installed-$(shell cat pyproject.toml constraints.txt | grep '==' | cksum | cut -d ' ' -f 1)
 MENU := awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 .PHONY: help run test check lint format

@@ -111,7 +111,7 @@ rule plan:
     params:
         models=json.dumps(study.models, ensure_ascii=False),
         tasks=" ".join(study.tasks),
-        lenses=lenses(),
+        lenses=lenses_in_order(),
     message:
         "What the study will cost: tokens, operations, disk, memory, time; also {R}/plan.csv."
     shell:

@@ -94,12 +94,13 @@ for model in study.models:
             gpu=study.gpus,
         params:
             tasks=" ".join(tasks) if in_one_job else lambda wildcards: wildcards.task,
-            lenses=lenses(),
+            lenses=lenses_in_order(),
             overlong=config["overlong"],
             position=config["position"],
-            dtype=dtype(model),
+            dtype=dtype_of(model),
             chat="--chat" * study.models[model].get("chat", False),
-            folder=folder(model),
+            # Of inputs too, so that it reruns nothing.
+            folder=lambda wildcards, input, model=model: folder_option(model),
             work=f"{R}/unfinished/{model}",
             stage=STAGES["extract"],
         message:

@@ -41,7 +41,7 @@ rule tables:
     """Every table, as csv (everything), md, tex and html (what a reader wants)."""
     input:
         stands_on(),
-        [outputs("table", name).values() for name in study.named(TABLES)],
+        [outputs("table", name).values() for name in study.tables],
     localrule: True
     message:
         "Every table of the study {study.name}."
@@ -51,7 +51,7 @@ rule figures:
     """Every figure, as pdf and png."""
     input:
         stands_on(),
-        [outputs("figure", name).values() for name in study.named(FIGURES)],
+        [outputs("figure", name).values() for name in study.figures],
     localrule: True
     message:
         "Every figure of the study {study.name}."

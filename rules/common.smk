@@ -11,7 +11,7 @@ from strata import STAGES
 from strata.files import file_hash
 from strata.models.checkpoint import folder_files, own_dtype, read_config
 from strata.names import LENSES, MC1, REFERENCE
-from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, QUESTIONS, TABLES
+from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS, TABLES
 from strata.tasks import sources
 
 R = study.results
@@ -109,12 +109,12 @@ def planned(model, column, default, scale, join=max):
     return resource
 
 
-def lenses():
+def lenses_in_order():
     """The study's lenses in one order: another order of the same is no change."""
     return " ".join(lens for lens in LENSES if lens in config["lenses"])
 
 
-def dtype(model):
+def dtype_of(model):
     """The dtype that an entry asks for; auto too if it says what the checkpoint's own is."""
     options = study.models[model]
     asked = options.get("dtype", "auto")
@@ -158,10 +158,10 @@ def model_content(wildcards):
     return as_json({Path(path).name: file_hash(path) for path in files})
 
 
-def folder(model):
-    """Where a local model is now; as a parameter made of inputs it reruns nothing."""
+def folder_option(model):
+    """Where a local model is now, for the command line."""
     path = study.models[model].get("path")
-    return lambda wildcards, input: f"--folder {shlex.quote(path)}" if path else ""
+    return f"--folder {shlex.quote(path)}" if path else ""
 
 
 def model_options(wildcards):
@@ -187,7 +187,6 @@ FILES = {
     "comparisons": "<results>/tables/comparisons.csv",
     "published": str(PUBLISHED),
 }
-SUFFIXES = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", "txt")}
 SHOWN = {"table": "html", "figure": "png"}  # in the report
 OPTIONS = {
     **config["report"],
@@ -199,7 +198,7 @@ OPTIONS = {
 
 def outputs(kind, stem):
     """The files of a table or figure by their suffix, `stem` being all in front of it."""
-    return {suffix: f"<results>/{kind}s/{stem}.{suffix}" for suffix in SUFFIXES[kind]}
+    return {suffix: f"<results>/{kind}s/{stem}.{suffix}" for suffix in FORMS[kind]}
 
 
 def files_of(entry, name):
@@ -246,7 +245,7 @@ def labels_of(entry, wildcards):
     others' files alone; colours follow their order, so the paper's are among those compared."""
     if "model" in entry.over:
         return study.labels([wildcards.model])
-    if entry.files == ("audits",):
+    if not any("{model}" in FILES[name] for name in entry.files):
         return study.labels([])
     return study.labels(study.compared if entry.models == "published" else study.models_of(entry))
 
@@ -265,21 +264,22 @@ def reported(kind, entry):
 
 
 def published(kind, name, **one):
-    """A table or figure of the paper: its name, and how the script is asked for it."""
+    """A table or figure of the paper: its own name, its entry's, and how the script is asked."""
     asked = "".join(f" --{part} {value}" for part, value in one.items())
-    return {CATALOGUE[kind][name].stem(**one): name + asked}
+    return {CATALOGUE[kind][name].stem(**one): (name, f"{kind}.py {name}{asked}")}
 
 
 def printed(kind, stems):
-    """What the script is asked with: which table or figure, and the study's style of all figures;
-    of the radar's axes, those whose last layers were printed."""
+    """What the script is asked with: which table or figure, and as the study styles its like; of
+    the radar's axes, those whose last layers were printed."""
 
     def asked(wildcards):
-        words = f"{kind}.py {stems[wildcards.stem]} --lens {REFERENCE} --metric {MC1}"
+        name, words = stems[wildcards.stem]
+        words += f" --lens {REFERENCE} --metric {MC1}"
         if kind == "table":
             return words
-        style = study.figure_style("style", wildcards.stem)
-        if wildcards.stem == "overall_radar":
+        style = study.figure_style(name, wildcards.stem)
+        if name == "overall_radar":
             style |= {"axes": ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]}
         return f"{words} --style {shlex.quote(as_json(style))}"
 

@@ -14,7 +14,8 @@ rule untrained:
     resources:
         **growing(12000, 120),
     params:
-        folder=lambda wildcards, input: folder(wildcards.model)(wildcards, input),
+        # Of inputs too, so that it reruns nothing.
+        folder=lambda wildcards, input: folder_option(wildcards.model),
         stage=STAGES["untrained"],
     message:
         "Drawing an untrained model of the shape of {wildcards.model}."
@@ -40,9 +41,9 @@ rule extract_untrained:
         gpu=study.gpus,
     params:
         tasks=" ".join(study.tasks),
-        lenses=lenses(),
+        lenses=lenses_in_order(),
         overlong=config["overlong"],
-        dtype=lambda wildcards: dtype(wildcards.model),
+        dtype=lambda wildcards: dtype_of(wildcards.model),
         chat=lambda wildcards: "--chat" * study.models[wildcards.model].get("chat", False),
         stage=STAGES["extract"],
     message:

@@ -33,6 +33,8 @@ from strata.store import write_dump
 def main(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     tidy_heap()
+    # Exact, whatever the environment asks for.
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = choose_device(arguments.device)
     info = read_info(arguments.model, arguments.folder)

@@ -2,9 +2,9 @@
 
 import argparse
 import logging
-from pathlib import Path
 
 import cli
+import entries
 from strata.report.frames import read_json
 from strata.report.kit.figure import write_figure
 
@@ -12,13 +12,14 @@ from strata.report.kit.figure import write_figure
 def main(arguments: argparse.Namespace) -> None:
     # It would tell of every glyph it embeds.
     logging.getLogger("fontTools").setLevel(logging.WARNING)
-    figure = cli.make_entry("figure", arguments, style=read_json(arguments.style, "style"))
-    write_figure(figure, Path(arguments.out).with_suffix(""))
+    stem = entries.stem("figure", arguments.out)
+    figure = entries.make("figure", arguments, style=read_json(arguments.style, "style"))
+    write_figure(figure, stem)
     logging.info("%s: %s", arguments.entry, arguments.out)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    return cli.parse_entry("figure", argv, __doc__)
+    return entries.parse("figure", argv, __doc__)
 
 
 if __name__ == "__main__":

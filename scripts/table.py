@@ -2,20 +2,21 @@
 
 import argparse
 import logging
-from pathlib import Path
 
 import cli
+import entries
 from strata.report.writers import write_table
 
 
 def main(arguments: argparse.Namespace) -> None:
-    table = cli.make_entry("table", arguments)
-    write_table(table, Path(arguments.out).with_suffix(""))
+    stem = entries.stem("table", arguments.out)
+    table = entries.make("table", arguments)
+    write_table(table, stem)
     logging.info("%s: %d rows in %s", arguments.entry, len(table.tidy), arguments.out)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    return cli.parse_entry("table", argv, __doc__)
+    return entries.parse("table", argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,26 @@
 """The catalogue: every entry can be made, and rules, scripts and docs have it."""
 
+import ast
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from workflow import ROOT
 
+import entries
+from strata.errors import StrataError
+from strata.names import LENSES, METRICS, PROBES
 from strata.reference import catalogue_table
-from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, QUESTIONS
+from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS
 from strata.report.frames import READERS
+from strata.report.kit.figure import write_figure
 from strata.report.style import KEYS, STYLE
+from strata.report.writers import Table, write_table
 
 ENTRIES = [(kind, entry) for kind, entries in CATALOGUE.items() for entry in entries.values()]
 
@@ -58,3 +68,28 @@ def test_the_docs_list_every_entry(kind):
     page = (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
     assert catalogue_table(kind) in page
     assert all(entry.name in page for entry in CATALOGUE[kind].values())
+
+
+def test_what_is_to_be_written_is_named_by_one_of_its_files():
+    """A name may have dots of its own, so a name without a suffix can't be told from one with."""
+    assert entries.stem("table", "t/layers_a.b.csv") == Path("t/layers_a.b")
+    for out in ("t/layers_a.b", "t/overall"):
+        with pytest.raises(StrataError, match="name one of the files to write"):
+            entries.stem("table", out)
+
+
+def test_forms_are_the_files_that_are_written(tmp_path):
+    shown = pd.DataFrame({"a": ["b"]}).set_index("a")
+    write_table(Table(shown, shown, "One.", "Two."), tmp_path / "table")
+    write_figure(Figure(), tmp_path / "figure")
+    for kind, forms in FORMS.items():
+        assert {path.suffix[1:] for path in tmp_path.glob(f"{kind}.*")} == set(forms)
+
+
+def test_the_report_s_first_page_has_the_vocabulary_s_words():
+    """A template, which can't import it."""
+    page = (ROOT / "report" / "study.rst").read_text(encoding="utf-8")
+    words = ast.literal_eval(re.search(r"{{ ({.*?})\.get\(", page)[1])
+    assert {name: words.get(name, name.upper()) for name in METRICS} == METRICS
+    assert all(label == f"{name} lens" for name, label in LENSES.items())
+    assert all(label == f"{name} probe" for name, label in PROBES.items())

@@ -255,12 +255,14 @@ def test_the_script_draws_the_same_bytes_in_any_process_and_setting(tmp_path):
         more = {"PYTHONHASHSEED": seed}
         if name == "twice":
             more["MATPLOTLIBRC"] = str(tmp_path / "matplotlibrc")
-        subprocess.run([*command, "--out", tmp_path / name], check=True, env=os.environ | more)
+        subprocess.run(
+            [*command, "--out", tmp_path / f"{name}.png"], check=True, env=os.environ | more
+        )
     for suffix in (".png", ".pdf"):
         once, twice = (tmp_path / f"{name}{suffix}" for name in ("once", "twice"))
         assert once.read_bytes() == twice.read_bytes()
     failed = subprocess.run(
-        [*command, "--out", tmp_path / "x", "--style", '{"dpi": 1}'],
+        [*command, "--out", tmp_path / "x.png", "--style", '{"dpi": 1}'],
         capture_output=True,
         text=True,
     )

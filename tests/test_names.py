@@ -1,4 +1,5 @@
-"""One vocabulary: names stand in strata/names.py, and nowhere else in the code."""
+"""One vocabulary: names of lenses, metrics, probes, languages, operations and positions stand in
+strata/names.py, and nowhere else in the code."""
 
 import ast
 from itertools import product

@@ -218,6 +218,15 @@ def test_a_published_table_is_written_by_the_workflow(tmp_path):
 
 
 @pytest.mark.workflow
+def test_published_figures_follow_the_style_of_their_kind(tmp_path):
+    (tmp_path / "study.yaml").write_text("figures: {curves: {x: depth}, style: {font_size: 7}}\n")
+    files = ("--configfile", PRESET[1], "study.yaml")
+    wanted = "results/published/figures/curves_lama.png"
+    asked = snakemake(tmp_path, "--dry-run", "--printshellcmds", wanted, *files).stdout
+    assert '{"font_size": 7, "x": "depth"}' in asked
+
+
+@pytest.mark.workflow
 def test_a_study_cannot_be_named_published(tmp_path):
     (tmp_path / "study.yaml").write_text("name: published\n")
     done = snakemake(tmp_path, "--dry-run", "--configfile", "study.yaml")

@@ -202,7 +202,7 @@ def test_the_script_writes_a_table_and_says_what_is_wrong(tmp_path, small):
     frame.to_csv(tmp_path / "m.csv", index=False)
     command = [sys.executable, SCRIPT, "layers", "--metrics", tmp_path / "m.csv"]
     command += ["--labels", json.dumps(labels), "--lens", "raw", "--metric", "mc1"]
-    command += ["--out", tmp_path / "t", "--log", tmp_path / "log"]
+    command += ["--out", tmp_path / "t.csv", "--log", tmp_path / "log"]
     subprocess.run([*command, "--model", "a"], check=True)
     assert (tmp_path / "t.md").read_text().startswith("A: MC1 in %")
     failed = subprocess.run([*command, "--model", "c"], capture_output=True, text=True)

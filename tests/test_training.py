@@ -108,8 +108,8 @@ def test_the_script_draws_and_writes_the_same(tmp_path):
     given += ["--metric", "mc1", "--training", json.dumps(training)]
     figure, table = (ROOT / "scripts" / f"{name}.py" for name in ("figure", "table"))
     for command in (
-        [figure, "training", "--task", "t0", *given, "--out", "drawn"],
-        [table, "training", *given, "--out", "written"],
+        [figure, "training", "--task", "t0", *given, "--out", "drawn.png"],
+        [table, "training", *given, "--out", "written.csv"],
     ):
         subprocess.run([sys.executable, *command], check=True, cwd=tmp_path)
     write_figure(draw(frame, labels, *CHOSEN, training, "t0"), tmp_path / "again")

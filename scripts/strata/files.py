@@ -4,6 +4,7 @@ import contextlib
 import glob
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ def file_hash(path: str | Path) -> str:
     key, own = os.path.realpath(path), fingerprint(path)
     known = _remembered()
     if known.get(key, {}).get("fingerprint") != own:
+        if own[0] > 1 << 30:
+            logging.warning("reading the %.0f GB of %s once, for its hash", own[0] / 1e9, path)
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         known = {**_remembered(), key: {"fingerprint": own, "sha256": digest}}

@@ -1,6 +1,6 @@
-"""The vocabulary: each name that a study, a file or an option may hold, and its words for a reader.
+"""The vocabulary: names that studies, files and options hold, and their words for a reader.
 
-Everything else reads it here; the order is the order of display. Imports nothing.
+Everything else reads them here; the order is the order of display. Imports nothing.
 """
 
 # How a layer is read. What each does stands in models/lens.py.

@@ -3,11 +3,14 @@
 `scripts/write_docs.py` writes them between their marks; a test holds page and code equal.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, Entry
 from strata.report.style import COLORS, KEYS, STYLE
+from strata.tasks.sources import SOURCES
 
 
 def key_table(schema: dict) -> str:
@@ -15,7 +18,7 @@ def key_table(schema: dict) -> str:
     defs = schema["$defs"]
     rows = list(_key_rows("", schema["properties"], defs))
     rows += _key_rows("models.NAME.", defs["model"]["properties"], defs)
-    for group in ("task", "generated", "calculation", "languages", "jsonl"):
+    for group in dict.fromkeys(["task", *(key for own in SOURCES.values() for key in own.keys)]):
         rows += _key_rows("tasks.NAME.", defs[group], defs)
     return _table(("key", "takes", "meaning"), rows)
 
@@ -45,15 +48,24 @@ def style_table() -> str:
     rows = []
     for key, about in KEYS.items():
         owners = {name: entry.style[key] for name, entry in FIGURES.items() if key in entry.style}
-        defaults = set(map(str, owners.values())) or {str(STYLE[key])}
-        default = (
-            "eight, told apart in any kind of colour vision"
-            if STYLE.get(key) is COLORS
-            else (", ".join(f"`{value}`" for value in sorted(defaults)))
-        )
+        default = _default(owners or {"": STYLE[key]})
         figures = ", ".join(f"`{name}`" for name in owners) or "all"
         rows.append((f"`{key}`", about.takes, default, figures, about.meaning))
     return _table(("key", "takes", "default", "figures", "meaning"), rows)
+
+
+def _default(values: dict[str, Any]) -> str:
+    """The default of a key by figure; said of each where they differ."""
+    if list(values.values()) == [COLORS]:
+        return "eight, told apart in any kind of colour vision"
+    words = {name: f"`{_yaml(value)}`" for name, value in values.items()}
+    if len(set(words.values())) == 1:
+        return next(iter(words.values()))
+    return ", ".join(f"{word} ({name})" for name, word in words.items())
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def catalogue_table(kind: str) -> str:

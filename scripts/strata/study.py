@@ -9,7 +9,7 @@ from pathlib import Path
 
 from strata.errors import StrataError
 from strata.models.checkpoint import read_config
-from strata.report.catalogue import FIGURES, Entry
+from strata.report.catalogue import FIGURES, TABLES, Entry
 from strata.report.style import STYLE, check_style
 from strata.schema import check, read_schema, task_schema, unknown
 from strata.tasks.sources import SOURCES
@@ -137,6 +137,10 @@ class Study:
             for name, entry in entries.items()
             for one in self.instances(entry)
         }
+
+    @cached_property
+    def tables(self) -> dict[str, str]:
+        return self.named(TABLES)
 
     @cached_property
     def figures(self) -> dict[str, str]:

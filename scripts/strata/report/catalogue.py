@@ -14,6 +14,8 @@ from strata.names import RIDGE
 
 # The parts of the report, in its order.
 QUESTIONS = ("Scales", "Layers", "Languages", "Probes", "Controls", "Paper", "Audit")
+# The files that each is written as.
+FORMS = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", "txt")}
 # Files that there may be none of.
 OPTIONAL = ("decisions", "floors")
 # Options that are JSON.

@@ -167,5 +167,7 @@ def chosen_layers(
     layers = automatically if wanted == "auto" else pick_layers(wanted, last)
     if not layers:
         label = labels["models"][part["model"].iloc[0]]
-        raise StrataError(f"style: none of the layers {wanted} is in {label} (0 to {last})")
+        raise StrataError(
+            f"config key figures, layers: none of the layers {wanted} is in {label} (0 to {last})"
+        )
     return layers

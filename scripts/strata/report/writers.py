@@ -32,7 +32,7 @@ class Table:
     """tidy: every lens and metric, a row a number, in full precision.
 
     shown: what a reader sees, all text; its index holds the columns that name a row.
-    heading: one sentence, as `results.heading` makes it; caption: how to read the table.
+    heading: one sentence, as `captions.heading` makes it; caption: how to read the table.
     """
 
     tidy: pd.DataFrame

@@ -51,7 +51,7 @@ def curves(
 
 
 def _line(axes: Axes, rows: pd.DataFrame, labels: dict, style: dict) -> None:
-    model = rows["model"].iloc[0]
+    model, rows = rows["model"].iloc[0], rows.dropna(subset="value")
     # A marker at the last layer, and at few enough others to keep the line legible.
     every = max(1, round(len(rows) / 8))
     marks = {"markevery": ((len(rows) - 1) % every, every)}

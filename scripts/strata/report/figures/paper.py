@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from strata.errors import StrataError
-from strata.names import LENSES, MC1, SUBTASKS
+from strata.names import LENSES, MC1, NORMED, RAW, REFERENCE, SUBTASKS
 from strata.report.captions import extent, heading
 from strata.report.kit import drawing
-from strata.report.kit.drawing import CHANCE, LINES, model_look
+from strata.report.kit.drawing import CHANCE, model_look
 from strata.report.kit.figure import styled
 from strata.report.kit.panels import by_layer, curve_panels, finish_curves
 from strata.report.published import beside
@@ -23,8 +23,7 @@ PUBLISHED: dict[str, Any] = {
     "markerfacecolor": "white",
     "markeredgewidth": 0.7,
 }
-SOLID, DASHED, DOTTED, *OTHERS = LINES
-STROKES = dict(zip(LENSES, (SOLID, DOTTED, DASHED, *OTHERS), strict=False))
+STROKES: dict[str, Any] = {REFERENCE: "-", RAW: (0, (1.5, 1)), NORMED: (0, (5, 1.5))}
 
 
 @styled
@@ -55,7 +54,7 @@ def paper_comparison(
         own = ours[(ours["model"] == model) & (ours["subtask"] == subtask) & (ours["layer"] > 0)]
         face = model_look(model, labels, style)
         for lens in lenses:
-            look = face | {"linestyle": STROKES[lens], "marker": ""}
+            look = face | {"linestyle": STROKES.get(lens, "-."), "marker": ""}
             by_layer(panel, own[own["lens"] == lens], lens, look, style, lens == lenses[0])
         theirs = pairs[(pairs["model"] == model) & (pairs["subtask"] == subtask)]
         theirs = theirs.drop_duplicates("layer")
@@ -73,7 +72,8 @@ def paper_comparison(
     black: dict[str, Any] = {"color": "0.15", "linewidth": 1.2}
     handles = [Line2D([], [], label="published", **PUBLISHED)]
     handles += [
-        Line2D([], [], label=LENSES[lens], linestyle=STROKES[lens], **black) for lens in lenses
+        Line2D([], [], label=LENSES[lens], linestyle=STROKES.get(lens, "-."), **black)
+        for lens in lenses
     ]
     drawing.add_legend(figure, style, handles + [drawing.chance_handle()] * style["chance"])
     return figure

@@ -121,7 +121,9 @@ def _ability(rows: pd.DataFrame, labels: dict, ability: str, metric: str) -> pd.
     try:
         return select(rows, labels, task=task, subtask=subtask, metric=metric)
     except StrataError as error:
-        raise StrataError(f"style of overall_radar: axis {ability!r}: {error}") from None
+        raise StrataError(
+            f"config key figures.overall_radar.axes: axis {ability!r}: {error}"
+        ) from None
 
 
 def _split(ability: str, metric: str) -> tuple[str, str, str]:

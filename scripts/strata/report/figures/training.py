@@ -67,7 +67,10 @@ def _layers(rows: pd.DataFrame, wanted: list[int] | Literal["auto"]) -> dict[str
         title = f"Layer {layer}" if layer >= 0 else f"Layer L{below or ''}".replace("-", "−")
         panels[title] = rows[rows["layer"] == (layer if layer >= 0 else last + below)]
         if panels[title].empty:
-            raise StrataError(f"style: no checkpoint has layer {layer} (0 to {last.max()})")
+            raise StrataError(
+                f"config key figures.training.layers: no checkpoint has layer {layer} "
+                f"(0 to {last.max()})"
+            )
     return panels
 
 

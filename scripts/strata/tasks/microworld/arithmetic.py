@@ -12,12 +12,11 @@ import random
 import re
 from decimal import Decimal
 
-from strata.names import ADD, DIV, KINDS, MIX2, MIX3, MUL, OPERATIONS, SUB
+from strata.names import ADD, DIV, MIX2, MIX3, MUL, SUB
 from strata.tasks.microworld.forms import Question, held_out, one_true
 
 INSTRUCTION = "Calculate the value of the expression."
 DIGITS = (1, 2)
-CELLS = tuple(itertools.product(KINDS, DIGITS, OPERATIONS))
 SIGNS = {
     ADD: ("+",),
     SUB: ("-",),
@@ -26,6 +25,7 @@ SIGNS = {
     MIX2: ("++", "+-", "-+", "*+", "*-"),
     MIX3: ("++-", "+-+", "-+-", "*+-", "*-+"),
 }
+CELLS = tuple(itertools.product(("int", "float"), DIGITS, SIGNS))
 # Cells are not equally hard: training shows the sums and the two-digit ones more often.
 WEIGHTS = tuple(
     {ADD: 10, SUB: 10, MUL: 6, DIV: 4, MIX2: 3, MIX3: 1}[operation] * (1, 2)[digits - 1]

@@ -2,16 +2,27 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import cli
 from strata.files import atomic
-from strata.models.checkpoint import describe
+from strata.models.checkpoint import ModelInfo, describe, read_config, weight_files
+from strata.models.model import Skeleton
+from strata.models.weights import check_weights, parts_of
 
 
 def main(arguments: argparse.Namespace) -> None:
     info = describe(arguments.model, json.loads(arguments.options))
+    check(info)
     with atomic(arguments.out) as part:
         part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def check(info: ModelInfo) -> None:
+    """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
+    folder = Path(info.folder)
+    skeleton, files = Skeleton(read_config(folder)), weight_files(folder)
+    check_weights(folder, files, skeleton, parts_of(folder, files, skeleton))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -134,6 +134,7 @@ def break_truncated(folder):
 
 
 def break_shard(folder):
+    (folder / "model.safetensors").unlink()
     index = {"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 

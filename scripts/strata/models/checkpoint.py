@@ -5,6 +5,7 @@ Imports neither torch nor transformers, so that it can be asked for cheap facts.
 
 import hashlib
 import json
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -56,6 +57,17 @@ def read_config(folder: str | Path) -> dict:
             f"{path}: the architecture {kind!r} is not supported; Strata knows "
             + ", ".join(sorted(FAMILIES))
         )
+    if (folder / "adapter_config.json").is_file():
+        raise StrataError(
+            f"{folder} holds an adapter (adapter_config.json), which would be left out: merge it "
+            "into its model (peft's merge_and_unload) and give the folder of the result"
+        )
+    if (quantised := config.get("quantization_config")) is not None:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise StrataError(
+            f"{path}: its weights are quantised ({method or 'by an unnamed method'}), which Strata "
+            "doesn't read; give the model in bfloat16, float16 or float32"
+        )
     for key in ("rope_parameters", "rope_scaling"):
         rope = config.get(key) or {}
         if not isinstance(rope, dict):
@@ -86,29 +98,34 @@ def weight_files(folder: str | Path) -> dict[str, Path]:
     """
     from safetensors import SafetensorError, safe_open
 
-    folder = Path(folder)
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        except (ValueError, KeyError) as error:
-            raise StrataError(f"{index} is damaged ({error}); fetch the model again") from None
-        missing = sorted({file for file in names.values() if not (folder / file).is_file()})
-        if missing:
-            raise StrataError(f"{folder}: {index.name} names {missing[0]}, which is not there")
-        return {name: folder / file for name, file in names.items()}
-    single = folder / "model.safetensors"
-    files = [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise StrataError(f"{folder} holds no .safetensors file, the only form Strata reads")
     tensors = {}
-    for file in files:
+    for file in _shards(Path(folder)):
         try:
             with safe_open(file, framework="np") as handle:
                 tensors.update(dict.fromkeys(handle.keys(), file))
         except (SafetensorError, OSError) as error:
             raise StrataError(f"{file} is damaged ({error}); fetch the model again") from None
     return tensors
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The files of weights, as transformers chooses them: the single file, else the index's."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        if index.is_file():
+            logging.info("%s: %s is read, and %s left aside", folder, single.name, index.name)
+        return [single]
+    if not index.is_file():
+        if files := sorted(folder.glob("*.safetensors")):
+            return files
+        raise StrataError(f"{folder} holds no .safetensors file, the only form Strata reads")
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError) as error:
+        raise StrataError(f"{index} is damaged ({error}); fetch the model again") from None
+    if missing := sorted(name for name in names if not (folder / name).is_file()):
+        raise StrataError(f"{folder}: {index.name} names {missing[0]}, which is not there")
+    return [folder / name for name in sorted(names)]
 
 
 def folder_files(folder: str | Path) -> list[Path]:

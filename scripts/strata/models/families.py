@@ -3,6 +3,7 @@ one. Imports neither torch nor transformers.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,9 @@ class Family:
     those of the unembedding, the first that a checkpoint has. cache: the layer's argument for keys
     and values. scaled: embeddings are multiplied by sqrt(d_model). attention: the implementation
     that is right for it under an additive mask. shifted_norms: norms multiply by 1 + weight.
-    windowed: every layer has the configuration's `sliding_window`, though it names no
-    `layer_types`. tiny: keys of the configuration by which a small model of the tests shows what
-    is particular to the family.
+    windows: which layers see the configuration's `sliding_window` alone: none, all, or by type
+    (those that `layer_types` names). tiny: keys of the configuration by which a small model of the
+    tests shows what is particular to the family.
     """
 
     backbone: str = "model"
@@ -26,7 +27,7 @@ class Family:
     scaled: bool = False
     attention: str = "sdpa"
     shifted_norms: bool = False
-    windowed: bool = False
+    windows: Literal["none", "all", "by type"] = "none"
     tiny: dict = field(default_factory=dict)
 
 
@@ -35,11 +36,11 @@ FAMILIES = {
     # Fewer heads of keys than of queries.
     "llama": Family(tiny={"num_key_value_heads": 2}),
     # The same, and every layer sees a window only; shorter here than the items of the tests.
-    "mistral": Family(windowed=True, tiny={"num_key_value_heads": 2, "sliding_window": 24}),
+    "mistral": Family(windows="all", tiny={"num_key_value_heads": 2, "sliding_window": 24}),
     # Biases in the products of queries, keys and values.
-    "qwen2": Family(tiny={"num_key_value_heads": 2}),
+    "qwen2": Family(windows="by type", tiny={"num_key_value_heads": 2}),
     # Norms of queries and keys; a head size of its own, not d_model / heads.
-    "qwen3": Family(tiny={"num_key_value_heads": 2, "head_dim": 16}),
+    "qwen3": Family(windows="by type", tiny={"num_key_value_heads": 2, "head_dim": 16}),
     # Tied, scaled embeddings and shifted norms; one head of keys; a head size of its own.
     "gemma": Family(
         scaled=True, shifted_norms=True, tiny={"num_key_value_heads": 1, "head_dim": 16}
@@ -49,6 +50,7 @@ FAMILIES = {
     "gemma2": Family(
         scaled=True,
         attention="eager",
+        windows="by type",
         shifted_norms=True,
         tiny={
             "num_key_value_heads": 2,

@@ -17,6 +17,7 @@ from strata.errors import StrataError
 from strata.models.checkpoint import own_dtype, read_config, weight_files
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
+from strata.models.weights import check_weights, parts_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -30,28 +31,44 @@ class Skeleton:
     """
 
     def __init__(self, stated: dict, dtype: str = "auto") -> None:
-        from transformers import AutoConfig, AutoModelForCausalLM
-
         self.family = FAMILIES[stated["model_type"]]
-        self.config = AutoConfig.for_model(**stated)
-        self.dtype = DTYPES[own_dtype(stated) if dtype == "auto" else dtype]
-        with torch.device("meta"):
-            whole = AutoModelForCausalLM.from_config(
-                self.config, dtype=self.dtype, attn_implementation=self.family.attention
+        own = own_dtype(stated) if dtype == "auto" else dtype
+        if own not in DTYPES:
+            raise StrataError(
+                f"config.json: the dtype {own!r} is not supported; quantised weights are not: give "
+                "the model in bfloat16, float16 or float32"
             )
-        whole.requires_grad_(False).eval()
+        self.dtype = DTYPES[own]
+        try:
+            whole = self._whole(stated)
+        except Exception as error:  # transformers and torch raise whatever a value makes them
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise StrataError(
+                f"config.json: transformers can't make a {stated['model_type']} of it "
+                f"({reason[0]}); fetch the model again, or correct the value"
+            ) from None
         backbone = getattr(whole, self.family.backbone)
         self.layers = backbone.layers
         self.norm = getattr(backbone, self.family.norm)
         self.rotary = type(backbone.rotary_emb)
+        self.head_bias = whole.get_output_embeddings().bias is not None
+
+    def _whole(self, stated: dict):
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        self.config = AutoConfig.for_model(**stated)
+        with torch.device("meta"):
+            whole = AutoModelForCausalLM.from_config(
+                self.config, dtype=self.dtype, attn_implementation=self.family.attention
+            )
+        return whole.requires_grad_(False).eval()
 
     def window(self, layer: int) -> int | None:
         """Tokens a position of `layer` (0-based) sees, itself included; None: all before it."""
-        window = getattr(self.config, "sliding_window", None)
-        types = getattr(self.config, "layer_types", None)
-        if types:
-            return window if types[layer] == "sliding_attention" else None
-        return window if self.family.windowed else None
+        if self.family.windows == "by type":
+            by_type = self.config.layer_types[layer] == "sliding_attention"
+            return self.config.sliding_window if by_type else None
+        return self.config.sliding_window if self.family.windows == "all" else None
 
 
 class Model:
@@ -75,15 +92,13 @@ class Model:
         self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
         self.rotary = self.skeleton.rotary(config=self.config).to(self.device)
         self.n_layers = len(self.skeleton.layers)
-        # Old checkpoints of a base model leave out the name of the backbone.
-        prefix = f"{self.family.backbone}."
-        self.prefix = prefix if any(name.startswith(prefix) for name in self.files) else ""
+        self.parts = parts_of(self.folder, self.files, self.skeleton)
+        check_weights(self.folder, self.files, self.skeleton, self.parts)
         self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """(n,) ids -> (n, d_model): layer 0 of the residual stream."""
-        name = f"{self.prefix}{self.family.embedding}.weight"
-        hidden = self._tensor(name)[tokens.cpu()].to(self.device, self.dtype)
+        hidden = self._tensor(self.parts.embedding)[tokens.cpu()].to(self.device, self.dtype)
         if self.family.scaled:
             hidden = hidden * torch.tensor(self.config.hidden_size**0.5, dtype=self.dtype)
         return hidden
@@ -109,12 +124,8 @@ class Model:
 
     @cached_property
     def unembedding(self) -> Unembedding:
-        names = [f"{head}.weight" for head in self.family.heads]
-        found = [name for name in names if name in self.files]
-        tied = self.config.tie_word_embeddings or not found
-        name = f"{self.prefix}{self.family.embedding}.weight" if tied else found[0]
-        bias = None if tied else name.removesuffix("weight") + "bias"
-        head = self._ready({"weight": name} | ({"bias": bias} if bias in self.files else {}))
+        bias = {"bias": self.parts.bias} if self.parts.bias else {}
+        head = self._ready({"weight": self.parts.head, **bias})
         return Unembedding(
             weight=head["weight"],
             bias=head.get("bias"),
@@ -125,7 +136,7 @@ class Model:
 
     def _norm(self, dtype: torch.dtype) -> torch.nn.Module:
         norm = copy.deepcopy(self.skeleton.norm)
-        state = self._state(norm, f"{self.prefix}{self.family.norm}.", dtype)
+        state = self._state(norm, f"{self.parts.prefix}{self.family.norm}.", dtype)
         norm.load_state_dict(state, assign=True)
         return norm
 
@@ -134,18 +145,10 @@ class Model:
         layer = self.skeleton.layers[index]
         if not next(layer.parameters()).is_meta:
             return None
-        return self._state(layer, f"{self.prefix}layers.{index}.", self.dtype)
+        return self._state(layer, f"{self.parts.prefix}layers.{index}.", self.dtype)
 
     def _state(self, module: torch.nn.Module, prefix: str, dtype: torch.dtype) -> dict:
-        shapes = {name: value.shape for name, value in module.state_dict().items()}
-        state = self._ready({name: prefix + name for name in shapes}, dtype)
-        for name, shape in shapes.items():
-            if state[name].shape != shape:
-                raise StrataError(
-                    f"{self.files[prefix + name]}: {prefix + name} has shape "
-                    f"{tuple(state[name].shape)}, config.json asks for {tuple(shape)}"
-                )
-        return state
+        return self._ready({name: prefix + name for name in module.state_dict()}, dtype)
 
     def _ready(
         self, names: dict[str, str], dtype: torch.dtype | None = None

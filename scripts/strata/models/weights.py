@@ -1,0 +1,116 @@
+"""Which tensors a checkpoint must hold, and which it may: each is read, known to be needless, or
+the model is refused by the names of those that nobody would read. As transformers decides, for the
+families in families.py.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from strata.errors import StrataError
+
+# What follows from the configuration: rotary frequencies, and the masks of old Pythia checkpoints.
+NEEDLESS = re.compile(r"(rotary_emb\.inv_freq|\.attention\.(bias|masked_bias))$")
+# safetensors' names of what may be cast to the dtype a model runs in.
+FLOATS = ("F64", "F32", "F16", "BF16")
+SHOWN = 4  # names in a message
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Names of a model's tensors in its files. prefix: of the backbone's, empty in checkpoints of
+    old that leave it out. embedding, head: the tensors that are the embedding and the unembedding,
+    the same where they are tied; bias: of the head, if it has one."""
+
+    prefix: str
+    embedding: str
+    head: str
+    bias: str | None
+
+
+def parts_of(folder: Path, files: dict[str, Path], skeleton) -> Parts:
+    """Where embedding and unembedding are. A head in the files is the head, whatever the
+    configuration says of ties; tied, one of the two stands for both.
+
+    Raises StrataError where there is no head: the model is an embedding or reward model, or its
+    configuration does not say that it is tied.
+    """
+    family = skeleton.family
+    prefix = f"{family.backbone}."
+    prefix = prefix if any(name.startswith(prefix) for name in files) else ""
+    embedding = f"{prefix}{family.embedding}.weight"
+    head = next((f"{own}.weight" for own in family.heads if f"{own}.weight" in files), None)
+    tied = bool(skeleton.config.tie_word_embeddings)
+    if head is None and not tied:
+        raise StrataError(
+            f"{folder}: its weights have no unembedding ({' or '.join(family.heads)}), and "
+            "config.json does not tie it to the embedding: no language model, or one for "
+            "embeddings or rewards; give a causal language model"
+        )
+    if head and tied and embedding not in files:
+        embedding = head
+    bias = f"{head.removesuffix('weight')}bias" if head and skeleton.head_bias else None
+    return Parts(prefix, embedding, head or embedding, bias)
+
+
+def check_weights(folder: Path, files: dict[str, Path], skeleton, parts: Parts) -> None:
+    """Raises StrataError, with names, for tensors that are missing, that nobody reads, that have
+    another shape than the configuration says, or another type than a float of 16 bits or more."""
+    shapes = expected(skeleton, parts)
+    if missing := [name for name in shapes if name not in files]:
+        raise StrataError(f"{folder}: its weights lack {_listed(missing)}; fetch the model again")
+    unread = [name for name in files if name not in shapes and not NEEDLESS.search(name)]
+    if unread:
+        raise StrataError(
+            f"{folder}: nothing reads {_listed(unread)} of its weights, so the scores would be "
+            "those of another model. config.json may belong elsewhere or say too few layers, the "
+            "weights may be quantised, hold an adapter, or be of a kind that Strata doesn't know"
+        )
+    for name, (dtype, shape) in _headers(files, shapes).items():
+        if dtype not in FLOATS:
+            raise StrataError(
+                f"{files[name]}: {name} is of type {dtype}, no float of 16 bits or more; quantised "
+                "weights are not supported: give the model in bfloat16, float16 or float32"
+            )
+        if shape != shapes[name]:
+            raise StrataError(
+                f"{files[name]}: {name} has shape {shape}, config.json asks for {shapes[name]}"
+            )
+
+
+def expected(skeleton, parts: Parts) -> dict[str, tuple[int, ...]]:
+    """Every tensor that is read, and the shape it must have."""
+    wide = skeleton.config.vocab_size, skeleton.config.hidden_size
+    shapes: dict[str, tuple[int, ...]] = {parts.embedding: wide, parts.head: wide}
+    if parts.bias:
+        shapes[parts.bias] = wide[:1]
+    modules = {f"layers.{index}": layer for index, layer in enumerate(skeleton.layers)}
+    for place, module in {**modules, skeleton.family.norm: skeleton.norm}.items():
+        for name, value in module.state_dict().items():
+            shapes[f"{parts.prefix}{place}.{name}"] = tuple(value.shape)
+    return shapes
+
+
+def _headers(files: dict[str, Path], names: Iterable[str]) -> dict[str, tuple[str, tuple]]:
+    """Type and shape of each tensor, from the heads of the files alone."""
+    from safetensors import SafetensorError, safe_open
+
+    by_file: dict[Path, list[str]] = {}
+    for name in names:
+        by_file.setdefault(files[name], []).append(name)
+    found = {}
+    for file, own in by_file.items():
+        try:
+            with safe_open(file, framework="np") as handle:
+                for name in own:
+                    tensor = handle.get_slice(name)
+                    found[name] = tensor.get_dtype(), tuple(tensor.get_shape())
+        except (SafetensorError, OSError) as error:
+            raise StrataError(f"{file} is damaged ({error}); fetch the model again") from None
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

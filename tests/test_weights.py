@@ -1,0 +1,223 @@
+"""Weights are what the checkpoint means, as transformers has it, or the model is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from models import SHAPES, byte_tokenizer, make_model, score
+from safetensors.torch import load_file, save_file
+
+import describe
+from strata.errors import StrataError
+from strata.extraction.extract import naive_logprob
+from strata.items import Item
+from strata.models.checkpoint import read_config, weight_files
+from strata.models.model import Model
+from strata.names import LENSES, NORMED
+
+ITEM = Item("a", "a", "", "Q: 1 + 1\nA:", (" 2", " 3"), (True, False), 0)
+
+
+def edit_weights(folder, change) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def edit_config(folder, **changes) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def assert_as_transformers_has_it(folder) -> None:
+    """Every lens at every layer is that of the model as transformers itself loads it."""
+    from transformers import AutoModelForCausalLM
+
+    lm = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
+    fast = score(folder, [ITEM]).logprob
+    for lens, naive in naive_logprob(lm, byte_tokenizer(), ITEM, tuple(LENSES)).items():
+        np.testing.assert_allclose(fast[lens], naive, atol=1e-3)
+
+
+Q = "model.layers.0.self_attn.q_proj.weight"
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "int8", "uint8", "int32"])
+@pytest.mark.parametrize("name", [Q, "model.norm.weight", "lm_head.weight"])
+def test_no_tensor_of_another_type_than_a_float_is_cast(tmp_path, kind, name):
+    make_model(tmp_path)
+    dtype = getattr(torch, kind)
+    edit_weights(tmp_path, lambda weights: weights.update({name: weights[name].to(dtype)}))
+    with pytest.raises(StrataError, match=rf"{name} is of type .*quantised weights are not"):
+        Model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stated", "named"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"load_in_4bit": True}, "by an unnamed method"),
+    ],
+)
+def test_a_quantised_model_is_refused_by_the_name_of_its_method(tmp_path, stated, named):
+    make_model(tmp_path)
+    edit_config(tmp_path, quantization_config=stated)
+    with pytest.raises(StrataError, match=f"its weights are quantised .*{named}.*bfloat16"):
+        read_config(tmp_path)
+
+
+def unread(name, *shape):
+    return lambda weights: weights.update({name: torch.ones(*shape)})
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (unread("model.layers.0.self_attn.q_proj.weight_scale_inv", 1, 1), "weight_scale_inv"),
+        (unread("model.layers.1.self_attn.q_norm.weight", 8), r"layers\.1\.self_attn\.q_norm"),
+        (unread("model.layers.0.self_attn.o_proj.bias", 32), r"o_proj\.bias"),
+        (unread("model.layers.2.mlp.up_proj.lora_A.weight", 4, 32), "lora_A"),
+        (unread("score.weight", 2, 32), r"score\.weight"),
+        (unread("lm_head.bias", 300), r"lm_head\.bias"),
+        (unread("model.layers.3.input_layernorm.weight", 32), r"layers\.3\.input_layernorm"),
+    ],
+)
+def test_a_tensor_that_nobody_reads_refuses_the_model(tmp_path, change, named):
+    make_model(tmp_path)
+    edit_weights(tmp_path, change)
+    with pytest.raises(StrataError, match=f"nothing reads .*{named}"):
+        Model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ("llama", "model.layers.0.self_attn.rotary_emb.inv_freq"),
+        ("gpt_neox", "gpt_neox.layers.0.attention.rotary_emb.inv_freq"),
+        ("gpt_neox", "gpt_neox.layers.1.attention.bias"),
+        ("gpt_neox", "gpt_neox.layers.1.attention.masked_bias"),
+    ],
+)
+def test_what_is_known_to_be_needless_is_left_aside(tmp_path, shape, name):
+    make_model(tmp_path, shape)
+    before = score(tmp_path, [ITEM]).logprob
+    edit_weights(tmp_path, unread(name, 4))
+    after = score(tmp_path, [ITEM]).logprob
+    for lens in LENSES:
+        np.testing.assert_array_equal(before[lens], after[lens])
+
+
+def test_a_model_of_fewer_layers_than_its_weights_is_refused(tmp_path):
+    make_model(tmp_path)
+    edit_config(tmp_path, num_hidden_layers=1)
+    with pytest.raises(StrataError, match=r"nothing reads model\.layers\.1\..* and \d+ more"):
+        Model(tmp_path)
+
+
+@pytest.mark.parametrize("name", [Q, "model.norm.weight", "model.embed_tokens.weight"])
+def test_a_missing_tensor_is_named(tmp_path, name):
+    make_model(tmp_path)
+    edit_weights(tmp_path, lambda weights: weights.pop(name))
+    with pytest.raises(StrataError, match=f"lack {name}"):
+        Model(tmp_path)
+
+
+@pytest.mark.parametrize("shape", ["llama", "llama-tied", "gemma"])
+def test_a_head_in_the_files_is_the_head_whatever_is_said_of_ties(tmp_path, shape):
+    make_model(tmp_path, shape)
+    head = torch.randn(300, 32) * 0.25
+    edit_weights(tmp_path, lambda weights: weights.update({"lm_head.weight": head}))
+    edit_config(tmp_path, tie_word_embeddings=True)
+    assert_as_transformers_has_it(tmp_path)
+    assert torch.equal(Model(tmp_path).unembedding.weight, head)
+
+
+@pytest.mark.parametrize("shape", ["llama-tied", "gemma", "gemma2"])
+def test_tied_with_but_one_of_the_two_kept_it_stands_for_both(tmp_path, shape):
+    make_model(tmp_path, shape)
+    before = score(tmp_path, [ITEM]).logprob[NORMED]
+
+    def keep_the_head(weights):
+        weights["lm_head.weight"] = weights.pop("model.embed_tokens.weight")
+
+    edit_weights(tmp_path, keep_the_head)
+    np.testing.assert_array_equal(score(tmp_path, [ITEM]).logprob[NORMED], before)
+
+
+@pytest.mark.parametrize("shape", ["llama", "qwen3", "gpt_neox"])
+def test_neither_tied_nor_with_a_head_it_is_refused(tmp_path, shape):
+    make_model(tmp_path, shape, tie_word_embeddings=False)
+    heads = "lm_head.weight", "embed_out.weight"
+    edit_weights(tmp_path, lambda weights: [weights.pop(head, None) for head in heads])
+    with pytest.raises(StrataError, match=r"no unembedding .*give a causal language model"):
+        Model(tmp_path)
+
+
+def test_an_adapter_is_refused(tmp_path):
+    make_model(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(StrataError, match="holds an adapter"):
+        read_config(tmp_path)
+
+
+def test_the_single_file_wins_over_an_index_beside_it(tmp_path):
+    """As transformers has it: the index is of older shards."""
+    make_model(tmp_path / "old", seed=1)
+    make_model(tmp_path / "new", seed=2)
+    expected = score(tmp_path / "new", [ITEM]).logprob[NORMED]
+    shard = "model-00001-of-00001.safetensors"
+    shutil.copy(tmp_path / "old" / "model.safetensors", tmp_path / "new" / shard)
+    names = load_file(tmp_path / "new" / shard)
+    index = {"weight_map": dict.fromkeys(names, shard)}
+    (tmp_path / "new" / "model.safetensors.index.json").write_text(json.dumps(index))
+    np.testing.assert_array_equal(score(tmp_path / "new", [ITEM]).logprob[NORMED], expected)
+    assert_as_transformers_has_it(tmp_path / "new")
+    (tmp_path / "new" / "model.safetensors").unlink()
+    assert {path.name for path in weight_files(tmp_path / "new").values()} == {shard}
+
+
+@pytest.mark.parametrize(("vocabulary", "rows"), [(290, 300), (310, 300)])
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "lm_head.weight"])
+def test_rows_and_vocabulary_must_agree(tmp_path, vocabulary, rows, name):
+    make_model(tmp_path, vocab_size=vocabulary)
+    edit_weights(tmp_path, lambda weights: weights.update({name: torch.ones(rows, 32)}))
+    with pytest.raises(StrataError, match=rf"{name} has shape \({rows}, .*\({vocabulary}, 32\)"):
+        Model(tmp_path)
+
+
+def test_windows_that_a_family_has_not_are_not_applied(tmp_path):
+    make_model(tmp_path)
+    before = score(tmp_path, [ITEM]).logprob[NORMED]
+    edit_config(tmp_path, layer_types=["sliding_attention"] * 3, sliding_window=4)
+    np.testing.assert_array_equal(score(tmp_path, [ITEM]).logprob[NORMED], before)
+    assert_as_transformers_has_it(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "float8_e4m3fn"},
+        {"rope_parameters": {"rope_type": "spiral", "rope_theta": 1e4}},
+        {"hidden_act": "swoosh"},
+        {"num_attention_heads": "four"},
+        {"num_attention_heads": 5, "head_dim": None},
+        {"rms_norm_eps": "small"},
+    ],
+)
+def test_a_configuration_that_makes_no_model_is_refused_when_it_is_described(tmp_path, changes):
+    make_model(tmp_path / "model")
+    edit_config(tmp_path / "model", **changes)
+    options = json.dumps({"path": str(tmp_path / "model")})
+    out = tmp_path / "m.json"
+    with pytest.raises(StrataError, match=r"config\.json"):
+        describe.main(describe.parse(["--model", "m", "--options", options, "--out", str(out)]))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_family_passes(tmp_path, shape):
+    make_model(tmp_path, shape)
+    assert Model(tmp_path).n_layers == 3

@@ -7,6 +7,7 @@ to node j exactly where j <= i < end[j]. What the whole task shares, the common 
 before every row.
 """
 
+import logging
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,14 +73,21 @@ def tokenize(
 
     `tokenizer` is one of transformers', or maps a list of texts to their ids likewise:
     `tokenizer(texts, add_special_tokens=special)["input_ids"]`. Raises StrataError for a choice
-    that adds no token and for a tokenizer that ends texts with one of its own.
+    that adds no token. What the tokenizer adds after a text, such as an EOS, is left out.
     """
+    after = added_after(tokenizer) if special else 0
+    if after:
+        logging.info("the tokenizer ends texts with %d token(s) of its own: left out", after)
+
+    def encode(texts: list[str]) -> list[Tokens]:
+        return [ids[: len(ids) - after] for ids in _encode(tokenizer, texts, special)]
+
     tokenized = []
     for first in range(0, len(items), chunk):
         part = items[first : first + chunk]
-        prompts = _encode(tokenizer, [item.prompt for item in part], special)
+        prompts = encode([item.prompt for item in part])
         texts = [item.prompt + choice for item in part for choice in item.choices]
-        sequences = iter(_encode(tokenizer, texts, special))
+        sequences = iter(encode(texts))
         for item, prompt in zip(part, prompts, strict=True):
             own = [next(sequences) for _ in item.choices]
             tokenized.append(_check(item, prompt, own))
@@ -94,6 +102,15 @@ def _encode(tokenizer, texts: list[str], special: bool) -> list[Tokens]:
     # The same ids without masks and offsets, which take longer than the ids themselves.
     encodings = backend.encode_batch_fast(texts, add_special_tokens=special)
     return [array("i", encoding.ids) for encoding in encodings]
+
+
+def added_after(tokenizer) -> int:
+    """How many tokens the tokenizer adds after a text, such as an EOS: no part of any choice."""
+    (plain,), (whole,) = (_encode(tokenizer, ["a"], special) for special in (False, True))
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return len(whole) - len(plain) - start
+    return 0
 
 
 def _check(item: Item, prompt: Tokens, sequences: list[Tokens]) -> TokenizedItem:

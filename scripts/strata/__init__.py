@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 STAGES = {
     "prepare": 1,
     "describe": 1,
-    "extract": 3,
+    "extract": 4,
     "untrained": 1,
     "metrics": 1,
     "probes": 2,

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from strata.errors import StrataError
+from strata.extraction.tokens import Encoder, Tokens, say_left_out
 from strata.items import Item
-
-Tokens = array  # of 4 bytes a token: a task may have 20 million
 
 
 @dataclass(frozen=True)
@@ -67,33 +66,24 @@ class TokenTree:
 def tokenize(
     tokenizer, items: Sequence[Item], special: bool = True, chunk: int = 256
 ) -> list[TokenizedItem]:
-    """Tokenizes prompt and prompt + choice with the default special tokens, as the paper's code,
-    or with none but those in the text.
+    """Tokenizes prompt and prompt + choice with the default special tokens in front, as the paper's
+    code, or with none but those in the text; what a tokenizer adds behind a text is left out.
 
-    `tokenizer` is one of transformers', or maps a list of texts to their ids likewise:
-    `tokenizer(texts, add_special_tokens=special)["input_ids"]`. Raises StrataError for a choice
-    that adds no token and for a tokenizer that ends texts with one of its own.
+    `tokenizer` as an Encoder takes it. Raises StrataError for a choice that adds no token.
     """
+    samples = [item.prompt + choice for item in items[:8] for choice in item.choices]
+    encode = Encoder(tokenizer, samples, special)
+    say_left_out(encode)
     tokenized = []
     for first in range(0, len(items), chunk):
         part = items[first : first + chunk]
-        prompts = _encode(tokenizer, [item.prompt for item in part], special)
+        prompts = encode([item.prompt for item in part])
         texts = [item.prompt + choice for item in part for choice in item.choices]
-        sequences = iter(_encode(tokenizer, texts, special))
+        sequences = iter(encode(texts))
         for item, prompt in zip(part, prompts, strict=True):
             own = [next(sequences) for _ in item.choices]
             tokenized.append(_check(item, prompt, own))
     return tokenized
-
-
-def _encode(tokenizer, texts: list[str], special: bool) -> list[Tokens]:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        encoded = tokenizer(texts, add_special_tokens=special)["input_ids"]
-        return [array("i", ids) for ids in encoded]
-    # The same ids without masks and offsets, which take longer than the ids themselves.
-    encodings = backend.encode_batch_fast(texts, add_special_tokens=special)
-    return [array("i", encoding.ids) for encoding in encodings]
 
 
 def _check(item: Item, prompt: Tokens, sequences: list[Tokens]) -> TokenizedItem:

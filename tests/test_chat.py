@@ -35,7 +35,8 @@ THINKING = (
     "{% if enable_thinking is defined and enable_thinking is false %}<think></think>\n{% endif %}"
     "{% endif %}"
 )
-DATED = "{{ strftime_now('%d %b %Y') }} {{ date_string }} {{ messages[0].content }}"
+DATED = "{{ strftime_now('%d %b %Y') }} {{ date_string }} {{ messages[0].content }}\n"
+DATED += "{% if messages[1] %}{{ messages[1].content }}{% endif %}"
 
 
 def chat_tokenizer(template: str | None = PLAIN):
@@ -97,7 +98,7 @@ def test_the_space_before_an_answer_is_the_templates():
 
 def test_no_template_learns_what_day_it_is():
     item = as_chat(chat_tokenizer(DATED), ITEMS)[0]
-    assert item.prompt == "26 Jul 2024 26 Jul 2024 " + ITEMS[0].prompt
+    assert item.prompt == f"26 Jul 2024 26 Jul 2024 {ITEMS[0].prompt}\n"
 
 
 def test_a_missing_template_is_named_with_its_model(tmp_path):
@@ -114,6 +115,69 @@ def test_the_template_is_part_of_the_tokenizers_hash(tmp_path):
         chat_tokenizer(template).save_pretrained(tmp_path)
         hashes.append(tokenizer_hash(tmp_path))
     assert len(set(hashes)) == 3
+
+
+HEAD = "{% for m in messages %}<|{{ m.role }}|>"
+GENERATE = "{% if add_generation_prompt %}<|assistant|>"
+
+
+@pytest.mark.parametrize(
+    "tag", ["<think>", "[THINK]", "<|START_THINKING|>", "<|begin_of_thought|>", "<seed:think>"]
+)
+def test_an_answer_is_never_scored_as_a_thought(tag):
+    ends = "{{ m.content }}{% endfor %}"
+    opened = HEAD + ends + GENERATE + tag + "\n{% endif %}"
+    raw = HEAD + "{% if m.role == 'assistant' %}" + tag + "\n{% endif %}" + ends
+    for template in (opened, raw + GENERATE + tag + "\n{% endif %}"):
+        with pytest.raises(StrataError, match=rf"leaves {re.escape(tag)} open"):
+            as_chat(chat_tokenizer(template), ITEMS)
+
+
+def test_a_thought_that_the_template_closes_before_an_answer_is_closed_in_the_prompt():
+    inner = "{% if m.role == 'assistant' %}<think>\n</think>\n{% endif %}{{ m.content }}"
+    template = HEAD + inner + "{% endfor %}" + GENERATE + "<think>\n{% endif %}"
+    item = as_chat(chat_tokenizer(template), ITEMS)[0]
+    assert item.prompt.endswith("<|assistant|><think>\n</think>\n")
+    assert item.choices[0] == "2"
+
+
+@pytest.mark.parametrize("header", ["<|{{ m.role }}|>\n", "{{ m.role }}:\n"])
+def test_a_template_without_a_generation_prompt_is_completed(header):
+    template = "{% for m in messages %}" + header + "{{ m.content }}<|end|>\n{% endfor %}"
+    item = as_chat(chat_tokenizer(template), ITEMS)[0]
+    assert item.prompt.endswith(header.replace("{{ m.role }}", "assistant"))
+    assert item.choices[0] == "2"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (
+            "{% for m in messages if m.role != 'user' %}{{ m.content }}{% endfor %}",
+            "leaves out the question",
+        ),
+        (
+            "{% for m in messages %}{{ m.content | upper }}{% endfor %}",
+            "does not write the assistant",
+        ),
+        ("{{ messages[0].content }}", "does not write the assistant"),
+        ("{{ raise_exception('no roles') }}", "fails .*no roles"),
+        ("{% for m in messages %}{{ m.content + 1 }}{% endfor %}", "fails .*TypeError"),
+        ("{% for m in messages %}", "fails .*Syntax"),
+    ],
+)
+def test_a_template_that_does_something_else_is_refused_in_one_message(template, message):
+    with pytest.raises(StrataError, match=f"its chat template {message}"):
+        as_chat(chat_tokenizer(template), ITEMS)
+
+
+@pytest.mark.parametrize("white", [" ", "\t", "\n "])
+def test_white_space_at_the_end_of_a_prompt_goes_with_the_answer(white):
+    said = "{% for m in messages %}{{ m.role }}:" + white + "{{ m.content }}|{% endfor %}"
+    template = said + "{% if add_generation_prompt %}assistant:" + white + "{% endif %}"
+    item = as_chat(chat_tokenizer(template), ITEMS)[0]
+    assert item.prompt.endswith("assistant:" + white[:-1])
+    assert item.choices[0] == white[-1] + "2"
 
 
 @pytest.mark.workflow

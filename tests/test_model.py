@@ -9,6 +9,7 @@ from models import byte_tokenizer, make_model, score
 from safetensors.torch import load_file, save_file
 
 from strata.errors import StrataError
+from strata.extraction.task import read_task
 from strata.files import file_hash, sha256
 from strata.items import Item
 from strata.models.checkpoint import describe, read_config, verify, weight_files
@@ -166,10 +167,13 @@ def test_a_folder_that_is_no_model_says_why(tmp_path, damage, message):
         describe("tiny", {"path": str(folder)})
 
 
-def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
-    make_model(tmp_path, vocab_size=100)
-    with pytest.raises(StrataError, match=r"ids up to 256.*100 tokens only"):
-        load_tokenizer(tmp_path, read_config(tmp_path)["vocab_size"])
+def test_a_token_that_the_model_has_no_embedding_for_is_refused(tmp_path):
+    make_model(tmp_path, vocab_size=250)
+    tokenizer = load_tokenizer(tmp_path, read_config(tmp_path)["vocab_size"])
+    read_task(tokenizer, [ITEM], None)
+    odd = Item("odd", "a", "", "Q: 1 + 1\nA:", (" \u00ad", " 3"), (True, False), 0)
+    with pytest.raises(StrataError, match=r"'odd'.*A: .*250 tokens only"):
+        read_task(tokenizer, [ITEM, odd], None)
 
 
 def test_weights_that_lack_a_tensor_or_have_another_shape_are_refused(tmp_path):

@@ -1,93 +1,146 @@
-"""Tokens are what the tokenizer's file means, whatever state was saved with it."""
+"""Tokens are what the tokenizer means: each kind of file that gave other ids without a word."""
 
 import json
+import logging
 
+import numpy as np
 import pytest
 from mirror import SHARED_MODELS
 from models import byte_tokenizer
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 from workflow import ROOT
 
 from strata.errors import StrataError
-from strata.extraction.tree import added_after, tokenize
+from strata.extraction.task import read_task
 from strata.items import Item
+from strata.models import tokenizer as module
 from strata.models.tokenizer import load_tokenizer
 
-ITEM = Item("a", "a", "", "Q: 1 + 1\nA:", (" two", " a hundred and three"), (True, False), 0)
-TEXTS = [
-    "Q: 12345 + 678\nA: 13023",
-    "  spaces  and\ttabs\n\n",
-    "naïve 日本語 ไทย",
-    "<s> a </s>",
-    "",
+ITEMS = [
+    Item("a", "a", "", "Q: 1 + 1\nA:", (" 2", " thirty three"), (True, False), 0),
+    Item("b", "b", "", "Q: how many are 123 and 4567?\nA:", (" 4690", " 1"), (True, False), 0),
 ]
 
 
-def sequences(tokenizer, special=True) -> list[list[int]]:
-    (found,) = tokenize(tokenizer, [ITEM], special)
-    return [list(own) for own in found.sequences]
+def ids(tokenizer, items=ITEMS, **options):
+    read = read_task(tokenizer, items, None, **options)
+    return read.scores.token_ids.tolist(), read.scores.attributes["naive_tokens"]
 
 
-def test_padding_and_truncation_saved_with_a_tokenizer_are_not_obeyed(tmp_path):
-    expected = sequences(byte_tokenizer())
-    saved = byte_tokenizer()
-    saved.backend_tokenizer.enable_padding(length=64, pad_id=0, pad_token="<s>")
-    saved.backend_tokenizer.enable_truncation(9)
-    saved.save_pretrained(tmp_path)
-    kept = json.loads((tmp_path / "tokenizer.json").read_text())
-    if kept["padding"] is None:  # transformers may leave it out as it saves
-        saved.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
-    assert json.loads((tmp_path / "tokenizer.json").read_text())["truncation"] is not None
-    assert sequences(load_tokenizer(tmp_path, 300)) == expected
-    assert len(set(map(len, expected))) == 2
+def saved(folder, change=lambda backend: None, **config):
+    backend = Tokenizer.from_str(byte_tokenizer().backend_tokenizer.to_str())
+    change(backend)
+    folder.mkdir(parents=True, exist_ok=True)
+    backend.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>"} | config
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
 
 
-@pytest.mark.parametrize("ending", ["</s>", "</s> </s>"])
-def test_what_a_tokenizer_adds_after_a_text_is_never_scored(tmp_path, ending):
-    expected = sequences(byte_tokenizer())
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda backend: backend.enable_padding(length=64),
+        lambda backend: backend.enable_padding(pad_to_multiple_of=8, direction="left"),
+        lambda backend: backend.enable_truncation(max_length=12),
+        lambda backend: backend.enable_truncation(max_length=12, direction="left"),
+        lambda backend: setattr(backend.model, "dropout", 0.9),
+    ],
+)
+def test_what_one_use_left_in_the_file_is_no_part_of_the_tokens(tmp_path, change):
+    assert ids(load_tokenizer(saved(tmp_path, change), 300)) == ids(byte_tokenizer())
+
+
+def test_padding_switched_on_in_memory_is_switched_off():
     tokenizer = byte_tokenizer()
-    tokenizer.add_special_tokens({"eos_token": "</s>"})
-    end = tokenizer.eos_token_id
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"<s> $A {ending}", special_tokens=[("<s>", 0), ("</s>", end)]
-    )
-    tokenizer.save_pretrained(tmp_path)
-    loaded = load_tokenizer(tmp_path, 300)
-    assert added_after(loaded) == len(ending.split())
-    assert loaded("x")["input_ids"][-1] == end
-    assert sequences(loaded) == expected
-    assert sequences(loaded, special=False) == [ids[1:] for ids in expected]
+    tokenizer.backend_tokenizer.enable_padding(length=64)
+    assert ids(tokenizer) == ids(byte_tokenizer())
 
 
-def own_digits(folder) -> Tokenizer:
-    """A byte-level tokenizer that knows `123`, and whose pre-tokenizer parts digits."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {character: i for i, character in enumerate(alphabet)}
-    vocabulary |= {"12": 256, "123": 257, "Ġ123": 258, "<|endoftext|>": 259}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [("1", "2"), ("12", "3"), ("Ġ", "123")]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
-    return tokenizer
+@pytest.mark.parametrize("single", ["<s> $A </s>", "<s> $A </s> </s>", "<s> <s> $A <s>"])
+def test_what_the_tokenizer_adds_behind_a_text_is_left_out(tmp_path, caplog, single):
+    caplog.set_level(logging.INFO)
+    special = [("<s>", 0), ("</s>", 1)]
+    processor = processors.TemplateProcessing(single=single, special_tokens=special)
+    folder = saved(tmp_path, lambda backend: setattr(backend, "post_processor", processor))
+    scores = read_task(load_tokenizer(folder, 300), ITEMS, None).scores
+    assert scores.token_ids.tolist() == ids(byte_tokenizer())[0]
+    assert scores.attributes["bos"]
+    said = [record for record in caplog.records if "left out" in record.getMessage()]
+    assert len(said) == 1
 
 
-@pytest.mark.parametrize("name", ["GPT2Tokenizer", "Qwen2Tokenizer", "GPTNeoXTokenizer", None])
-def test_the_file_s_own_pre_tokenizer_is_kept(tmp_path, name):
-    """Some classes of transformers 5 are made anew from vocabulary and merges."""
-    own = own_digits(tmp_path)
-    if name:
-        path = tmp_path / "tokenizer_config.json"
-        stated = json.loads(path.read_text()) | {"tokenizer_class": name}
-        path.write_text(json.dumps(stated))
-    loaded = load_tokenizer(tmp_path, 300)
-    text = "a 123 and 12"
-    assert len(own.encode(" 123").ids) == 4
-    assert loaded(text, add_special_tokens=False)["input_ids"] == own.encode(text).ids
+def test_a_configuration_that_speaks_of_one_end_leaves_the_other_to_the_file(tmp_path):
+    for number, config in enumerate(({"add_eos_token": False}, {"add_eos_token": True})):
+        folder = saved(tmp_path / str(number), eos_token="<s>", **config)
+        assert ids(load_tokenizer(folder, 300)) == ids(byte_tokenizer())
+
+
+@pytest.mark.parametrize("name", ["GPT2Tokenizer", "GPTNeoXTokenizer", "Qwen2Tokenizer"])
+def test_the_file_wins_over_a_class_that_rebuilds_it(tmp_path, caplog, name):
+    def letters(backend):
+        alone = pre_tokenizers.Split(Regex(r"."), "isolated")
+        whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([alone, whole])
+        state = json.loads(backend.to_str())
+        state["model"]["vocab"] |= {"an": 257, "any": 258}
+        state["model"]["merges"] = [["a", "n"], ["an", "y"]]
+        backend.model = models.BPE(
+            state["model"]["vocab"], [tuple(merge) for merge in state["model"]["merges"]]
+        )
+
+    folder = saved(tmp_path, letters, tokenizer_class=name)
+    tokenizer = load_tokenizer(folder, 300)
+    read = read_task(tokenizer, ITEMS, None)
+    truth = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    own = [truth.encode(i.prompt + c).ids for i in ITEMS for c in i.choices]
+    assert read.scores.attributes["naive_tokens"] == sum(map(len, own))
+    assert 258 not in read.tree.tokens
+    assert "makes other tokens of " in caplog.text
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_package_that_a_tokenizer_model_needs_is_named(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(module, "_installed", lambda name: False)
+    (tmp_path / "tokenizer.model").write_bytes(b"IQ== 0\nIg== 1\n" if text else b"\x0a\x0e\x0a\x05")
+    with pytest.raises(StrataError, match="tiktoken" if text else "sentencepiece"):
+        load_tokenizer(tmp_path, 300)
+
+
+@pytest.mark.parametrize("code", [["own.Fast", None], {"AutoTokenizer": [None, "own.Fast"]}])
+def test_a_tokenizer_of_code_is_never_run_and_never_asked_about(tmp_path, monkeypatch, code):
+    def never(*_):
+        raise AssertionError("asked on the terminal")
+
+    monkeypatch.setattr("builtins.input", never)
+    folder = saved(tmp_path, auto_map=code)
+    (folder / "own.py").write_text("raise SystemExit('run')")
+    assert ids(load_tokenizer(folder, 300)) == ids(byte_tokenizer())
+    (folder / "tokenizer.json").rename(folder / "vocab.json")
+    with pytest.raises(StrataError, match="code of its own"):
+        load_tokenizer(folder, 300)
+
+
+def test_control_tokens_and_lengths_are_counted():
+    tokenizer = byte_tokenizer()
+    odd = Item("c", "c", "", "Q: <s>\nA:", (" 2", " 3"), (True, False), 0)
+    counted = read_task(tokenizer, [*ITEMS, odd], 30, "run").scores.attributes
+    assert counted["control_items"] == 1
+    assert counted["overlong_items"] == 1
+    assert counted["bos"]
+    none = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+    assert not read_task(none, ITEMS, None).scores.attributes["bos"]
+
+
+def test_ids_are_what_they_were():
+    read = read_task(byte_tokenizer(), ITEMS, None)
+    whole = [byte_tokenizer()(i.prompt + c)["input_ids"] for i in ITEMS for c in i.choices]
+    ends = np.split(read.scores.token_ids, np.cumsum(read.scores.tokens)[:-1])
+    assert all(full[-len(end) :] == end.tolist() for full, end in zip(whole, ends, strict=True))
+
+
+TEXTS = ["Q: 12345 + 678\nA: 13023", "  spaces  and\ttabs\n\n", "naïve 日本語 ไทย", "<s> a </s>"]
 
 
 @pytest.mark.parametrize(
@@ -105,26 +158,5 @@ def test_an_ordinary_tokenizer_gives_the_ids_of_transformers(folder):
     if not folder.is_dir():
         pytest.skip("no ../shared/models")
     theirs, ours = AutoTokenizer.from_pretrained(folder), load_tokenizer(folder, 1 << 20)
-    assert added_after(ours) == 0
     for text in TEXTS:
         assert ours(text)["input_ids"] == theirs(text)["input_ids"]
-
-
-def test_no_code_of_a_folder_is_run_and_nothing_is_asked(tmp_path, monkeypatch):
-    byte_tokenizer().save_pretrained(tmp_path)
-    path = tmp_path / "tokenizer_config.json"
-    stated = json.loads(path.read_text())
-    stated |= {"auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}, "tokenizer_class": "Own"}
-    path.write_text(json.dumps(stated))
-    (tmp_path / "own.py").write_text("raise SystemExit('code of the folder was run')\n")
-
-    def ask(*_):
-        raise AssertionError("it asked")
-
-    monkeypatch.setattr("builtins.input", ask)
-    try:
-        loaded = load_tokenizer(tmp_path, 300)
-    except StrataError as error:
-        assert "cannot be read" in str(error)  # noqa: PT017
-    else:
-        assert sequences(loaded) == sequences(byte_tokenizer())

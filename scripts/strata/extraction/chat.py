@@ -4,9 +4,12 @@ Instruction, demonstrations and question stay one text, the user's message, so t
 asked what its base model is asked, and by no system message but what its template has itself.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from strata.errors import StrataError
+from strata.extraction.tokens import Encoder
 from strata.items import Item
 
 # Templates may tell the model today's date, and results must not depend on the day they are made;
@@ -16,38 +19,108 @@ CLOCK = f"{{%- macro strftime_now(form) %}}{DAY}{{% endmacro %}}"
 SETTINGS = {"date_string": DAY, "enable_thinking": False}
 
 
+# Tags in which a model thinks, in whatever brackets: an answer in one would be scored as a thought.
+THOUGHT = r"think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratchpad|cot"
+OPENED = re.compile(
+    rf"([<\[◁][|｜]?)(?:\w+[:_])*?(?:begin_of_|start_)?({THOUGHT})[|｜]?[>\]▷]", re.IGNORECASE
+)
+CLOSER = r"(?:/|end_of_|end_)(?:\w+[:_])*?"
+ANSWERS = ("Aqua", "Zebra")  # no letter in common at the beginning
+
+
 def as_chat(tokenizer, items: Sequence[Item]) -> list[Item]:
     """The items with their prompts in the tokenizer's chat template, up to where the assistant
-    speaks, and before each choice the space that the template puts there.
+    speaks, and before each choice the white space that the template puts there.
 
-    Every special token is then in the text, BOS too: tokenize it without adding any.
+    Every special token is then in the text, BOS too: tokenize it without adding any. Raises
+    StrataError for a template that fails, that leaves out question or answer, or whose prompt is
+    not what it writes in front of an answer.
     """
-    space = _space(tokenizer)
-    return [
-        replace(
-            item,
-            prompt=_render(tokenizer, item.prompt),
-            choices=tuple(space + choice.removeprefix(" ") for choice in item.choices),
+    between = _between(tokenizer, items[0].prompt)
+    return [_asked(tokenizer, item, between) for item in items]
+
+
+def _asked(tokenizer, item: Item, between: str) -> Item:
+    prompt = _render(tokenizer, item.prompt)
+    question = item.prompt.strip()
+    if question not in prompt:
+        raise _refusal(tokenizer, f"leaves out the question of item {item.id!r}, or changes it")
+    answer = item.choices[item.best].strip()
+    if not _render(tokenizer, item.prompt, answer).startswith(prompt + between + answer):
+        raise _refusal(
+            tokenizer,
+            f"writes something else in front of an answer of item {item.id!r} than the prompt that "
+            "it makes of the question",
         )
-        for item in items
-    ]
+    head = prompt + between
+    _check_closed(tokenizer, head[head.rindex(question) + len(question) :])
+    # What the template writes after its prompt is the prompt's if it is more than white, and white
+    # space at the end goes with the answer, as it does in text: a tokenizer merges ' Banana'.
+    cut = len(prompt) if not between.strip() else len(head.rstrip()) + _breaks(head)
+    cut = min(cut, len(head[:cut].rstrip()) + _breaks(head[:cut]))
+    choices = [head[cut:] + choice.removeprefix(" ") for choice in item.choices]
+    if head[:cut] != head[:cut].rstrip() and _merges(tokenizer, head[:cut], choices):
+        moved = head[len(head[:cut].rstrip()) : cut]
+        cut -= len(moved)
+        choices = [moved + choice for choice in choices]
+    return replace(item, prompt=head[:cut], choices=tuple(choices))
 
 
-def _space(tokenizer) -> str:
-    """What the template writes between the assistant's turn and an answer, where it is white."""
-    prompt, whole = _render(tokenizer, "Q"), _render(tokenizer, "Q", "Answer")
-    between = whole.removeprefix(prompt).partition("Answer")[0]
-    return between if between.isspace() else ""
+def _breaks(text: str) -> int:
+    """Of the white space that ends a text, what goes up to its last line break."""
+    white = text[len(text.rstrip()) :]
+    return white.rfind("\n") + 1
+
+
+def _merges(tokenizer, prompt: str, choices: Sequence[str]) -> bool:
+    encode = Encoder(tokenizer, (), special=False)
+    (own,), texts = encode([prompt]), encode([prompt + choice for choice in choices])
+    return any(ids[: len(own)] != own for ids in texts)
+
+
+def _between(tokenizer, question: str) -> str:
+    """What the template writes between the prompt and an answer."""
+    prompt = _render(tokenizer, question)
+    first, second = (_render(tokenizer, question, answer) for answer in ANSWERS)
+    differ = (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+    head = first[: next(differ, len(first))]
+    if not first.startswith(head + ANSWERS[0]) or not second.startswith(head + ANSWERS[1]):
+        raise _refusal(tokenizer, "does not write the assistant's answer as it is")
+    if not head.startswith(prompt):
+        if question.strip() in prompt:
+            _check_closed(tokenizer, prompt[prompt.rindex(question.strip()) :])
+        raise _refusal(tokenizer, "writes something else in front of an answer than its prompt")
+    return head[len(prompt) :]
+
+
+def _check_closed(tokenizer, tail: str) -> None:
+    for tag in OPENED.finditer(tail):
+        if not re.search(rf"{CLOSER}{THOUGHT}", tail[tag.end() :], re.IGNORECASE):
+            raise _refusal(
+                tokenizer,
+                f"leaves {tag[0]} open where the answer begins, even with enable_thinking=False, "
+                "so that answers would be scored as thoughts",
+            )
+
+
+def _refusal(tokenizer, what: str) -> StrataError:
+    return StrataError(
+        f"{tokenizer.name_or_path}: its chat template {what}; put one whose prompt ends where an "
+        "answer begins into chat_template.jinja, or leave `chat: true` out"
+    )
 
 
 def _render(tokenizer, message: str, answer: str | None = None) -> str:
     turns = [{"role": "user", "content": message}]
     if answer is not None:
         turns.append({"role": "assistant", "content": answer})
-    return tokenizer.apply_chat_template(
-        turns,
-        chat_template=CLOCK + tokenizer.get_chat_template(),
-        tokenize=False,
-        add_generation_prompt=answer is None,
-        **SETTINGS,
-    )
+    try:
+        return tokenizer.apply_chat_template(
+            turns,
+            chat_template=CLOCK + tokenizer.get_chat_template(),
+            tokenize=False,
+            add_generation_prompt=answer is None,
+            **SETTINGS,
+        )
+    except Exception as error:  # whatever the template does
+        raise _refusal(tokenizer, f"fails ({type(error).__name__}: {error})") from None

@@ -7,6 +7,7 @@ import numpy as np
 
 from strata.errors import StrataError
 from strata.extraction.chat import as_chat
+from strata.extraction.tokens import check_ids, holds_control, say_other
 from strata.extraction.tree import TokenizedItem, TokenTree, build_tree, tokenize
 from strata.items import Item
 from strata.store import Scores
@@ -61,12 +62,37 @@ def read_task(
     scored."""
     if not items:
         raise StrataError("the task has no items")
+    control = {
+        item.id for item, holds in zip(items, holds_control(tokenizer, items), strict=True) if holds
+    }
     if chat:
         items = as_chat(tokenizer, items)
     tokenized = tokenize(tokenizer, items, special=not chat)
+    texts = [item.prompt + choice for item in items for choice in item.choices]
+    say_other(tokenizer, texts, special=not chat)
     kept, skipped = select_by_length(tokenized, context or 0, overlong)
     tree = build_tree(kept)
-    return Task(tree, _scores(kept, skipped, tree))
+    vocabulary = getattr(tokenizer, "vocabulary", None)  # of a ModelTokenizer
+    if vocabulary is not None and _largest(tree) >= vocabulary:
+        for t in kept:
+            check_ids(tokenizer, t.item, t.sequences, vocabulary)
+    scores = _scores(kept, skipped, tree)
+    scores.attributes.update(
+        control_items=sum(t.item.id in control for t in kept),
+        bos=_begin_with_bos(tokenizer, kept),
+        overlong_items=sum(t.longest > (context or t.longest) for t in kept),
+    )
+    return Task(tree, scores)
+
+
+def _largest(tree: TokenTree) -> int:
+    return int(max(part.max(initial=0) for part in (tree.prefix, tree.tokens)))
+
+
+def _begin_with_bos(tokenizer, kept: Sequence[TokenizedItem]) -> bool:
+    """Whether every sequence begins with the tokenizer's BOS."""
+    bos = getattr(tokenizer, "bos_token_id", None)
+    return bos is not None and all(s[0] == bos for t in kept for s in t.sequences)
 
 
 def _scores(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree) -> Scores:

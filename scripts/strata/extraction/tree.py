@@ -7,7 +7,6 @@ to node j exactly where j <= i < end[j]. What the whole task shares, the common 
 before every row.
 """
 
-import logging
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from strata.errors import StrataError
+from strata.extraction.tokens import Encoder, Tokens, say_left_out
 from strata.items import Item
-
-Tokens = array  # of 4 bytes a token: a task may have 20 million
 
 
 @dataclass(frozen=True)
@@ -68,20 +66,14 @@ class TokenTree:
 def tokenize(
     tokenizer, items: Sequence[Item], special: bool = True, chunk: int = 256
 ) -> list[TokenizedItem]:
-    """Tokenizes prompt and prompt + choice with the default special tokens, as the paper's code,
-    or with none but those in the text.
+    """Tokenizes prompt and prompt + choice with the default special tokens in front, as the paper's
+    code, or with none but those in the text; what a tokenizer adds behind a text is left out.
 
-    `tokenizer` is one of transformers', or maps a list of texts to their ids likewise:
-    `tokenizer(texts, add_special_tokens=special)["input_ids"]`. Raises StrataError for a choice
-    that adds no token. What the tokenizer adds after a text, such as an EOS, is left out.
+    `tokenizer` as an Encoder takes it. Raises StrataError for a choice that adds no token.
     """
-    after = added_after(tokenizer) if special else 0
-    if after:
-        logging.info("the tokenizer ends texts with %d token(s) of its own: left out", after)
-
-    def encode(texts: list[str]) -> list[Tokens]:
-        return [ids[: len(ids) - after] for ids in _encode(tokenizer, texts, special)]
-
+    samples = [item.prompt + choice for item in items[:8] for choice in item.choices]
+    encode = Encoder(tokenizer, samples, special)
+    say_left_out(encode)
     tokenized = []
     for first in range(0, len(items), chunk):
         part = items[first : first + chunk]
@@ -92,25 +84,6 @@ def tokenize(
             own = [next(sequences) for _ in item.choices]
             tokenized.append(_check(item, prompt, own))
     return tokenized
-
-
-def _encode(tokenizer, texts: list[str], special: bool) -> list[Tokens]:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        encoded = tokenizer(texts, add_special_tokens=special)["input_ids"]
-        return [array("i", ids) for ids in encoded]
-    # The same ids without masks and offsets, which take longer than the ids themselves.
-    encodings = backend.encode_batch_fast(texts, add_special_tokens=special)
-    return [array("i", encoding.ids) for encoding in encodings]
-
-
-def added_after(tokenizer) -> int:
-    """How many tokens the tokenizer adds after a text, such as an EOS: no part of any choice."""
-    (plain,), (whole,) = (_encode(tokenizer, ["a"], special) for special in (False, True))
-    for start in range(len(whole) - len(plain) + 1):
-        if whole[start : start + len(plain)] == plain:
-            return len(whole) - len(plain) - start
-    return 0
 
 
 def _check(item: Item, prompt: Tokens, sequences: list[Tokens]) -> TokenizedItem:

@@ -1,65 +1,152 @@
-"""A model's tokenizer: what its files mean, checked against its embeddings."""
+"""A model's tokenizer, as its files say it: tokenizer.json is the truth where there is one.
 
-import logging
+transformers rebuilds some tokenizers from vocabulary and merges alone and drops the file's own
+rules of where words end. What a tokenizer.json was saved with of one use of it (padding,
+truncation, merges dropped at random) is no part of what its tokens are. No code of a model's is
+ever run.
+"""
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from strata.errors import StrataError
 
+# Packages that read a tokenizer.model; without them transformers takes it for another format.
+READERS = {
+    "sentencepiece": {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"},
+    "tiktoken": {"tiktoken": "tiktoken"},
+}
 
-def load_tokenizer(folder: str | Path, vocabulary: int, chat: bool = False):
-    """The folder's tokenizer; tokenizer.json, where there is one, is what turns texts into ids.
 
-    No code of the folder is run. Raises StrataError if it knows ids beyond `vocabulary`, or has no
-    chat template where one is needed.
-    """
-    from transformers import AutoTokenizer
+@dataclass(frozen=True)
+class ModelTokenizer:
+    """A tokenizer of transformers' (own, which answers whatever else is asked of it) and what
+    belongs to it: its folder, the tokens that the model has embeddings for, and `other`, what
+    transformers would take in its place, where that is not the same."""
 
+    own: Any
+    folder: str
+    vocabulary: int
+    other: Any = None
+
+    def __call__(self, *arguments, **options):
+        return self.own(*arguments, **options)
+
+    def __getattr__(self, name: str):
+        if name == "own":  # a half-made copy has none
+            raise AttributeError(name)
+        return getattr(self.own, name)
+
+
+def load_tokenizer(folder: str | Path, vocabulary: int, chat: bool = False) -> ModelTokenizer:
+    """The folder's tokenizer. Raises StrataError if it cannot be read, needs a package that is not
+    there or code of its own, or has no chat template where one is needed."""
+    from transformers import AutoTokenizer, TokenizersBackend
+
+    folder = Path(folder)
+    stated = (folder / "tokenizer.json").is_file()
+    if not stated:
+        _check_runnable(folder)
     try:
-        # Lengths are Strata's own business (overlong); the library would only warn of them.
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, model_max_length=1 << 40, trust_remote_code=False
-        )
-        _as_the_file_has_it(tokenizer, Path(folder) / "tokenizer.json")
+        own = _read(TokenizersBackend if stated else AutoTokenizer, folder)
     except Exception as error:  # the library raises whatever its parsers do
         raise StrataError(f"{folder}: its tokenizer cannot be read ({error})") from None
-    if chat and not tokenizer.chat_template:
+    if chat and not own.chat_template:
         raise StrataError(
             f"{folder}: its tokenizer has no chat template, which `chat: true` asks for; leave the "
             "key out for a base model, or put the template of a chat model into chat_template.jinja"
         )
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= vocabulary:
-        raise StrataError(
-            f"{folder}: the tokenizer has ids up to {largest}, but the model has embeddings for "
-            f"{vocabulary} tokens only: tokenizer and weights don't belong together"
-        )
+    other = _other(own, folder) if stated else None
+    return ModelTokenizer(own, str(folder), vocabulary, other)
+
+
+def _read(kind, folder: Path):
+    # Lengths are Strata's own business (overlong); the library would only warn of them.
+    tokenizer = kind.from_pretrained(folder, trust_remote_code=False, model_max_length=1 << 40)
+    plain_backend(tokenizer)
+    if kind.__name__ == "TokenizersBackend" and not _stated(folder, "add_bos_token"):
+        # With one of the two keys alone, the library takes the other end for unwanted.
+        from tokenizers import Tokenizer
+
+        file = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        if file.post_processor is not None:
+            tokenizer.backend_tokenizer.post_processor = file.post_processor
     return tokenizer
 
 
-def _as_the_file_has_it(tokenizer, path: Path) -> None:
-    """transformers 5 builds some tokenizers anew from vocabulary and merges, without the file's own
-    normaliser and pre-tokenizer: they are put back. Padding and truncation that were saved with it
-    are no part of what a text means: they are switched off.
-    """
-    from tokenizers import Tokenizer
-
+def plain_backend(tokenizer):
+    """What maps texts to ids below a tokenizer of transformers', or None where it is Python all the
+    way; rid of padding, truncation and chance, which a tokenizer.json may have been saved with."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return
-    backend.no_padding()
-    backend.no_truncation()
-    if not path.is_file():
-        return
-    own = Tokenizer.from_file(str(path))
-    changed = []
-    for part in ("normalizer", "pre_tokenizer", "decoder"):
-        # Two of them are equal if they are written alike: they have no other equality.
-        if _written(getattr(own, part)) != _written(getattr(backend, part)):
-            setattr(backend, part, getattr(own, part))
-            changed.append(part)
-    if changed:
-        logging.info("%s: its own %s, not transformers'", path, " and ".join(changed))
+    if backend is not None:
+        backend.no_padding()
+        backend.no_truncation()
+        for chance in ("dropout", "alpha"):
+            if getattr(backend.model, chance, None):
+                setattr(backend.model, chance, None)
+    return backend
 
 
-def _written(part) -> bytes:
-    return b"" if part is None else part.__getstate__()
+def _other(own, folder: Path):
+    """What transformers' own choice of a class makes of the folder, where it is another tokenizer;
+    None, too, where it makes nothing of it."""
+    from transformers import AutoTokenizer
+
+    try:
+        other = _read(AutoTokenizer, folder)
+    except Exception:  # code of the model's own, a class that is gone, a package that is missing
+        return None
+    backend = getattr(other, "backend_tokenizer", None)
+    same = backend is not None and backend.to_str() == own.backend_tokenizer.to_str()
+    return None if same else other
+
+
+def _stated(folder: Path, key: str) -> Any:
+    """A key of tokenizer_config.json; None where it is not there."""
+    path = folder / "tokenizer_config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get(key) if path.is_file() else None
+    except (ValueError, AttributeError) as error:
+        raise StrataError(f"{path} is damaged ({error}); fetch the model again") from None
+
+
+def _check_runnable(folder: Path) -> None:
+    """Of a folder without tokenizer.json: that nothing of it is code, and that what reads its
+    tokenizer.model is installed."""
+    code = _stated(folder, "auto_map")
+    if isinstance(code, dict):
+        code = code.get("AutoTokenizer")
+    if code:
+        raise StrataError(
+            f"{folder}: its tokenizer is code of its own (auto_map in tokenizer_config.json), "
+            "which is never run; where you trust the code, save it as a tokenizer.json with "
+            "transformers"
+        )
+    path = folder / "tokenizer.model"
+    if not path.is_file() or (folder / "vocab.json").is_file():
+        return
+    kind = "tiktoken" if _is_text(path) else "sentencepiece"
+    missing = [package for package, module in READERS[kind].items() if not _installed(module)]
+    if missing:
+        raise StrataError(
+            f"{folder} has no tokenizer.json, and reading its tokenizer.model takes the package "
+            f"{' and the package '.join(missing)}, not installed here: "
+            f"`pip install {' '.join(missing)}`, or put the model's tokenizer.json into the folder"
+        )
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a tokenizer.model is tiktoken's, lines of base64 and a rank, not sentencepiece's."""
+    with path.open("rb") as file:
+        words = file.readline(1000).split()
+    return len(words) == 2 and words[1].isdigit()
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False

@@ -1,5 +1,6 @@
 """What went in: the audit of the items, and what was run."""
 
+import numpy as np
 import pandas as pd
 
 from strata.errors import StrataError
@@ -26,6 +27,10 @@ def audit_table(audits: list[dict], labels: dict) -> Table:
     return Table(tidy, shown.set_index("Task"), title, caption)
 
 
+# Attributes of scores of today; older files lack them.
+COUNTED = {"overlong_items": "Run too long", "control_items": "Control tokens", "bos": "BOS"}
+
+
 def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Table:
     """What was run for each (model, task): items, choices, tokens, and what was left out."""
     rows = []
@@ -44,9 +49,11 @@ def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Tab
                 "distinct_tokens": distinct,
                 "naive_tokens": naive,
                 "saved": naive / distinct,
+                **{name: own.attributes.get(name) for name in COUNTED},
             }
         )
-    tidy = arrange(pd.DataFrame(rows), labels, ["model", "task"])
+    whole = pd.DataFrame(rows).astype(dict.fromkeys(COUNTED, object))
+    tidy = arrange(whole, labels, ["model", "task"])
     shown = pd.DataFrame(
         {
             "Type": tidy["dtype"],
@@ -56,6 +63,7 @@ def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Tab
             "Merged": tidy["merged"].astype(str),
             "Distinct tokens": tidy["distinct_tokens"].astype(str),
             "Saved": tidy["saved"].map("{:.1f}x".format),
+            **{name: tidy[key].map(_counted) for key, name in COUNTED.items()},
         }
     )
     names = zip(tidy["model"], tidy["task"], strict=True)
@@ -63,7 +71,9 @@ def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Tab
     caption = (
         "What was run. Too long: items left out as longer than the model's context. Merged: "
         "choices whose first token the tokenizer merged with the prompt's last. Saved: tokens of "
-        "one forward pass a choice, over the distinct tokens that were run."
+        "one forward pass a choice, over the distinct tokens that were run. Run too long: items "
+        "longer than the context that were run all the same. Control tokens: items whose own text "
+        "holds the text of one. BOS: whether it begins every text."
     )
     index = pd.MultiIndex.from_tuples(pairs, names=["Model", "Task"])
     lenses = [
@@ -71,3 +81,9 @@ def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Tab
     ]
     title = heading("What was run", tidy.assign(n=tidy["items"]), labels, *lenses)
     return Table(tidy, shown.set_index(index), title, caption)
+
+
+def _counted(value: object) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return plain(value)

@@ -1,0 +1,135 @@
+"""Texts to token ids, and what there is to say of them: control tokens in a task's own texts, ids
+that the model has no embedding for, tokens that transformers' own class would have made."""
+
+import logging
+import re
+from array import array
+from collections.abc import Sequence
+
+from strata.errors import StrataError
+from strata.items import Item
+from strata.models.tokenizer import plain_backend
+
+Tokens = array  # of 4 bytes a token: a task may have 20 million
+
+
+class Encoder:
+    """Maps texts to their ids, and what the tokenizer adds in front of them (`front`).
+
+    What it adds behind a text, such as an EOS, is no part of the text: it is left out, since what
+    follows the prompt is scored. `tokenizer` is one of transformers', or maps a list of texts to
+    their ids likewise: `tokenizer(texts, add_special_tokens=special)["input_ids"]`. samples: texts
+    to find what it adds by; special: whether it may add anything.
+    """
+
+    def __init__(self, tokenizer, samples: Sequence[str], special: bool = True) -> None:
+        self.tokenizer = tokenizer
+        self.backend = plain_backend(tokenizer)
+        self.front: Tokens = array("i")
+        self.back: Tokens = array("i")
+        if special:
+            self.front, self.back = self._added(samples)
+
+    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
+        return [self.front + ids for ids in self._encode(list(texts), special=False)]
+
+    def _encode(self, texts: list[str], special: bool) -> list[Tokens]:
+        if self.backend is None:
+            encoded = self.tokenizer(texts, add_special_tokens=special)["input_ids"]
+            return [array("i", ids) for ids in encoded]
+        # The same ids without masks and offsets, which take longer than the ids themselves.
+        encodings = self.backend.encode_batch_fast(texts, add_special_tokens=special)
+        return [array("i", encoding.ids) for encoding in encodings]
+
+    def _added(self, samples: Sequence[str]) -> tuple[Tokens, Tokens]:
+        """What stands before and behind the texts' own ids, the same for all of them."""
+        whole, plain = (self._encode(list(samples), special) for special in (True, False))
+        found: set[tuple] | None = None
+        for full, own in zip(whole, plain, strict=True):
+            if own:  # of no tokens nobody can say which end the others are at
+                starts = range(len(full) - len(own) + 1)
+                fits = [i for i in starts if full[i : i + len(own)] == own]
+                ends = {(tuple(full[:i]), tuple(full[i + len(own) :])) for i in fits}
+                found = ends if found is None else found & ends
+        if found is None:
+            return array("i"), array("i")
+        if not found:
+            raise StrataError(
+                "the tokenizer makes other tokens of a text when it adds its special ones, and not "
+                "only before and behind it; Strata cannot tell which of them are the text's"
+            )
+        front, back = max(found, key=lambda ends: len(ends[0]))
+        return array("i", front), array("i", back)
+
+
+def say_left_out(encoder: Encoder) -> None:
+    if encoder.back:
+        logging.info(
+            "the tokenizer ends every text with %s, which is left out: choices are scored as they "
+            "are written",
+            "".join(spelled(encoder.tokenizer, id) for id in encoder.back),
+        )
+
+
+def spelled(tokenizer, id: int) -> str:
+    convert = getattr(tokenizer, "convert_ids_to_tokens", None)
+    return str(convert(int(id))) if convert else f"id {id}"
+
+
+def control_tokens(tokenizer) -> list[str]:
+    """Texts that the tokenizer takes for tokens of their own, special or added, longest first; runs
+    of white space are only a shorthand."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    texts = {str(token) for token in added}
+    return sorted((text for text in texts if text.strip()), key=len, reverse=True)
+
+
+def holds_control(tokenizer, items: Sequence[Item]) -> list[bool]:
+    """Of each item, whether its prompt or a choice holds the text of a control token."""
+    texts = control_tokens(tokenizer)
+    if not texts:
+        return [False] * len(items)
+    any_of = re.compile("|".join(map(re.escape, texts)))
+    return [any(any_of.search(item.prompt + choice) for choice in item.choices) for item in items]
+
+
+def check_ids(tokenizer, item: Item, sequences: Sequence[Tokens], vocabulary: int) -> None:
+    """Raises StrataError, naming item and text, if a sequence of its ids holds one that the model
+    has no embedding for."""
+    for choice, sequence in zip(item.choices, sequences, strict=True):
+        beyond = [id for id in sequence if not 0 <= id < vocabulary]
+        if beyond:
+            raise StrataError(
+                f"item {item.id!r}: its text {_around(item.prompt + choice)!r} holds the token "
+                f"{spelled(tokenizer, beyond[0])!r} (id {beyond[0]}), but the model has embeddings "
+                f"for {vocabulary} tokens only: tokenizer and weights don't belong together, or "
+                "the text holds a token that the model never had; drop the item"
+            )
+
+
+def _around(text: str, size: int = 60) -> str:
+    return text if len(text) <= size else "..." + text[-size:]
+
+
+def say_other(tokenizer, texts: Sequence[str], special: bool, chunk: int = 4096) -> None:
+    """Logs how many of the texts transformers' own choice of a class makes other tokens of."""
+    other = getattr(tokenizer, "other", None)
+    if other is None or not texts:
+        return
+    named, first = 0, ""
+    encoders = [Encoder(kind, texts[:8], special) for kind in (tokenizer, other)]
+    for start in range(0, len(texts), chunk):
+        part = texts[start : start + chunk]
+        for text, one, two in zip(part, *(encode(part) for encode in encoders), strict=True):
+            if one != two:
+                named, first = named + 1, first or text
+    if named:
+        logging.warning(
+            "%s: transformers' %s makes other tokens of %d of %d texts (first %r) than the "
+            "folder's tokenizer.json; the file is followed",
+            tokenizer.folder,
+            type(other).__name__,
+            named,
+            len(texts),
+            _around(first),
+        )

@@ -16,7 +16,8 @@ class Item:
     id: unique within its task.
     group: items of one group are not independent (the same question in several languages, the
         same subject); folds keep them together and standard errors are clustered by it.
-    subtask: a path of parts joined by "/", most general first ("int/1-2/add", "es"), or "".
+    subtask: a path of parts joined by "/", most general first ("int/1-2/add", "es"), or ""; no part
+        is empty or called "all", which is the whole.
     prompt: the whole text in front of a choice, instruction and demonstrations included.
     choices: texts that continue the prompt, leading space included.
     correct: one flag a choice; at least one true and one false.
@@ -41,6 +42,11 @@ class Item:
             problem = "it needs at least one true and one false choice"
         elif not (0 <= self.best < len(self.choices) and self.correct[self.best]):
             problem = f"'best' ({self.best}) is not the index of a true choice"
+        elif self.subtask and {"", "all"} & set(self.subtask.split("/")):
+            problem = (
+                f"the subtask {self.subtask!r} has a part that is empty or 'all', which is the "
+                "whole task's name; call it something else"
+            )
         if problem:
             raise StrataError(f"item {self.id!r}: {problem}")
 

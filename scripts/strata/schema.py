@@ -24,6 +24,7 @@ ENUMERATIONS = {
     "kind": names.KINDS,
     "digits": names.DIGITS,
     "operation": names.OPERATIONS,
+    "labeling": names.LABELINGS,
     "overlong": names.OVERLONG,
     "dtype": names.DTYPES,
     "weights": names.WEIGHTS,

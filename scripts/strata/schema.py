@@ -49,6 +49,15 @@ def read_schema(path: str | Path) -> dict:
     return schema
 
 
+def uses_yte(path: str | Path) -> bool:
+    """Whether Snakemake runs the Python of a configuration file: it has the key __use_yte__."""
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=yaml.FullLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(content, dict) and "__use_yte__" in content
+
+
 def task_schema(groups: Iterable[str], schema: dict) -> dict:
     """The schema of a task's entry, put together from the groups of keys that its source takes."""
     properties = dict(schema["$defs"]["task"])

@@ -101,7 +101,9 @@ def raw_files(wildcards):
 
 def task_options(wildcards):
     """What the task's items depend on."""
-    return as_json({k: v for k, v in study.tasks[wildcards.task].items() if k != "label"})
+    left_out = {"leave_out": config["leave_out"]} if config["leave_out"] else {}
+    own = {k: v for k, v in study.tasks[wildcards.task].items() if k != "label"}
+    return as_json(own | left_out)
 
 
 def model_files(wildcards):

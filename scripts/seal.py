@@ -17,7 +17,8 @@ NAMES = (
     *("workflow_desc", "results", "categories", "rulegraph_spec", "runtimes_spec", "timeline_spec"),
     *("rules", "packages", "metadata"),
 )
-HELD = re.compile(rf"^( *var (?:{'|'.join(NAMES)}) = )(.*)(;)$", re.M)
+# JSON is on one line, so that no text in it can look like the line above.
+HELD = re.compile(rf"^( *<script id=.*>\n *var (?:{'|'.join(NAMES)}) = )(.*)(;)$", re.M)
 
 
 def main(arguments: argparse.Namespace) -> None:

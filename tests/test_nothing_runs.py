@@ -70,16 +70,16 @@ def test_no_text_of_the_report_ends_its_script():
     held = {"labels": {"Table": HOSTILE}, "params": ["<!--<script>", "a < b & c \\u003c"]}
     rest = dict.fromkeys(seal.NAMES, HOSTILE) | {"results": held}
     own = "".join(
-        f"<script>\n    var {name} = {json.dumps(value)};\n</script>"
+        f'\n<script id="{name}">\n    var {name} = {json.dumps(value)};\n</script>'
         for name, value in rest.items()
     )
-    page = f"<html><script>if (a<b) var f = 1;</script>{own}</html>"
+    page = f"<html><script>\n var rules = 1<2;\n</script>{own}</html>"
     made = seal.sealed(page)
     assert made.count("</script>") == page.count("</script>") - made.count("\\u003c/script>")
-    assert made.count("<script>") == 1 + len(seal.NAMES)
-    assert "if (a<b) var f = 1;" in made
+    assert len(re.findall("<script", made)) == 1 + len(seal.NAMES)
+    assert "\n var rules = 1<2;" in made
     for name, value in rest.items():
-        found = re.search(rf"^ *var {name} = (.*);$", made, re.M)
+        found = re.search(rf"id=.*\n *var {name} = (.*);$", made, re.M)
         assert json.loads(found.group(1)) == value
     with pytest.raises(StrataError, match="not of the known form: 0 of 9"):
         seal.sealed("<html></html>")

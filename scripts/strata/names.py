@@ -48,9 +48,11 @@ LABELINGS = {
 }
 
 # What of a set's own leaks an item may have (tasks/leaks.py).
-DEMONSTRATED, FALSE_ELSEWHERE, MIRRORED = "demonstrated", "false_is_true_elsewhere", "mirrored"
+DEMONSTRATED, DEMONSTRATED_OTHERWISE = "demonstrated", "demonstrated_otherwise"
+FALSE_ELSEWHERE, MIRRORED = "false_is_true_elsewhere", "mirrored"
 LEAKS = {
-    DEMONSTRATED: "stands among the demonstrations",
+    DEMONSTRATED: "demonstrated in the prompt",
+    DEMONSTRATED_OTHERWISE: "demonstrated, with another answer",
     FALSE_ELSEWHERE: "false choice true elsewhere",
     MIRRORED: "mirrored in another item",
 }

@@ -25,6 +25,7 @@ ENUMERATIONS = {
     "digits": names.DIGITS,
     "operation": names.OPERATIONS,
     "labeling": names.LABELINGS,
+    "leak": names.LEAKS,
     "overlong": names.OVERLONG,
     "dtype": names.DTYPES,
     "weights": names.WEIGHTS,

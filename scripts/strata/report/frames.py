@@ -111,7 +111,8 @@ def read_audits(paths: Iterable[str | Path]) -> list[dict]:
     for path in paths:
         try:
             audit = json.loads(Path(path).read_text("utf-8"))
-            audits.append({"task": audit["task"], "rows": list(map(dict, audit["rows"]))})
+            rows, leaks = list(map(dict, audit["rows"])), dict(audit.get("leaks", {}))
+            audits.append({"task": audit["task"], "rows": rows, "leaks": leaks})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StrataError(f"{path}: not an audit ({error!r})") from None
     return audits

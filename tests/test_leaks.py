@@ -129,7 +129,14 @@ def test_the_table_shows_the_last_layer_with_and_without():
     )
     assert ": M on T, normed lens, n = 4." in table.heading
     nothing = leaks_table({("m", "t"): scores}, [], labels, "normed", "mc1")
-    assert nothing.shown.empty
+    assert list(nothing.shown.loc[("T", "M", "none found")]) == [
+        "0",
+        "0",
+        "4",
+        "50.0",
+        "50.0",
+        "+0.0",
+    ]
     assert nothing.heading == table.heading
 
 

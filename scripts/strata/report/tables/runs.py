@@ -34,16 +34,18 @@ def leaks_table(
     scores: dict[tuple[str, str], Scores], audits: list[dict], labels: dict, lens: str, metric: str
 ) -> Table:
     """What the items that a set gives away do to the last layer: with them and without."""
-    leaks = {audit["task"]: audit["leaks"] for audit in audits}
+    found = {audit["task"]: audit["leaks"] for audit in audits}
+    leaks = {
+        task: {kind: ids for kind, ids in found.get(task, {}).items() if ids} or {"none": []}
+        for _, task in scores
+    }
     rows = []
     for (model, task), own in scores.items():
         ids = np.array(own.ids)
         for reader, name in product(own.logprob, METRICS):
             values = item_values(own, reader, name)[0][-1]
-            for kind, given in leaks.get(task, {}).items():
+            for kind, given in leaks[task].items():
                 there = np.isin(ids, given)
-                if not given:
-                    continue
                 without = values[~there].mean() if not there.all() else np.nan
                 rows.append(
                     {
@@ -69,7 +71,7 @@ def leaks_table(
         {
             "Task": part["task"].map(labels["tasks"]),
             "Model": part["model"].map(labels["models"]),
-            "Items": part["leak"].map(LEAKS),
+            "Items": part["leak"].map(LEAKS | {"none": "none found"}),
             "Found": part["items"].astype(str),
             "Left out": part["left_out"].astype(str),
             "n": part["n"].astype(str),
@@ -83,7 +85,7 @@ def leaks_table(
         "and without those that a set gives away: the question stands answered in the prompt's own "
         "demonstrations, a false choice is true in another item of the same question, or another "
         "item asks the same with subject and answer swapped. Left out: of those found, by the key "
-        "`leave_out`, which leaves them out of everything. A task without a row has none."
+        "`leave_out`, which leaves them out of everything."
     )
     run = pd.DataFrame(
         [{"model": m, "task": t, "n": len(own.ids)} for (m, t), own in scores.items()]

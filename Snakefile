@@ -6,6 +6,7 @@ from pathlib import Path
 # The library of this checkout, whatever version is installed beside it.
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from strata.schema import uses_yte
 from strata.study import Study
 from strata.errors import StrataError
 
@@ -17,6 +18,16 @@ configfile: str(ROOT / "config.yaml")
 
 # What stands on the first page of the report.
 report: "report/study.rst"
+
+
+# The profile refuses such a file before Snakemake reads it; this one stands where another profile,
+# or none, was used. What ran then ran before this line.
+for file in map(str, workflow.configfiles):
+    if uses_yte(file):
+        sys.exit(
+            f"error: {file} has the key __use_yte__, by which Snakemake has run Python that is in "
+            "the file; no job was started. Take the key out"
+        )
 
 
 try:

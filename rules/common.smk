@@ -138,7 +138,9 @@ def task_options(wildcards):
     """What the task's items depend on, the content of a user's own files included."""
     options = {k: v for k, v in study.tasks[wildcards.task].items() if k != "label"}
     own = [file_hash(path) for path in sources.own_files(options)]
-    return as_json(options | ({"content": own} if own else {}))
+    left_out = config["leave_out"]
+    more = {"content": own} if own else {}
+    return as_json(options | more | ({"leave_out": left_out} if left_out else {}))
 
 
 def model_files(wildcards):

@@ -40,4 +40,4 @@ rule prepare:
         "Bringing {wildcards.task} into the multiple-choice form and auditing it."
     shell:
         "{RUN}/prepare.py --task {wildcards.task} --options {params.options:q}"
-        " --raw data/raw --out {output.jsonl} --audit {output.audit} --log {log}"
+        " --raw data/raw --datasets {DATASETS:q} --out {output.jsonl} --audit {output.audit} --log {log}"

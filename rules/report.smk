@@ -21,9 +21,12 @@ rule report:
         # Of outputs too, so that it reruns nothing: what the page shows are its inputs.
         study=lambda wildcards, output: as_json(config),
         snakefile=workflow.main_snakefile,
+        # As Snakemake writes it, before seal.py makes it safe to open.
+        draft=f"{R}/.draft.html",
     message:
         "Report: every table and figure of the study {study.name} on one page, {output.page}."
     shell:
         "printf '%s\n' {params.study:q} > {output.study} &&"
         " {PYTHON} -m snakemake tables figures --snakefile {params.snakefile:q} --nolock"
-        " --report {output.page} --report-stylesheet {input.style:q} --configfile {output.study} > {log} 2>&1"
+        " --report {params.draft} --report-stylesheet {input.style:q} --configfile {output.study} > {log} 2>&1 &&"
+        " {RUN}/seal.py --page {params.draft} --out {output.page}"

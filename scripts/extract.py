@@ -107,16 +107,19 @@ def extract_task(
         named = {**attributes, "layer": layer}
         write_dump(progress.dump(layer), activations, prompts, *columns, named)
 
-    scores = extract(
-        model,
-        read,
-        arguments.lenses,
-        position=arguments.position,
-        on_layer=dump if arguments.dumps else None,
-        batch_tokens=size,
-        where=placement.stream,
-        progress=progress,
-    )
+    try:
+        scores = extract(
+            model,
+            read,
+            arguments.lenses,
+            position=arguments.position,
+            on_layer=dump if arguments.dumps else None,
+            batch_tokens=size,
+            where=placement.stream,
+            progress=progress,
+        )
+    except StrataError as error:
+        raise StrataError(f"{info.name} on {task}: {error}") from None
     progress.finish(dataclasses.replace(scores, attributes=attributes | scores.attributes))
     return progress
 

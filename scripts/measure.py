@@ -9,7 +9,9 @@ from strata.store import read_scores
 
 
 def main(arguments: argparse.Namespace) -> None:
-    table = metrics_table(read_scores(arguments.scores), arguments.model, arguments.task)
+    scores = read_scores(arguments.scores)
+    scores.attributes.update(model=arguments.model, task=arguments.task)
+    table = metrics_table(scores, arguments.model, arguments.task)
     with atomic(arguments.out) as part:
         table.to_csv(part, index=False)
 

@@ -7,11 +7,14 @@ import logging
 import cli
 from strata.files import atomic
 from strata.items import write_items
-from strata.tasks.sources import prepare
+from strata.tasks.download import verify_raw
+from strata.tasks.sources import files, prepare
 
 
 def main(arguments: argparse.Namespace) -> None:
-    items, audit = prepare(arguments.task, json.loads(arguments.options), arguments.raw)
+    options = json.loads(arguments.options)
+    verify_raw(files(options), arguments.raw, arguments.datasets)
+    items, audit = prepare(arguments.task, options, arguments.raw)
     write_items(arguments.out, items)
     with atomic(arguments.audit) as part:
         part.write_text(json.dumps(audit, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -23,6 +26,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--task", required=True, help="name of the task in the study")
     parser.add_argument("--options", required=True, help="its entry in the configuration, as JSON")
     parser.add_argument("--raw", required=True, help="folder of downloaded files")
+    parser.add_argument("--datasets", required=True, help="datasets.csv, which pins them")
     parser.add_argument("--out", required=True, help="JSON lines to write")
     parser.add_argument("--audit", required=True, help="JSON to write")
     parser.add_argument("--log")

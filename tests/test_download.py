@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from mirror import MIRROR, needs_mirror
 
+import prepare
 from strata.errors import StrataError
 from strata.files import git_blob, sha256
-from strata.tasks.download import MIRROR_VARIABLE, fetch, read_datasets
+from strata.tasks.download import MIRROR_VARIABLE, fetch, read_datasets, verify_raw
 from strata.tasks.prompts import read_script
 
-DATASETS = read_datasets(Path(__file__).parent.parent / "data" / "datasets.csv")
+DATASETS_FILE = Path(__file__).parent.parent / "data" / "datasets.csv"
+DATASETS = read_datasets(DATASETS_FILE)
 CONTENT = b"a small file\n"
 SCRIPT = """
 import no_such_module
@@ -180,3 +182,37 @@ def test_the_mirror_holds_what_the_table_pins(tmp_path):
     assert len(found) == 12
     for path in found:
         fetch(DATASETS[path], tmp_path / path, mirror=str(MIRROR))
+
+
+@pytest.mark.parametrize("pinned", ["sha256", "git_blob"])
+def test_what_lies_in_the_raw_folder_is_verified_when_it_is_used(tmp_path, pinned):
+    content = b"as pinned\n"
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.txt").write_bytes(content)
+    row = {"path": "a.txt", "sha256": "", "git_blob": "", "bytes": ""}
+    row[pinned] = {"sha256": sha256, "git_blob": git_blob}[pinned](content)
+    table = tmp_path / "datasets.csv"
+    table.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+    verify_raw(["a.txt"], tmp_path / "raw", table)
+    (tmp_path / "raw" / "a.txt").write_bytes(b"as changed\n")
+    with pytest.raises(
+        StrataError, match=r"raw/a\.txt is not the pinned file: .*delete it and run"
+    ):
+        verify_raw(["a.txt"], tmp_path / "raw", table)
+    with pytest.raises(StrataError, match="lists no b"):
+        verify_raw(["b"], tmp_path / "raw", table)
+    (tmp_path / "raw" / "a.txt").unlink()
+    with pytest.raises(StrataError, match="cannot be read: No such file"):
+        verify_raw(["a.txt"], tmp_path / "raw", table)
+
+
+def test_prepare_refuses_a_changed_file_of_the_raw_folder(tmp_path):
+    raw = tmp_path / "raw" / "prompts" / "math.json"
+    raw.parent.mkdir(parents=True)
+    raw.write_text('{"instruction": "Sum.", "demonstrations": []}')
+    given = ["--task", "sums", "--options", '{"source": "calculation"}']
+    given += ["--raw", str(tmp_path / "raw"), "--datasets", str(DATASETS_FILE)]
+    given += ["--out", str(tmp_path / "o"), "--audit", str(tmp_path / "a")]
+    with pytest.raises(StrataError, match=r"math\.json is not the pinned file"):
+        prepare.main(prepare.parse(given))
+    assert not (tmp_path / "o").exists()

@@ -15,6 +15,7 @@ from models import make_model
 from test_chat import chat_tokenizer
 from workflow import ROOT
 
+from strata.files import sha256 as content_hash
 from strata.store import read_scores
 
 pytestmark = pytest.mark.workflow
@@ -172,7 +173,10 @@ def test_a_language(folder):
     blob, sha256 = (line.split()[0] for line in bash(folder, hashes.text).splitlines())
     table = folder / "data" / "datasets.csv"
     row = f"llama_analysis/gsm8k_cal_mc_German.json,,{blob},{sha256},{len(lines)},8,own,\n"
-    table.write_text(table.read_text().rstrip("\n") + "\n" + row)
+    kept = [line for line in table.read_text().splitlines() if not line.startswith("prompts/math")]
+    pinned = content_hash((raw / "prompts" / "math.json").read_bytes())
+    kept.append(f"prompts/math.json,,,{pinned},{len(json.dumps(prompt))},1,own,")
+    table.write_text("\n".join([*kept, row]))
     follow(folder, "A language")
     shown = pd.read_csv(folder / "results" / "german" / "tables" / "cross_lingual.csv")
     assert set(shown["language"]) == {"de"}

@@ -7,6 +7,7 @@ from models import SHAPES, byte_tokenizer, make_model, score
 
 from strata.errors import StrataError
 from strata.extraction.extract import naive_logprob
+from strata.extraction.readout import Readout
 from strata.extraction.task import select_by_length
 from strata.extraction.tree import tokenize
 from strata.items import Item
@@ -219,3 +220,23 @@ def test_any_items_score_as_in_the_naive_twin(tmp_path_factory, items, merge):
         naive = naive_logprob(lm, tokenizer, item, ["normed"])["normed"]
         fast = scores.logprob["normed"][:, columns(scores, number)]
         np.testing.assert_allclose(fast, naive, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [float("-inf"), float("nan"), float("inf")])
+def test_a_score_that_is_no_number_stops_the_extraction_at_its_layer_and_item(
+    tmp_path, monkeypatch, value
+):
+    make_model(tmp_path)
+    called = Readout.__call__
+
+    def broken(self, layer):
+        values = {lens: own.copy() for lens, own in called(self, layer).items()}
+        if layer == 2:
+            values["raw"][5] = value
+        return values
+
+    monkeypatch.setattr(Readout, "__call__", broken)
+    with pytest.raises(
+        StrataError, match=r"layer 2, item 'b': the log-probability of choice 1 .*raw"
+    ):
+        score(tmp_path, ITEMS)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strata.errors import StrataError
 from strata.measures.comparisons import Reader, comparisons
 from strata.measures.metrics import item_values, metrics_table, subtask_nodes
 from strata.names import METRICS
@@ -172,3 +173,37 @@ def test_a_probe_shares_ties_and_a_lens_loses_them():
     assert first(scores, "mc1").tolist() == [0, 1, 0]
     scores.logprob["ridge"] = scores.logprob["normed"]
     assert first(scores, "mc1", "ridge") == pytest.approx([1 / 3, 1, 0])
+
+
+@pytest.mark.parametrize("lens", ["reference", "normed"])
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
+def test_a_score_that_is_no_number_is_refused_with_model_layer_and_item(lens, value):
+    scores = make_scores([[(-1, True), (-2, False)], [(-1, True), (-2, False)]], lens)
+    scores.attributes.update(model="m", task="t")
+    scores.logprob[lens][1, 3] = value
+    for metric in METRICS:
+        with pytest.raises(StrataError, match=r"of m on t: .*lens, layer 1, item '1', choice 1: "):
+            item_values(scores, lens, metric)
+    with pytest.raises(StrataError, match="layer 1, item '1'"):
+        metrics_table(scores, "m", "t")
+
+
+@pytest.mark.parametrize(
+    ("changes", "lacks"),
+    [
+        ({"correct": [1, 0, 0, 0], "best": [1, 0, 0, 0]}, "true choice"),
+        ({"correct": [1, 0, 1, 1]}, "false choice"),
+        ({"best": [1, 0, 0, 0]}, "one best true choice"),
+        ({"best": [1, 0, 0, 1]}, "one best true choice"),
+        ({"item": [0, 0, 0, 0], "choice": [0, 1, 2, 3]}, "true choice"),
+    ],
+)
+@pytest.mark.parametrize("lens", ["reference", "normed"])
+def test_what_is_no_item_is_refused_and_nothing_hangs(lens, changes, lacks):
+    scores = make_scores([[(-900, True), (-901, False)], [(-900, True), (-901, False)]], lens)
+    for name, values in changes.items():
+        kind = bool if name in ("correct", "best") else int
+        getattr(scores, name)[:] = np.array(values, kind)
+    for metric in METRICS:
+        with pytest.raises(StrataError, match=f"the item '1' has no {lacks}"):
+            item_values(scores, lens, metric)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from pictures import assert_legible, lines
 from workflow import ROOT, count_jobs, snakemake
 
@@ -10,8 +11,10 @@ from strata.errors import StrataError
 from strata.report.figures.curves import curves
 from strata.report.figures.heat_maps import cross_lingual
 from strata.report.figures.paper import paper_comparison
+from strata.report.figures.radars import overall_radar
 from strata.report.frames import COLUMNS, read_labels, read_metrics, read_published
 from strata.report.tables.layers import cross_lingual_table, layers_table
+from strata.report.tables.overview import overall_table
 from strata.report.tables.paper import paper_comparison_table
 from strata.report.writers import latex, markdown
 from strata.tasks.sources import SOURCES
@@ -194,6 +197,77 @@ def test_published_tables_and_figures_are_made_by_the_study_s_code(published):
     expected = np.column_stack([own["layer"], 100 * own["value"]])
     np.testing.assert_allclose(lines(figure)["LLaMA-2-70B"], expected)
     assert_legible(cross_lingual(metrics, labels, *chosen, "xmps_rea"))
+
+
+PASTED, CHINESE, NO_WHOLE = "one row was pasted", "701 items, not 712", "58.71 % is no whole number"
+CHOSEN = ("reference", "mc1")
+
+
+@pytest.fixture(scope="module")
+def printed() -> tuple[pd.DataFrame, dict]:
+    return read_metrics([FOLDER / "metrics.csv"]), read_labels(str(FOLDER / "labels.json"))
+
+
+def test_what_is_odd_stands_in_every_table_of_published_values(printed):
+    table = layers_table(*printed, *CHOSEN, "LLaMA-2-13B")
+    assert table.shown.loc[29, "LAMA"].endswith(" †")
+    assert table.shown.loc[30, "LAMA"] == "50.2"
+    assert PASTED in table.caption
+    assert NO_WHOLE not in table.caption
+    assert (table.tidy["anomaly"] != "").sum() == 29
+    table = cross_lingual_table(*printed, *CHOSEN)
+    marked = table.shown.apply(lambda column: column.str.endswith("†")).groupby(level=0).any()
+    assert CHINESE in table.caption
+    assert marked["Chinese"].any()
+    assert not marked[["Spanish", "French", "Thai"]].to_numpy().any()
+    table = overall_table(*printed, *CHOSEN)
+    assert table.shown.loc[("LAMA", "LLaMA 2 70B, published"), "Last layer"] == "58.7 †"
+    assert table.shown.loc[("LAMA", "LLaMA 2 7B, published"), "Last layer"] == "57.9"
+    assert NO_WHOLE in table.caption
+    # Another model's table is as it was.
+    assert "†" not in layers_table(*printed, *CHOSEN, "LLaMA-2-7B").caption
+
+
+def texts_of(figure) -> str:
+    return " ".join(" ".join(text.get_text().split()) for text in figure.findobj(Text))
+
+
+def test_what_is_odd_stands_in_every_figure_of_published_values(printed):
+    figure = curves(*printed, *CHOSEN, "lama")
+    assert_legible(figure)
+    crosses = [line for axes in figure.axes for line in axes.lines if line.get_gid() == "odd"]
+    assert sorted(len(line.get_xdata()) for line in crosses) == [1, 29]
+    for note in (PASTED, NO_WHOLE):
+        assert note in texts_of(figure)
+        assert note in figure.get_label()
+    assert "† odd in the publication" in texts_of(
+        curves(*printed, *CHOSEN, "lama", style={"title": False})
+    )
+    figure = cross_lingual(*printed, *CHOSEN, "xmps_cal")
+    assert_legible(figure)
+    assert "Chinese †" in texts_of(figure)
+    assert "Thai †" not in texts_of(figure)
+    assert CHINESE in texts_of(figure)
+    assert CHINESE in figure.get_label()
+    axes = ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]
+    figure = overall_radar(*printed, *CHOSEN, style={"axes": axes})
+    assert_legible(figure)
+    assert "LAMA †" in texts_of(figure)
+    assert NO_WHOLE in texts_of(figure)
+    for other in (
+        curves(*printed, *CHOSEN, "mps_cal"),
+        cross_lingual(*printed, *CHOSEN, "xmps_rea"),
+    ):
+        assert "†" not in texts_of(other) + other.get_label()
+
+
+def test_what_is_odd_stands_beside_a_study_s_own_values(measured, published):
+    figure = paper_comparison(measured, published, LABELS, PAPER, "facts")
+    (cross,) = [line for axes in figure.axes for line in axes.lines if line.get_gid() == "odd"]
+    assert cross.get_xydata().tolist() == [[80, pytest.approx(58.71)]]
+    assert NO_WHOLE in texts_of(figure)
+    assert NO_WHOLE in figure.get_label()
+    assert "†" not in texts_of(paper_comparison(measured, published, LABELS, PAPER, "maths"))
 
 
 PRESET = ("--configfile", str(ROOT / "config" / "llama2.yaml"))

@@ -193,21 +193,6 @@ def jsonl(tmp_path, *rows, **options):
     return prepare("mine", options, tmp_path)[0]
 
 
-@pytest.mark.parametrize("label", [1, "b", "B", "sea", [1]])
-def test_a_label_is_an_index_a_letter_or_the_choice_itself(tmp_path, label):
-    (item,) = jsonl(tmp_path, {"question": "Blue?", "choices": ["grass", "sea"], "label": label})
-    assert item.correct == (False, True)
-    assert item.best == 1
-    assert item.prompt == "Q: Blue?\nA:"
-
-
-def test_several_right_answers_and_the_best_of_them(tmp_path):
-    row = {"question": "?", "choices": ["w", "x", "y"], "label": [0, "y"], "best": "C"}
-    (item,) = jsonl(tmp_path, row)
-    assert item.correct == (True, False, True)
-    assert item.best == 2
-
-
 def test_own_fields_instruction_and_demonstrations(tmp_path):
     row = {"q": "?", "options": ["x", "y"], "gold": 0, "text": "T", "topic": "t", "who": "g"}
     fields = {"question": "q", "choices": "options", "label": "gold", "context": "text"}
@@ -226,7 +211,7 @@ def test_own_fields_instruction_and_demonstrations(tmp_path):
     ("row", "message"),
     [
         ({"choices": ["x", "y"], "label": 0}, r"own\.jsonl, line 1: the field 'question' is miss"),
-        ({"question": "?", "choices": ["x", "y"], "label": 2}, "label 2 names none of the 2"),
+        ({"question": "?", "choices": ["x", "y"], "label": 3}, "label 3 names none of the 2"),
         ({"question": "?", "choices": ["x", "y"], "label": "q"}, "label 'q' names none"),
         ({"question": "?", "choices": [], "label": 0}, "expected a list of texts"),
         ({"question": "?", "choices": ["x"], "label": 0}, "at least one true and one false"),
@@ -245,8 +230,65 @@ def test_a_malformed_row_of_a_users_file_is_named(tmp_path, row, message):
 
 def test_an_id_that_comes_twice_in_a_users_file_is_named(tmp_path):
     row = {"id": "same", "question": "?", "choices": ["x", "y"], "label": 0}
-    with pytest.raises(StrataError, match="'same' comes twice"):
+    with pytest.raises(StrataError, match=r"line 2: the id 'same' comes twice, line 1 has it too"):
         jsonl(tmp_path, row, row)
+    # 7 and "7" are one name, and a row without an id is named by its number.
+    with pytest.raises(StrataError, match=r"line 2: the id '7' comes twice, line 1"):
+        jsonl(tmp_path, {**row, "id": 7}, {**row, "id": "7"})
+    with pytest.raises(StrataError, match=r"line 2: the id 'mine/0001' comes twice, line 1"):
+        jsonl(tmp_path, {**row, "id": "mine/0001"}, {**row, "id": None})
+
+
+def test_the_items_of_a_passage_are_one_group(tmp_path):
+    row = {"question": "?", "choices": ["x", "y"], "label": 0, "context": "P."}
+    other = {**row, "question": "!"}
+    same, also, elsewhere, alone = jsonl(
+        tmp_path, row, other, {**row, "context": "Q."}, {**row, "context": None}
+    )
+    assert same.group == also.group
+    assert len({same.group, elsewhere.group, alone.group}) == 3
+    named, zero = jsonl(tmp_path, {**row, "group": "g"}, {**row, "group": 0})
+    assert (named.group, zero.group) == ("g", "0")
+
+
+@pytest.mark.parametrize("passage", ["", " \n", None])
+def test_an_empty_passage_is_none(tmp_path, passage):
+    row = {"question": "?", "choices": ["x", "y"], "label": 0}
+    with_it, without = jsonl(tmp_path, {**row, "context": passage}, row)
+    assert (with_it.prompt, with_it.group) == (without.prompt, without.group)
+
+
+def test_a_subtask_may_be_a_number_and_is_never_the_whole(tmp_path):
+    row = {"question": "?", "choices": ["x", "y"], "label": 0}
+    subtasks = [0, "0", 12, "a/0", "", None]
+    items = jsonl(tmp_path, *({**row, "subtask": subtask} for subtask in subtasks))
+    assert [item.subtask for item in items] == ["0", "0", "12", "a/0", "", ""]
+    for wrong in ("all", "int/all", "all/int", "a//b", "/"):
+        with pytest.raises(StrataError, match=f"line 2: malformed .*the subtask '{wrong}' has a"):
+            jsonl(tmp_path, row, {**row, "subtask": wrong})
+    for wrong in (True, ["a"], {"a": 1}):
+        with pytest.raises(StrataError, match=r"line 1: .*expected a text or a number as subtask"):
+            jsonl(tmp_path, {**row, "subtask": wrong})
+
+
+def test_equal_choices_are_counted_unless_they_are_right_and_wrong(tmp_path):
+    row = {"question": "?", "choices": ["x", "y", "y "], "label": 0}
+    path = tmp_path / "own.jsonl"
+    path.write_text(json.dumps(row))
+    items, audit = prepare("mine", {"source": "jsonl", "path": str(path)}, tmp_path)
+    assert items[0].correct == (True, False, False)
+    assert audit["rows"][0]["duplicate_false"] == 1
+    # A text names every choice that has it; an index one of them.
+    both = {"question": "?", "choices": ["x", "y", "y"], "label": "y"}
+    assert jsonl(tmp_path, both)[0].correct == (False, True, True)
+    for wrong in ({**both, "label": 2}, {**row, "label": "y"}, {**row, "choices": ["x", " x"]}):
+        with pytest.raises(StrataError, match=r"line 2: .*is there twice, right and wrong"):
+            jsonl(tmp_path, {"question": "?", **_deciding(wrong)}, wrong)
+
+
+def _deciding(row):
+    """A row of the same kind of label as `row`, counted from 0."""
+    return {"choices": ["u", "v"], "label": 0 if row["label"] != "y" else "v"}
 
 
 def test_a_limit_takes_the_first_items(tmp_path):

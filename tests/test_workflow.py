@@ -54,6 +54,7 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "table_transfer": 1,
         "table_layers": 2,
         "table_audit": 1,
+        "table_leaks": 1,
         "table_extraction": 1,
         "table_comparisons": 1,
         "table_paper_comparison": 1,

@@ -16,7 +16,8 @@ class Item:
     id: unique within its task.
     group: items of one group are not independent (the same question in several languages, the
         same subject); folds keep them together and standard errors are clustered by it.
-    subtask: a path of parts joined by "/", most general first ("int/1-2/add", "es"), or "".
+    subtask: a path of parts joined by "/", most general first ("int/1-2/add", "es"), or ""; no part
+        is empty or called "all", which is the whole.
     prompt: the whole text in front of a choice, instruction and demonstrations included.
     choices: texts that continue the prompt, leading space included.
     correct: one flag a choice; at least one true and one false.
@@ -41,6 +42,11 @@ class Item:
             problem = "it needs at least one true and one false choice"
         elif not (0 <= self.best < len(self.choices) and self.correct[self.best]):
             problem = f"'best' ({self.best}) is not the index of a true choice"
+        elif self.subtask and {"", "all"} & set(self.subtask.split("/")):
+            problem = (
+                f"the subtask {self.subtask!r} has a part that is empty or 'all', which is the "
+                "whole task's name; call it something else"
+            )
         if problem:
             raise StrataError(f"item {self.id!r}: {problem}")
 
@@ -74,8 +80,14 @@ def read_items(path: str | Path) -> list[Item]:
     return items
 
 
-def audit(task: str, items: list[Item], counts: dict[str, dict[str, int]]) -> dict:
-    """What is odd in a set of items: {"task", "rows"}, a row for the whole and one a top subtask.
+def audit(
+    task: str,
+    items: list[Item],
+    counts: dict[str, dict[str, int]],
+    leaks: dict[str, list[str]] | None = None,
+) -> dict:
+    """What is odd in a set of items: {"task", "rows", "leaks"}, a row for the whole and one a top
+    subtask. leaks: by kind (names.LEAKS) ids of items, counted where they are among `items`.
 
     Choices are compared as they are shown, spaces around them aside. Each count is of items, but
     for the sizes and for `counts`, what the reader of the source found in its files (by subtask,
@@ -83,18 +95,26 @@ def audit(task: str, items: list[Item], counts: dict[str, dict[str, int]]) -> di
     """
     tops = sorted({item.subtask.split("/")[0] for item in items} - {""})
     extra = {"all": {key: sum(c.get(key, 0) for c in counts.values()) for key in _keys(counts)}}
-    rows = [_audit_row(task, "all", items, extra["all"])]
+    leaks = leaks or {}
+    rows = [_audit_row(task, "all", items, extra["all"], leaks)]
     for top in tops:
         members = [item for item in items if item.subtask.split("/")[0] == top]
-        rows.append(_audit_row(task, top, members, counts.get(top, {})))
-    return {"task": task, "rows": rows}
+        rows.append(_audit_row(task, top, members, counts.get(top, {}), leaks))
+    return {"task": task, "rows": rows, "leaks": leaks}
 
 
 def _keys(counts: dict[str, dict[str, int]]) -> list[str]:
     return list(dict.fromkeys(key for found in counts.values() for key in found))
 
 
-def _audit_row(task: str, subtask: str, items: list[Item], counts: dict[str, int]) -> dict:
+def _audit_row(
+    task: str,
+    subtask: str,
+    items: list[Item],
+    counts: dict[str, int],
+    leaks: dict[str, list[str]],
+) -> dict:
+    own = {item.id for item in items}
     shown = [[choice.strip() for choice in item.choices] for item in items]
     pairs = list(zip(items, shown, strict=True))
     true = [[c for c, ok in zip(s, item.correct, strict=True) if ok] for item, s in pairs]
@@ -125,5 +145,6 @@ def _audit_row(task: str, subtask: str, items: list[Item], counts: dict[str, int
         "false_equals_best": sum(b in f for b, f in zip(best, false, strict=True)),
         "best_not_first": sum(item.best > 0 for item in items),
         "empty_choices": sum("" in s for s in shown),
+        **{kind: len(own.intersection(ids)) for kind, ids in leaks.items()},
         **counts,
     }

@@ -38,6 +38,25 @@ OPERATIONS = {ADD: "Add", SUB: "Sub", MUL: "Mul", DIV: "Div", MIX2: "Mix-2", MIX
 
 SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
+# What the labels of a user's own file are (tasks/labels.py).
+FLAGS, INDEX, LETTER, TEXT = "flags", "index", "letter", "text"
+LABELINGS = {
+    FLAGS: "flags, one a choice",
+    INDEX: "an index",
+    LETTER: "a letter from A",
+    TEXT: "the text of a choice",
+}
+
+# What of a set's own leaks an item may have (tasks/leaks.py).
+DEMONSTRATED, DEMONSTRATED_OTHERWISE = "demonstrated", "demonstrated_otherwise"
+FALSE_ELSEWHERE, MIRRORED = "false_is_true_elsewhere", "mirrored"
+LEAKS = {
+    DEMONSTRATED: "demonstrated in the prompt",
+    DEMONSTRATED_OTHERWISE: "demonstrated, with another answer",
+    FALSE_ELSEWHERE: "false choice true elsewhere",
+    MIRRORED: "mirrored in another item",
+}
+
 # The token whose residual stream is dumped.
 CHOICE_END, PROMPT_END = "choice_end", "prompt_end"
 POSITIONS = (CHOICE_END, PROMPT_END)

@@ -24,6 +24,8 @@ ENUMERATIONS = {
     "kind": names.KINDS,
     "digits": names.DIGITS,
     "operation": names.OPERATIONS,
+    "labeling": names.LABELINGS,
+    "leak": names.LEAKS,
     "overlong": names.OVERLONG,
     "dtype": names.DTYPES,
     "weights": names.WEIGHTS,
@@ -46,6 +48,15 @@ def read_schema(path: str | Path) -> dict:
     schema = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     schema["$defs"] |= {name: {"enum": list(allowed)} for name, allowed in ENUMERATIONS.items()}
     return schema
+
+
+def uses_yte(path: str | Path) -> bool:
+    """Whether Snakemake runs the Python of a configuration file: it has the key __use_yte__."""
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=yaml.FullLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(content, dict) and "__use_yte__" in content
 
 
 def task_schema(groups: Iterable[str], schema: dict) -> dict:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from strata.errors import StrataError
 from strata.extraction.lanes import lanes_of, side_by_side
 from strata.extraction.progress import Progress
 from strata.extraction.readout import Readout
@@ -21,7 +22,7 @@ from strata.extraction.task import Task
 from strata.extraction.tree import batches
 from strata.items import Item
 from strata.models.model import Model
-from strata.names import CHOICE_END, NORMED, REFERENCE
+from strata.names import CHOICE_END, LENSES, NORMED, REFERENCE
 from strata.store import Scores
 
 OnLayer = Callable[
@@ -48,7 +49,7 @@ def extract(
     tokenizer merged prompt and choice, the prompt is the one in front of the item's first choice.
     where: the place of the residual stream, see stream.Stream; "file" needs `progress`, which is
     where finished layers are kept, and taken up again after a kill.
-    Raises StrataError for activations that are not finite.
+    Raises StrataError for activations or scores that are not finite.
     """
     tree, scores = task.tree, task.scores
     rows = batches(tree, batch_tokens)
@@ -57,7 +58,7 @@ def extract(
         stream = Stream(model, tree, rows, where, progress.stream if progress else None, each)
         readout = Readout(stream, tuple(lenses), each, lanes)
         dump = _dump_of(stream, scores, position, on_layer)
-        return replace(scores, logprob=_climb(stream, readout, dump, progress))
+        return replace(scores, logprob=_climb(stream, readout, dump, progress, scores))
 
 
 def _dump_of(
@@ -77,7 +78,11 @@ def _dump_of(
 
 
 def _climb(
-    stream: Stream, readout: Readout, dump: Callable[[int], None], progress: Progress | None
+    stream: Stream,
+    readout: Readout,
+    dump: Callable[[int], None],
+    progress: Progress | None,
+    scores: Scores,
 ) -> dict[str, np.ndarray]:
     """Layer 0 to L: move the stream up, score the lenses, hand out the dump."""
     model, started = stream.model, time.monotonic()
@@ -88,6 +93,7 @@ def _climb(
 
         def finish(layer: int) -> None:
             for lens, values in readout(layer).items():
+                _refuse_infinite(values, lens, layer, scores)
                 logprob[lens].append(values)
             dump(layer)
             if progress:
@@ -109,6 +115,17 @@ def _climb(
             logging.log(level, "layer %d of %d: %.0f s", index + 1, count, since)
     logging.info("%d layers in %.1f s", count - max(done, 0), time.monotonic() - started)
     return {lens: np.stack(values) for lens, values in logprob.items()}
+
+
+def _refuse_infinite(values: np.ndarray, lens: str, layer: int, scores: Scores) -> None:
+    if not np.isfinite(values).all():
+        choice = int(np.argmin(np.isfinite(values)))
+        item = scores.ids[scores.item[choice]]
+        raise StrataError(
+            f"layer {layer}, item {item!r}: the log-probability of choice {scores.choice[choice]} "
+            f"through the {LENSES[lens]} is {values[choice]}, which is no number; the weights may "
+            "be damaged, or their type too small for this model (`dtype: float32`)"
+        )
 
 
 @torch.inference_mode()

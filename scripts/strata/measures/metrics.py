@@ -13,13 +13,19 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from strata.errors import StrataError
 from strata.measures.statistics import clusters, estimate
 from strata.names import LENSES, MC1_BYTES, MC1_TOKENS, MC2, MC3, METRICS, REFERENCE
 from strata.store import Scores
 
+AGAIN = "the file is damaged; delete it and run again"
+
 
 class Choices:
-    """Choices of all items side by side: arrays (..., items, widest), padded with -inf."""
+    """Choices of all items side by side: arrays (..., items, widest), padded with -inf.
+
+    Raises StrataError for an item that lacks a true choice, a false one, or one best of the true.
+    """
 
     def __init__(self, scores: Scores) -> None:
         shape = len(scores.ids), int(scores.choice.max()) + 1
@@ -28,6 +34,14 @@ class Choices:
         self.true[self.place], self.best[self.place] = scores.correct, scores.best
         self.false = np.zeros(shape, bool)
         self.false[self.place] = ~scores.correct
+        for kind, enough in (
+            ("true choice", self.true.any(1)),
+            ("false choice", self.false.any(1)),
+            ("one best true choice", (self.best.sum(1) == 1) & (self.best <= self.true).all(1)),
+        ):
+            if not enough.all():
+                item = scores.ids[int(np.argmin(enough))]
+                raise StrataError(f"{_whose(scores)}: the item {item!r} has no {kind}; {AGAIN}")
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """(layers, choices) -> (layers, items, widest)"""
@@ -49,10 +63,13 @@ class Choices:
 def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Per layer and item the metric, in [0, 1], and whether best and rival tie.
 
-    Two arrays (layers + 1, items), float64 and bool.
+    Two arrays (layers + 1, items), float64 and bool. Raises StrataError where a lens has scores
+    that are not finite (a probe's may be undefined), or an item is none (Choices).
     """
     choices = Choices(scores)
     values = scores.logprob[lens].astype(np.float64)
+    if lens in LENSES:
+        _refuse_infinite(scores, lens, values)
     if metric in (MC1_TOKENS, MC1_BYTES):
         lengths = scores.tokens if metric == MC1_TOKENS else scores.bytes
         values = values / np.maximum(lengths, 1)
@@ -77,6 +94,22 @@ def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.
     return found, ties
 
 
+def _whose(scores: Scores) -> str:
+    model, task = (scores.attributes.get(kind, "?") for kind in ("model", "task"))
+    return f"scores of {model} on {task}"
+
+
+def _refuse_infinite(scores: Scores, lens: str, values: np.ndarray) -> None:
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        layer, choice = np.argwhere(wrong)[0]
+        item, number = scores.ids[scores.item[choice]], int(scores.choice[choice])
+        raise StrataError(
+            f"{_whose(scores)}: {LENSES[lens]}, layer {layer}, item {item!r}, choice {number}: the "
+            f"log-probability is {values[layer, choice]}, which is no number; {AGAIN}"
+        )
+
+
 def true_mass(wide: np.ndarray, choices: Choices) -> np.ndarray:
     """Share of the choices' probability that lies on true ones: a softmax that cannot underflow."""
     weights = np.exp(wide - wide.max(-1, keepdims=True))
@@ -85,7 +118,8 @@ def true_mass(wide: np.ndarray, choices: Choices) -> np.ndarray:
 
 def papers_mc2(wide: np.ndarray, choices: Choices) -> np.ndarray:
     """MC2 as the paper's code has it: where all true (or all false) choices underflow to zero,
-    their log-probabilities are halved until they don't."""
+    their log-probabilities are halved until they don't. It ends, since all are finite and every
+    item has choices of both kinds (item_values)."""
     true, false = (_mass_halved(wide, kind) for kind in (choices.true, choices.false))
     return true / (true + false)
 

@@ -20,6 +20,13 @@ def heading(what: str, rows: pd.DataFrame, labels: dict, *readers: str, of: str 
     return f"{what}: {', '.join(facts)}."
 
 
+def odd(rows: pd.DataFrame, end: str = "") -> str:
+    """A sentence on what is odd in published values, with a space in front, and before that the
+    `end` of what it follows; empty where nothing is."""
+    notes = [note for note in rows["anomaly"].unique() if note] if "anomaly" in rows else []
+    return f"{end} † odd in the publication: {'; '.join(notes)}." if notes else ""
+
+
 def listed(words: Iterable[str]) -> str:
     """a, b and c."""
     *most, last = words

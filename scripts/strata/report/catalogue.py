@@ -121,6 +121,14 @@ TABLES = {
             files=("audits",),
         ),
         Entry(
+            name="leaks",
+            question="Audit",
+            shows="what the items that a set gives away do to the last layer",
+            make="strata.report.tables.runs:leaks_table",
+            files=("scores", "audits"),
+            options=READ,
+        ),
+        Entry(
             name="extraction",
             question="Audit",
             shows="what was run: items, choices, tokens, items too long, boundaries merged",

@@ -17,7 +17,13 @@ def p_value(p: float) -> str:
 def percents(rows: pd.DataFrame) -> pd.Series:
     values = percent(rows["value"])
     intervals = " [" + percent(rows["ci_low"]) + ", " + percent(rows["ci_high"]) + "]"
-    return values + intervals.where(rows["ci_low"].notna(), "")
+    cells = values + intervals.where(rows["ci_low"].notna(), "")
+    return cells + rows["anomaly"].map(mark) if "anomaly" in rows else cells
+
+
+def mark(anomaly: str | bool) -> str:
+    """What stands behind a published value that is odd."""
+    return " †" if anomaly else ""
 
 
 def percent(values: pd.Series) -> pd.Series:

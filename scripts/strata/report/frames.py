@@ -42,8 +42,14 @@ NAMES = {
 
 
 def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """All rows of the metrics files, in one frame."""
-    return _read(paths, COLUMNS, "metrics")
+    """All rows of the metrics files, in one frame; of published ones with what is odd in them."""
+    frame = _read(paths, COLUMNS, "metrics", ("anomaly",))
+    return frame.fillna({"anomaly": ""}) if "anomaly" in frame else frame
+
+
+def measures(frame: pd.DataFrame) -> list[str]:
+    """The columns of the numbers of a row of metrics, as tables have them."""
+    return [*MEASURES, *(["anomaly"] if "anomaly" in frame else [])]
 
 
 def read_probes(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -66,8 +72,13 @@ def read_published(paths: Iterable[str | Path]) -> pd.DataFrame:
     return _read(paths, PUBLISHED_COLUMNS, "published numbers").fillna({"anomaly": ""})
 
 
-def _read(paths: Iterable[str | Path], columns: tuple[str, ...], what: str) -> pd.DataFrame:
-    kinds = {column: str for column in columns if column in NAMES}
+def _read(
+    paths: Iterable[str | Path],
+    columns: tuple[str, ...],
+    what: str,
+    optional: tuple[str, ...] = (),
+) -> pd.DataFrame:
+    kinds = {column: str for column in (*columns, *optional) if column in NAMES}
     frames = []
     for path in paths:
         try:
@@ -77,7 +88,8 @@ def _read(paths: Iterable[str | Path], columns: tuple[str, ...], what: str) -> p
         missing = [column for column in columns if column not in frame]
         if missing:
             raise StrataError(f"{path}: not a {what} file, it lacks {', '.join(missing)}")
-        frames.append(frame[list(columns)])
+        kept = [*columns, *(column for column in optional if column in frame)]
+        frames.append(frame[kept])
     if not frames:
         raise StrataError(f"no {what} file was given")
     return pd.concat(frames, ignore_index=True)
@@ -111,7 +123,8 @@ def read_audits(paths: Iterable[str | Path]) -> list[dict]:
     for path in paths:
         try:
             audit = json.loads(Path(path).read_text("utf-8"))
-            audits.append({"task": audit["task"], "rows": list(map(dict, audit["rows"]))})
+            rows, leaks = list(map(dict, audit["rows"])), dict(audit.get("leaks", {}))
+            audits.append({"task": audit["task"], "rows": rows, "leaks": leaks})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StrataError(f"{path}: not an audit ({error!r})") from None
     return audits

@@ -11,6 +11,7 @@ from strata.names import (
     KINDS,
     LABELS,
     LANGUAGES,
+    LEAKS,
     LENSES,
     METRICS,
     OPERATIONS,
@@ -68,6 +69,7 @@ def arrange(frame: pd.DataFrame, labels: dict, by: list[str]) -> pd.DataFrame:
         "target": TARGETS,
         "probe": PROBES,
         "labels": LABELS,
+        "leak": LEAKS,
         "family": ("models", "layers", "readers"),
         "reader": ("lens", "probe"),
     }

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,6 +39,33 @@ def fetch(row: dict[str, str], out: str | Path, mirror: str | None = None) -> No
         _verify(content, source, blob=row["git_blob"], size=row["bytes"])
     with atomic(out) as part:
         part.write_bytes(content)
+
+
+def verify_raw(paths: Iterable[str], raw: str | Path, datasets: str | Path) -> None:
+    """Raises StrataError for a file of the raw folder that is not the one that is pinned: downloads
+    are verified, but what lies there may have been changed, or copied there."""
+    rows = read_datasets(datasets)
+    for path in paths:
+        file, row = Path(raw) / path, rows.get(path)
+        if row is None:
+            raise StrataError(f"{datasets} lists no {path}")
+        content = read_bytes(file)
+        kind = "sha256" if row["sha256"] else "git blob id"
+        found = sha256(content) if row["sha256"] else git_blob(content)
+        expected = row["sha256"] or row["git_blob"]
+        if found != expected:
+            raise StrataError(
+                f"{file} is not the pinned file: expected {kind} {expected}, found {found}. It was "
+                "changed since it was downloaded, or put there by hand; delete it and run again "
+                f"(or, if it is meant, pin it in {datasets})"
+            )
+
+
+def read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _is_script(row: dict[str, str]) -> bool:

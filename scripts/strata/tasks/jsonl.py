@@ -1,30 +1,44 @@
 """A user's own file: JSON lines, an item each. Standard library only."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from string import ascii_uppercase
 
 from strata.errors import StrataError
 from strata.items import Item
+from strata.tasks.labels import Answer, Labelled, read_labels
 from strata.tasks.prompts import Prompt
-from strata.tasks.reading import at, json_lines, question_group, text, texts
+from strata.tasks.reading import at, json_lines, question_group, shown, text, texts
 
 
 def read_jsonl(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     """The items of options["path"]; `raw` is not looked into.
 
-    Raises StrataError that names the line where one is malformed, or an id that comes twice.
+    Raises StrataError that names the line where one is malformed, its label may mean two things
+    (labels.read_labels), equal choices are right and wrong, or an id comes twice.
     """
     path, names = Path(options["path"]), options.get("fields", {})
     prompt = Prompt(options.get("instruction", ""), options.get("demonstrations", []))
-    items: list[Item] = []
+    rows, labelled = [], []
     for number, row in json_lines(path):
         with at(path, number + 1):
-            items.append(_item(task, number, _Fields(row, names), prompt))
-    times = Counter(item.id for item in items)
-    if twice := [name for name, count in times.items() if count > 1]:
-        raise StrataError(f"{path}: the id {twice[0]!r} comes twice")
+            fields = _Fields(row, names)
+            choices = texts(fields.need("choices"))
+            labelled.append(Labelled(number + 1, choices, fields.need("label"), fields.get("best")))
+            rows.append((number, fields))
+    answers = read_labels(path, labelled, options.get("labels"), options.get("first"))
+    items: list[Item] = []
+    lines: dict[str, int] = {}
+    for (number, fields), own, answer in zip(rows, labelled, answers, strict=True):
+        with at(path, number + 1):
+            item = _item(task, number, fields, own.choices, answer, prompt)
+        if item.id in lines:
+            raise StrataError(
+                f"{path}, line {number + 1}: the id {item.id!r} comes twice, line "
+                f"{lines[item.id]} has it too. Give each row its own, or none to any: rows are "
+                "then numbered"
+            )
+        lines[item.id] = number + 1
+        items.append(item)
     return items, {}
 
 
@@ -43,41 +57,42 @@ class _Fields:
     def get(self, field: str):
         return self.need(field) if field in self.names else self.row.get(field)
 
+    def name(self, field: str) -> str | None:
+        """A text or a number that names something, as text; None where there is none or it is
+        empty."""
+        value = self.get(field)
+        if value is None or value == "":
+            return None
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ValueError(f"expected a text or a number as {field}, found {shown(value)}")
+        return text(str(value))
 
-def _item(task: str, number: int, row: _Fields, prompt: Prompt) -> Item:
-    question, choices = text(row.need("question")), texts(row.need("choices"))
-    right = [_choice(label, choices) for label in _listed(row.need("label"))]
-    if not right:
-        raise ValueError("the label names no choice")
-    best = row.get("best")
-    name = row.get("id")
-    group, context = row.get("group"), row.get("context")
+
+def _item(
+    task: str, number: int, row: _Fields, choices: Sequence[str], answer: Answer, prompt: Prompt
+) -> Item:
+    question, context = text(row.need("question")), row.get("context")
+    # An empty passage is none.
+    passage = text(context) if context is not None and context != "" else ""
+    passage = passage if passage.strip() else ""
+    _refuse_contradictions(choices, answer)
     return Item(
-        id=f"{task}/{number:04d}" if name is None else str(name),
-        group=question_group(question) if group is None else str(group),
-        subtask=str(row.get("subtask") or ""),
-        prompt=prompt.render(question, None if context is None else text(context)),
+        id=row.name("id") or f"{task}/{number:04d}",
+        group=row.name("group") or question_group(passage or question),
+        subtask=row.name("subtask") or "",
+        prompt=prompt.render(question, passage or None),
         choices=tuple(f" {choice}" for choice in choices),
-        correct=tuple(index in right for index in range(len(choices))),
-        best=right[0] if best is None else _choice(best, choices),
+        correct=tuple(index in answer.right for index in range(len(choices))),
+        best=answer.best,
     )
 
 
-def _listed(value: object) -> Iterable:
-    return value if isinstance(value, list) else [value]
-
-
-def _choice(label: object, choices: list[str]) -> int:
-    """The choice that a label means: an index, the text of a choice, or a letter."""
-    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(choices):
-        return label
-    if isinstance(label, str) and label in choices:
-        return choices.index(label)
-    if isinstance(label, str) and len(label) == 1:
-        letter = ascii_uppercase.find(label.upper())
-        if 0 <= letter < len(choices):
-            return letter
-    raise ValueError(
-        f"the label {label!r} names none of the {len(choices)} choices; it may be an index from "
-        "0, a letter from A, or the text of a choice"
-    )
+def _refuse_contradictions(choices: Sequence[str], answer: Answer) -> None:
+    """Equal choices that are all right or all wrong are kept, and counted by the audit."""
+    right = {choices[place].strip() for place in answer.right}
+    for place, choice in enumerate(choices):
+        if place not in answer.right and choice.strip() in right:
+            raise ValueError(
+                f"the choice {shown(choice)} is there twice, right and wrong; take one of the two "
+                "out"
+            )

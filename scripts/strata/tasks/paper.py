@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import re
-from collections import defaultdict
 from pathlib import Path
 
 from strata.errors import StrataError
@@ -135,11 +134,9 @@ def full_stop(answer: str) -> str:
 
 
 def read_lama(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
-    """Facts. Counts rows without false answers, skipped, and items one of whose false answers is
-    true in another row of the same question."""
+    """Facts. Counts rows without false answers, skipped."""
     path = raw / "llama_analysis" / "mlama_short.tsv"
     prompt, items, skipped = load_prompt(raw, "factual"), [], 0
-    truths, false_of = defaultdict(set), []
     lines = read_text(path).removesuffix("\n").split("\n")
     for number, line in enumerate(lines[1:]):
         with at(path, number + 2):
@@ -155,10 +152,7 @@ def read_lama(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
             false = [c.strip() for c in listed[:-1] if c.strip()]
             shown = prompt.render(question)
             items.append(build(task, number, shown, [answer], false, subject.strip()))
-            truths[question].add(answer)
-            false_of.append((question, answer, false))
-    elsewhere = sum(any(f in truths[q] - {a} for f in false) for q, a, false in false_of)
-    return items, {"all": {"skipped_rows": skipped, "false_is_true_elsewhere": elsewhere}}
+    return items, {"all": {"skipped_rows": skipped}}
 
 
 # Generated

@@ -50,14 +50,14 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
             with at(path, number + 1):
                 row = json.loads(line)
                 if not isinstance(row, dict):
-                    raise ValueError(f"expected an object with fields, found {_shown(row)}")
+                    raise ValueError(f"expected an object with fields, found {shown(row)}")
             yield number, row
 
 
 def text(value: object) -> str:
     """`value`, if it is a text; else ValueError."""
     if not isinstance(value, str):
-        raise ValueError(f"expected a text, found {_shown(value)}")
+        raise ValueError(f"expected a text, found {shown(value)}")
     value.encode("utf-8")  # JSON may hold half a surrogate pair, which no file can
     return value
 
@@ -65,11 +65,12 @@ def text(value: object) -> str:
 def texts(value: object) -> list[str]:
     """`value`, if it is a non-empty list of texts; else ValueError."""
     if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
-        raise ValueError(f"expected a list of texts, found {_shown(value)}")
+        raise ValueError(f"expected a list of texts, found {shown(value)}")
     return [text(v) for v in value]
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value of a user's file as it stands there, its beginning."""
     return json.dumps(value, ensure_ascii=False)[:80]
 
 

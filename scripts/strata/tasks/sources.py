@@ -14,6 +14,7 @@ from strata.items import Item, audit
 from strata.names import DIGITS, KINDS, TRANSLATIONS
 from strata.tasks import microworld, paper
 from strata.tasks.jsonl import read_jsonl
+from strata.tasks.leaks import find
 from strata.tasks.microworld import arithmetic
 
 Cells = tuple[tuple[str, ...], tuple[str, ...]]
@@ -59,8 +60,23 @@ def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     kept = first_of_each_subtask(items, options.get("limit"))
     if not kept:
         raise StrataError(f"task {task}: its source holds no items")
+    own = {item.id for item in kept}
+    # What an item gives away it gives away in its whole set, of which a limit takes a part.
+    leaks = {kind: [name for name in ids if name in own] for kind, ids in find(items).items()}
+    kinds = options.get("leave_out", ())
+    left_out = {name for kind in kinds for name in leaks[kind]}
+    run = [item for item in kept if item.id not in left_out]
+    if not run:
+        raise StrataError(f"task {task}: `leave_out: [{', '.join(kinds)}]` leaves no item")
     # What was counted in whole files is not true of a part.
-    return kept, audit(task, kept, counts if len(kept) == len(items) else {})
+    found = audit(task, run, counts if len(run) == len(items) else {}, leaks)
+    if kinds:
+        for row in found["rows"]:
+            row["left_out"] = sum(
+                item.id in left_out and row["subtask"] in ("all", item.subtask.split("/")[0])
+                for item in kept
+            )
+    return run, found
 
 
 def first_of_each_subtask(items: list[Item], limit: int | None) -> list[Item]:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from strata.names import LENSES, METRICS
-from strata.report.captions import extent, heading
+from strata.report.captions import extent, heading, odd
 from strata.report.kit import drawing
 from strata.report.kit.drawing import CHANCE, model_label, model_look
 from strata.report.kit.figure import styled
@@ -33,6 +33,7 @@ def curves(
         for level in (100 * rows["chance"].dropna()).round(1).unique():
             axes.axhline(level, gid="chance", zorder=1, **CHANCE)
         handles.append(drawing.chance_handle())
+    handles += [drawing.odd_handle()] * bool(odd(rows))
     axes.set_xlabel("Relative depth" if style["x"] == "depth" else "Layer")
     axes.set_ylabel(f"{METRICS.get(metric, metric)} (%)")
     axes.margins(x=0.02)
@@ -42,11 +43,11 @@ def curves(
         axes.set_ylim(style["y_range"])
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
-    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}"
+    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}{odd(rows, '.')}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     drawing.add_legend(figure, style, handles)
     title = f"{METRICS.get(metric, metric)} layer by layer"
-    figure.set_label(heading(title, rows, labels, LENSES.get(lens, lens)))
+    figure.set_label(heading(title, rows, labels, LENSES.get(lens, lens)) + odd(rows))
     return figure
 
 

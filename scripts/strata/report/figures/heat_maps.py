@@ -6,7 +6,8 @@ from matplotlib.ticker import MaxNLocator
 
 from strata.errors import StrataError
 from strata.names import LANGUAGES, LENSES, METRICS, PROBES
-from strata.report.captions import extent, heading
+from strata.report.captions import extent, heading, odd
+from strata.report.cells import mark
 from strata.report.kit import drawing
 from strata.report.kit.figure import styled
 from strata.report.kit.heat import colour_scale, heat_map, heat_panels, print_values
@@ -31,7 +32,8 @@ def cross_lingual(
 
     style = drawing.sized(style, len(grids))
     shades = colour_scale(pd.concat(grids.values()), style)
-    names = [LANGUAGES.get(code, code) for code in codes]
+    marked = set(rows.loc[rows["anomaly"] != "", "language"]) if "anomaly" in rows else set()
+    names = [LANGUAGES.get(code, code) + mark(code in marked) for code in codes]
     titles = [labels["models"][model] for model in grids]
     figure, axes = heat_panels(style, titles, names, max(map(len, grids.values())))
     for panel, (model, grid) in zip(axes.flat, grids.items(), strict=False):
@@ -41,10 +43,11 @@ def cross_lingual(
     bar = figure.colorbar(shades, ax=axes, label=f"{METRICS.get(metric, metric)} (%)", pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} a language"
+    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} a language{odd(rows, '.')}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     title = f"{METRICS.get(metric, metric)} by layer and language"
-    figure.set_label(heading(title, rows, labels, LENSES.get(lens, lens), of=" a language"))
+    label = heading(title, rows, labels, LENSES.get(lens, lens), of=" a language")
+    figure.set_label(label + odd(rows))
     if style["values"]:
         drawing.freeze(figure)
         for panel, grid in zip(axes.flat, grids.values(), strict=False):

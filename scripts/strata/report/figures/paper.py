@@ -8,11 +8,11 @@ from matplotlib.lines import Line2D
 
 from strata.errors import StrataError
 from strata.names import LENSES, MC1, NORMED, RAW, REFERENCE, SUBTASKS
-from strata.report.captions import extent, heading
+from strata.report.captions import extent, heading, odd
 from strata.report.kit import drawing
 from strata.report.kit.drawing import CHANCE, model_look
 from strata.report.kit.figure import styled
-from strata.report.kit.panels import by_layer, curve_panels, finish_curves
+from strata.report.kit.panels import by_layer, crosses, curve_panels, finish_curves
 from strata.report.published import beside
 
 PUBLISHED: dict[str, Any] = {
@@ -61,19 +61,22 @@ def paper_comparison(
         depth = own["layer"].max() if style["x"] == "depth" else 1
         values = 100 * theirs["published"]
         panel.plot(theirs["layer"] / depth, values, gid="published", zorder=3, **PUBLISHED)
+        crosses(panel, theirs["layer"] / depth, values, theirs["anomaly"])
         if style["chance"]:
             panel.axhline(100 * own["chance"].iloc[0], gid="chance", zorder=1, **CHANCE)
     finish_curves(axes, style, "MC1 (%)")
-    facts = f"published and measured, n = {extent(ours['n'])}"
+    facts = f"published and measured, n = {extent(ours['n'])}{odd(pairs, '.')}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     title = "Published and measured MC1, layer by layer"
     measured = ours[ours["model"].isin(pairs["model"])]
-    figure.set_label(heading(title, measured, labels, *(LENSES[lens] for lens in lenses)))
+    label = heading(title, measured, labels, *(LENSES[lens] for lens in lenses))
+    figure.set_label(label + odd(pairs))
     black: dict[str, Any] = {"color": "0.15", "linewidth": 1.2}
     handles = [Line2D([], [], label="published", **PUBLISHED)]
     handles += [
         Line2D([], [], label=LENSES[lens], linestyle=STROKES.get(lens, "-."), **black)
         for lens in lenses
     ]
+    handles += [drawing.odd_handle()] * bool(odd(pairs))
     drawing.add_legend(figure, style, handles + [drawing.chance_handle()] * style["chance"])
     return figure

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from strata.errors import StrataError
 from strata.names import KINDS, LENSES, MC3, METRICS, OPERATIONS, SUBTASKS
-from strata.report.captions import extent, heading, listed
+from strata.report.captions import extent, heading, listed, odd
+from strata.report.cells import mark
 from strata.report.kit import drawing, polygons
 from strata.report.kit.drawing import model_label, model_look
 from strata.report.kit.figure import styled
@@ -40,13 +41,19 @@ def overall_radar(
         )
         for model in ordered(rows["model"], labels["models"])
     ]
-    names = [_ability_label(ability, abilities, labels, metric) for ability in abilities]
-    chance = 100 * np.array([part["chance"].mean() for part in parts])
-    title = f"Last layer: {METRICS.get(metric, metric)} in %, {LENSES.get(lens, lens)}"
-    figure = polygons.draw(style, [Panel("", series)], names, chance, title, "%")
+    names = [
+        _ability_label(ability, abilities, labels, metric) + mark(bool(odd(part)))
+        for ability, part in zip(abilities, parts, strict=True)
+    ]
     shown = pd.concat(parts)
+    chance = 100 * np.array([part["chance"].mean() for part in parts])
+    title = (
+        f"Last layer: {METRICS.get(metric, metric)} in %, {LENSES.get(lens, lens)}{odd(shown, '.')}"
+    )
+    figure = polygons.draw(style, [Panel("", series)], names, chance, title, "%")
     metrics = listed(METRICS.get(name, name) for name in ordered(shown["metric"], METRICS))
-    figure.set_label(heading(f"{metrics} at the last layer", shown, labels, LENSES.get(lens, lens)))
+    label = heading(f"{metrics} at the last layer", shown, labels, LENSES.get(lens, lens))
+    figure.set_label(label + odd(shown))
     return figure
 
 

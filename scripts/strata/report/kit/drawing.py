@@ -25,6 +25,13 @@ LINES: list[Any] = [
 ]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 CHANCE: dict[str, Any] = {"color": "0.35", "linestyle": (0, (2, 2)), "linewidth": 0.9}
+ODD: dict[str, Any] = {
+    "color": "0.1",
+    "linestyle": "none",
+    "marker": "x",
+    "markersize": 4,
+    "markeredgewidth": 0.8,
+}
 Layout = Literal["constrained"] | None
 # Width of an average character, in units of the font size.
 CHARACTER = 0.58
@@ -163,6 +170,10 @@ def fitting_legend(
             return legend
         legend.remove()
     return None
+
+
+def odd_handle() -> Line2D:
+    return Line2D([], [], label="† odd in the publication", **ODD)
 
 
 def chance_handle() -> Line2D:

@@ -42,6 +42,15 @@ def by_layer(
     face = {"markevery": max(1, round(len(rows) / 8)), **face}
     x = depths(rows["layer"].astype(float), style)
     curve(panel, x, rows, name, face, band and style["band"])
+    if "anomaly" in rows:
+        crosses(panel, x, 100 * rows["value"], rows["anomaly"])
+
+
+def crosses(panel: Axes, x: pd.Series, y: pd.Series, anomaly: pd.Series) -> None:
+    """Marks published values that are odd."""
+    there = anomaly != ""
+    if there.any():
+        panel.plot(x[there], y[there], gid="odd", zorder=4, **drawing.ODD)
 
 
 def depths(layers: pd.Series, style: dict) -> pd.Series:

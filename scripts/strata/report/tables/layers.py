@@ -6,9 +6,9 @@ import pandas as pd
 
 from strata.errors import StrataError
 from strata.names import KINDS, LANGUAGES, LENSES, METRICS, OPERATIONS
-from strata.report.captions import extent, heading
+from strata.report.captions import extent, heading, odd
 from strata.report.cells import NOTHING, ability_label, chance_text, measured, percents
-from strata.report.frames import MEASURES
+from strata.report.frames import measures
 from strata.report.selection import (
     a_handful,
     abilities,
@@ -27,7 +27,7 @@ def layers_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str, mode
     """One model: every layer on every task."""
     rows = abilities(select(frame, labels, model=model))
     keys = ["model", "task", "subtask", "lens", "metric", "layer"]
-    tidy = arrange(rows, labels, keys)[[*keys, *MEASURES]]
+    tidy = arrange(rows, labels, keys)[[*keys, *measures(rows)]]
 
     rows = select(tidy, labels, lens=lens, metric=metric)
     columns = dict.fromkeys(zip(rows["task"], rows["subtask"], strict=True))
@@ -42,6 +42,7 @@ def layers_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str, mode
     caption = (
         f"{labels['models'][model]}: {measured(metric, rows)} at every layer (0 is the "
         f"embedding), {LENSES.get(lens, lens)}. {'; '.join(facts)}."
+        f"{odd(rows)}"
     )
     title = f"{METRICS.get(metric, metric)} at every layer"
     return Table(tidy, shown, heading(title, rows, labels, LENSES.get(lens, lens)), caption)
@@ -53,7 +54,7 @@ def calculation_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str)
     if rows.empty:
         raise StrataError("the metrics hold no calculation task (subtasks kind/digits/operation)")
     keys = ["task", "model", "kind", "digits", "operation", "lens", "metric", "layer"]
-    tidy = arrange(rows, labels, keys)[[*keys, *MEASURES]]
+    tidy = arrange(rows, labels, keys)[[*keys, *measures(rows)]]
 
     rows = select(tidy, labels, lens=lens, metric=metric)
     rows = _some_layers(rows[rows["digits"] != "all"], a_handful)
@@ -71,7 +72,7 @@ def cross_lingual_table(frame: pd.DataFrame, labels: dict, lens: str, metric: st
     if rows.empty:
         raise StrataError("the metrics hold no cross-lingual task (subtasks named by language)")
     keys = ["task", "model", "language", "lens", "metric", "layer"]
-    tidy = arrange(rows, labels, keys)[[*keys, *MEASURES]]
+    tidy = arrange(rows, labels, keys)[[*keys, *measures(rows)]]
 
     rows = _some_layers(select(tidy, labels, lens=lens, metric=metric), thinned)
     cells = _wide(rows, ["task", "model", "layer"], ["language"])
@@ -112,7 +113,7 @@ def _readable(
     )
     caption = (
         f"{subject}{measured(metric, rows)}, {LENSES.get(lens, lens)}. {'; '.join(facts)}. "
-        "The csv file holds every layer, lens and metric."
+        f"The csv file holds every layer, lens and metric.{odd(rows)}"
     )
     title = heading(
         f"{METRICS.get(metric, metric)} {by}", rows, labels, LENSES.get(lens, lens), of=f" {cell}"

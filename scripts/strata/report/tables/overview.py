@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from strata.names import LENSES, METRICS
-from strata.report.captions import heading
+from strata.report.captions import heading, odd
 from strata.report.cells import ability_label, measured, percent, percents
-from strata.report.frames import MEASURES
+from strata.report.frames import measures
 from strata.report.selection import abilities, arrange, last_layers, over_training, select, whole
 from strata.report.writers import Table
 
@@ -20,7 +20,8 @@ def overall_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> 
     last = last_layers(rows).assign(which="last")
     best = rows.loc[series["value"].idxmax()].assign(which="best")
     keys = ["task", "subtask", "model", "lens", "metric", "which"]
-    tidy = arrange(pd.concat([last, best]), labels, keys)[[*keys, "layer", "layers", *MEASURES]]
+    numbers = ["layer", "layers", *measures(rows)]
+    tidy = arrange(pd.concat([last, best]), labels, keys)[[*keys, *numbers]]
 
     rows = select(tidy, labels, lens=lens, metric=metric)
     last, best = (
@@ -43,6 +44,7 @@ def overall_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> 
     caption = (
         f"{measured(metric, rows)}, {LENSES.get(lens, lens)}, n items. The best layer (0 is the "
         "embedding) is chosen on the same items it is reported on: read it as an optimistic bound."
+        f"{odd(rows)}"
     )
     title = f"{METRICS.get(metric, metric)} at the last and at the best layer"
     return Table(tidy, shown, heading(title, rows, labels, LENSES.get(lens, lens)), caption)

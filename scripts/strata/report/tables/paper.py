@@ -3,8 +3,8 @@
 import pandas as pd
 
 from strata.names import LENSES, SUBTASKS
-from strata.report.captions import heading
-from strata.report.cells import percents
+from strata.report.captions import heading, odd
+from strata.report.cells import mark, percents
 from strata.report.published import beside
 from strata.report.writers import Table
 
@@ -24,9 +24,9 @@ def paper_comparison_table(
     lenses = [lens for lens in LENSES if lens in set(rows["lens"])]
     cells = rows.set_index([*keys, "lens"])["cell"].unstack("lens").reindex(columns=lenses)
     order = rows.drop_duplicates(keys).set_index(keys)
-    mark = order["anomaly"].map(lambda note: " †" if note else "")
+    marks = order["anomaly"].map(mark)
     shown = cells.reindex(order.index).rename(columns=lambda lens: LENSES[lens].capitalize())
-    shown.insert(0, "Published", [f"{100 * value:.2f}" for value in order["published"]] + mark)
+    shown.insert(0, "Published", [f"{100 * value:.2f}" for value in order["published"]] + marks)
     shown.index = pd.MultiIndex.from_arrays(
         [
             [_named(task, subtask, labels) for task, subtask, *_ in order.index],
@@ -46,7 +46,7 @@ def paper_comparison_table(
 def _cells(tidy: pd.DataFrame) -> pd.Series:
     differences = tidy["difference"].map(lambda value: f" {100 * value:+.1f}")
     outside = tidy["inside"].map(lambda inside: "" if inside else " *")
-    return percents(tidy) + differences.astype(str) + outside.astype(str)
+    return percents(tidy.drop(columns="anomaly")) + differences.astype(str) + outside.astype(str)
 
 
 def _named(task: str, subtask: str, labels: dict) -> str:
@@ -70,7 +70,6 @@ def _caption(tidy: pd.DataFrame, paper: dict) -> str:
     )
     fewer = tidy[tidy["n"] != tidy["published_n"]].drop_duplicates("task")
     short = [f"{row.task} {row.n} of {row.published_n}" for row in fewer.itertuples()]
-    notes = [note for note in tidy["anomaly"].unique() if note]
     return " ".join(
         [
             "MC1 in %: the published value (by the reference lens), and what was measured through "
@@ -78,6 +77,6 @@ def _caption(tidy: pd.DataFrame, paper: dict) -> str:
             "percentage points; * the published value is outside the interval.",
             f"{'; '.join(facts)}.",
             *([f"Measured on other numbers of items: {', '.join(short)}."] if short else []),
-            *([f"† odd in the publication: {'; '.join(notes)}."] if notes else []),
+            *([odd(tidy).strip()] if odd(tidy) else []),
         ]
     )

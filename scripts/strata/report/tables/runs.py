@@ -1,12 +1,15 @@
-"""What went in: the audit of the items, and what was run."""
+"""What went in: the audit of the items, what they give away, and what was run."""
+
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from strata.errors import StrataError
-from strata.names import LENSES
+from strata.measures.metrics import item_values
+from strata.names import LEAKS, LENSES, METRICS
 from strata.report.captions import heading
-from strata.report.cells import plain
+from strata.report.cells import NOTHING, percent, plain
 from strata.report.selection import arrange
 from strata.report.writers import Table
 from strata.store import Scores
@@ -29,6 +32,70 @@ def audit_table(audits: list[dict], labels: dict) -> Table:
 
 # Attributes of scores of today; older files lack them.
 COUNTED = {"overlong_items": "Run too long", "control_items": "Control tokens", "bos": "BOS"}
+
+
+def leaks_table(
+    scores: dict[tuple[str, str], Scores], audits: list[dict], labels: dict, lens: str, metric: str
+) -> Table:
+    """What the items that a set gives away do to the last layer: with them and without."""
+    found = {audit["task"]: audit["leaks"] for audit in audits}
+    leaks = {
+        task: {kind: ids for kind, ids in found.get(task, {}).items() if ids} or {"none": []}
+        for _, task in scores
+    }
+    rows = []
+    for (model, task), own in scores.items():
+        ids = np.array(own.ids)
+        for reader, name in product(own.logprob, METRICS):
+            values = item_values(own, reader, name)[0][-1]
+            for kind, given in leaks[task].items():
+                there = np.isin(ids, given)
+                without = values[~there].mean() if not there.all() else np.nan
+                rows.append(
+                    {
+                        "model": model,
+                        "task": task,
+                        "leak": kind,
+                        "lens": reader,
+                        "metric": name,
+                        "items": len(given),
+                        "left_out": len(given) - int(there.sum()),
+                        "n": len(ids),
+                        "value": values.mean(),
+                        "without": without,
+                        "difference": without - values.mean(),
+                    }
+                )
+    columns = ["model", "task", "leak", "lens", "metric", "items", "left_out", "n"]
+    columns += ["value", "without", "difference"]
+    keys = ["task", "model", "leak", "lens", "metric"]
+    tidy = arrange(pd.DataFrame(rows, columns=columns), labels, keys)
+    part = tidy[(tidy["lens"] == lens) & (tidy["metric"] == metric)]
+    shown = pd.DataFrame(
+        {
+            "Task": part["task"].map(labels["tasks"]),
+            "Model": part["model"].map(labels["models"]),
+            "Items": part["leak"].map(LEAKS | {"none": "none found"}),
+            "Found": part["items"].astype(str),
+            "Left out": part["left_out"].astype(str),
+            "n": part["n"].astype(str),
+            METRICS[metric]: percent(part["value"]),
+            "Without": percent(part["without"]),
+            "Change": [NOTHING if d != d else f"{100 * d:+.1f}" for d in part["difference"]],
+        }
+    )
+    caption = (
+        f"{METRICS[metric]} in % at the last layer, {LENSES[lens]}, on all n items that were run "
+        "and without those that a set gives away: the question stands answered in the prompt's own "
+        "demonstrations, a false choice is true in another item of the same question, or another "
+        "item asks the same with subject and answer swapped. Left out: of those found, by the key "
+        "`leave_out`, which leaves them out of everything."
+    )
+    run = pd.DataFrame(
+        [{"model": m, "task": t, "n": len(own.ids)} for (m, t), own in scores.items()]
+    )
+    title = heading("What the items do that a set gives away", run, labels, LENSES[lens])
+    return Table(tidy, shown.set_index(["Task", "Model", "Items"]), title, caption)
 
 
 def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Table:

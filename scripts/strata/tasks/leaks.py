@@ -1,0 +1,109 @@
+"""What a set of items gives away of itself. Standard library only.
+
+The prompts' own text is read, so that it holds for every source: whatever its reader, a prompt is
+instruction, demonstrations and question in the one form of prompts.Prompt.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from strata.items import Item
+from strata.names import DEMONSTRATED, DEMONSTRATED_OTHERWISE, FALSE_ELSEWHERE, MIRRORED
+
+LONGEST = 8  # words of an answer that is looked for in questions
+WORD = re.compile(r"\w(?:[\w'’.-]*\w)?")
+
+
+def find(items: Sequence[Item]) -> dict[str, list[str]]:
+    """The ids of the items of each kind of names.LEAKS, in their order.
+
+    demonstrated: the question (and its passage) stands in the prompt's own demonstrations, with an
+    answer; demonstrated_otherwise: those of them whose answer there is none of the right ones
+    (compared as text, or by the last number of both). false_is_true_elsewhere: a false choice is
+    true in another item of the same prompt. mirrored: another item asks the same with subject and
+    answer swapped.
+    """
+    shown = {item.id: _demonstrated(item) for item in items}
+    found: dict[str, Iterable[str]] = {
+        DEMONSTRATED: [name for name, answer in shown.items() if answer is not None],
+        DEMONSTRATED_OTHERWISE: [
+            item.id
+            for item in items
+            if (answer := shown[item.id]) is not None
+            and not any(_same(answer, true) for true in _choices(item, True))
+        ],
+        FALSE_ELSEWHERE: _false_elsewhere(items),
+        MIRRORED: _mirrored(items),
+    }
+    return {kind: list(dict.fromkeys(ids)) for kind, ids in found.items()}
+
+
+def _demonstrated(item: Item) -> str | None:
+    """The answer with which the item's question is demonstrated; None if it isn't."""
+    head, own = split(item.prompt)
+    return _answers(head).get(_plain(own.rpartition("\nA:")[0]))
+
+
+def split(prompt: str) -> tuple[str, str]:
+    """A prompt's head and its own question, from "P: " or "Q: " on."""
+    starts = [prompt.rfind(f"\n\n{letter}: ") + 2 for letter in "PQ"]
+    start = max(start if start > 1 else 0 for start in starts)
+    return prompt[:start], prompt[start:]
+
+
+@lru_cache(64)
+def _answers(head: str) -> dict[str, str]:
+    """Answers of the demonstrations by their questions."""
+    pieces = re.split(r"(?:^|\n\n)(?=[PQ]: )", head)
+    parts = (piece.rpartition("\nA:") for piece in pieces)
+    return {_plain(question): _plain(answer) for question, there, answer in parts if there}
+
+
+def _plain(text: str) -> str:
+    """A text but for its case, its spaces and its full stop."""
+    return " ".join(text.split()).casefold().rstrip(" .")
+
+
+def _same(answer: str, true: str) -> bool:
+    numbers = [re.findall(r"\d+(?:[.,]\d+)*", text) for text in (answer, true)]
+    return answer == true or (all(numbers) and numbers[0][-1] == numbers[1][-1])
+
+
+def _choices(item: Item, kind: bool) -> list[str]:
+    pairs = zip(item.choices, item.correct, strict=True)
+    return [_plain(choice) for choice, correct in pairs if bool(correct) == kind]
+
+
+def _false_elsewhere(items: Sequence[Item]) -> Iterator[str]:
+    truths: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        truths[item.prompt].update(_choices(item, True))
+    for item in items:
+        others = truths[item.prompt].difference(_choices(item, True))
+        if others.intersection(_choices(item, False)):
+            yield item.id
+
+
+def _mirrored(items: Sequence[Item]) -> Iterator[str]:
+    truths = {true for item in items for true in _choices(item, True)}
+    asked: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for item in items:
+        question = " ".join(split(item.prompt)[1].split()).casefold()
+        for start, end in _spans(question):
+            if (subject := _plain(question[start:end])) in truths:
+                frame = f"{question[:start]}\0{question[end:]}"
+                for true in _choices(item, True):
+                    asked[frame, subject, true].append(item.id)
+    for (frame, subject, true), ids in asked.items():
+        if subject != true and (frame, true, subject) in asked:
+            yield from ids
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where one to LONGEST words stand in a text."""
+    words = [match.span() for match in WORD.finditer(text)]
+    for first in range(len(words)):
+        for last in range(first, min(first + LONGEST, len(words))):
+            yield words[first][0], words[last][1]

@@ -107,3 +107,12 @@ def test_the_python_of_docs_dumps(tmp_path):
 
 def test_the_readme_is_short():
     assert len(PAGES[0].read_text(encoding="utf-8").split()) < 1600
+
+
+def test_every_test_that_trust_names_is_there():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "trust.md").read_text("utf-8")))
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    assert len(named) > 20
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+    files = re.findall(r"`(tests/test_\w+\.py)`", (ROOT / "docs" / "trust.md").read_text("utf-8"))
+    assert all((ROOT / name).is_file() for name in files)

@@ -62,9 +62,10 @@ def test_no_tensor_of_another_type_than_a_float_is_cast(tmp_path, kind, name):
         ({"load_in_4bit": True}, "by an unnamed method"),
     ],
 )
-def test_a_quantised_model_is_refused_by_the_name_of_its_method(tmp_path, stated, named):
+@pytest.mark.parametrize("key", ["quantization_config", "compression_config", "quantization"])
+def test_a_quantised_model_is_refused_by_the_name_of_its_method(tmp_path, key, stated, named):
     make_model(tmp_path)
-    edit_config(tmp_path, quantization_config=stated)
+    edit_config(tmp_path, **{key: stated})
     with pytest.raises(StrataError, match=f"its weights are quantised .*{named}.*bfloat16"):
         read_config(tmp_path)
 
@@ -215,6 +216,17 @@ def test_a_configuration_that_makes_no_model_is_refused_when_it_is_described(tmp
     with pytest.raises(StrataError, match=r"config\.json"):
         describe.main(describe.parse(["--model", "m", "--options", options, "--out", str(out)]))
     assert not out.exists()
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 2.0, "3", None])
+def test_a_count_that_is_none_is_refused(tmp_path, value):
+    make_model(tmp_path)
+    edit_config(tmp_path, num_hidden_layers=value)
+    with pytest.raises(StrataError, match="num_hidden_layers is missing or no whole number from 1"):
+        read_config(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(StrataError, match="holds no object"):
+        read_config(tmp_path)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -17,6 +17,8 @@ WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
 WANTED += ("merges.txt", "vocab.txt", "chat_template.jinja")
 TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
+# Where config.json says that weights are quantised, by transformers and by others.
+QUANTISED = ("quantization_config", "compression_config", "quantization")
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 
 
@@ -51,6 +53,8 @@ def read_config(folder: str | Path) -> dict:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StrataError(f"{path} is not valid JSON ({error}); fetch the model again") from None
+    if not isinstance(config, dict):
+        raise StrataError(f"{path} holds no object; fetch the model again")
     kind = config.get("model_type")
     if kind not in FAMILIES:
         raise StrataError(
@@ -62,7 +66,7 @@ def read_config(folder: str | Path) -> dict:
             f"{folder} holds an adapter (adapter_config.json), which would be left out: merge it "
             "into its model (peft's merge_and_unload) and give the folder of the result"
         )
-    if (quantised := config.get("quantization_config")) is not None:
+    if quantised := next((config[key] for key in QUANTISED if config.get(key)), None):
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
         raise StrataError(
             f"{path}: its weights are quantised ({method or 'by an unnamed method'}), which Strata "
@@ -78,8 +82,8 @@ def read_config(folder: str | Path) -> dict:
                 "choices share no activations of their prompt; this is not supported"
             )
     for key in ("num_hidden_layers", "hidden_size", "vocab_size"):
-        if not isinstance(config.get(key), int):
-            raise StrataError(f"{path}: {key} is missing or no whole number")
+        if type(config.get(key)) is not int or config[key] < 1:
+            raise StrataError(f"{path}: {key} is missing or no whole number from 1 on")
     return config
 
 
@@ -130,7 +134,13 @@ def _shards(folder: Path) -> list[Path]:
 
 def folder_files(folder: str | Path) -> list[Path]:
     """All files of a local folder that say what the model is."""
-    patterns = ("config.json", *TOKENIZER_FILES, "*.safetensors", "*.safetensors.index.json")
+    patterns = (
+        "config.json",
+        "adapter_config.json",
+        *TOKENIZER_FILES,
+        "*.safetensors",
+        "*.safetensors.index.json",
+    )
     return sorted({file for pattern in patterns for file in Path(folder).glob(pattern)})
 
 

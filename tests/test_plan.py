@@ -103,7 +103,7 @@ def planned(tmp_path_factory):
     # Tokens for many batches, of two lanes.
     questions = [
         {"question": f"{a} times {a}", "choices": [str(a * a), str(a)], "label": 0}
-        for a in range(1, 200)
+        for a in range(2, 200)
     ]
     study.write_jsonl("sums.jsonl", questions)
     # Large enough for its tensors to count beside the process.

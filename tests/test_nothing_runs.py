@@ -103,7 +103,7 @@ def test_a_label_is_plain_text_on_the_first_page(label):
     }
     text = (ROOT / "report" / "study.rst").read_text(encoding="utf-8")
     shown = Environment().from_string(text).render(snakemake={"config": config})
-    html = publish_parts(shown, writer_name="html")["html_body"]
+    html = publish_parts(shown, writer="html")["html_body"]
     (line,) = re.findall(r"<li>Models: (.*?)</li>", html, re.S)
     assert "<" not in line
     assert unescape(line) == label

@@ -6,6 +6,7 @@ import sys
 import sysconfig
 import venv
 
+import pytest
 import yaml
 from manual import checkout
 from workflow import ROOT
@@ -25,6 +26,7 @@ def run(*command, **options) -> str:
     return done.stdout
 
 
+@pytest.mark.workflow
 def test_the_library_installs_into_an_empty_environment_and_imports_from_anywhere(tmp_path):
     """Its dependencies are lent by this environment: they are gigabytes."""
     sources = checkout(tmp_path / "sources")

@@ -1,15 +1,18 @@
 """Scores tasks with a model at every layer and dumps the residual stream, in one pass a task."""
 
 import argparse
-import dataclasses
+import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 import cli
 from strata import STAGES, __version__
+from strata.asked import extraction_asked
 from strata.errors import StrataError
+from strata.extraction.earlier import look_up
 from strata.extraction.extract import extract
 from strata.extraction.machine import (
     choose_device,
@@ -21,7 +24,7 @@ from strata.extraction.machine import (
 from strata.extraction.placement import batch_tokens_for, decide, needs_of
 from strata.extraction.progress import Progress, publish
 from strata.extraction.task import read_task
-from strata.files import sha256
+from strata.files import file_hash
 from strata.items import read_items
 from strata.models.checkpoint import read_info, verify
 from strata.models.model import Model
@@ -44,9 +47,10 @@ def main(arguments: argparse.Namespace) -> None:
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
     tokenizer = load_tokenizer(info.folder, model.config.vocab_size, arguments.chat)
     memory = memory_of(device, arguments.host_memory, arguments.device_memory)
+    tasks = zip(arguments.tasks, arguments.items, arguments.scores, strict=True)
     done = [
-        extract_task(arguments, info, model, tokenizer, memory, task, items)
-        for task, items in zip(arguments.tasks, arguments.items, strict=True)
+        extract_task(arguments, info, model, tokenizer, memory, task, items, Path(scores))
+        for task, items, scores in tasks
     ]
     own = model.n_layers + 1
     for number, progress in enumerate(done):
@@ -54,7 +58,7 @@ def main(arguments: argparse.Namespace) -> None:
         named = [(progress.dump(layer), Path(path)) for layer, path in enumerate(dumps)]
         publish([*named, (progress.scores, Path(arguments.scores[number]))])
     for progress in done:
-        progress.remove()
+        progress.release()
     logging.info("peak memory: %s", peak_memory(device))
 
 
@@ -70,29 +74,54 @@ def check_dumps(arguments: argparse.Namespace, name: str, layers: int) -> None:
 
 
 def extract_task(
-    arguments: argparse.Namespace, info, model, tokenizer, memory, task: str, items: str
+    arguments: argparse.Namespace,
+    info,
+    model,
+    tokenizer,
+    memory,
+    task: str,
+    items: str,
+    own: Path,
 ) -> Progress:
-    """Scores and dumps of a task, in its folder below --work."""
+    """Scores and dumps of a task, in its folder below --work; own: where its scores will be."""
     logging.info("%s:", task)
+    settings = extraction_asked(
+        arguments.overlong, arguments.position, arguments.dtype, arguments.chat
+    )
+    facts = {
+        "revision": info.revision,
+        "tokenizer_hash": info.tokenizer_hash,
+        "task_hash": file_hash(items),
+    }
     attributes = {
         "model": info.name,
         "task": task,
         "source": info.source,
-        "revision": info.revision,
-        "tokenizer_hash": info.tokenizer_hash,
-        "task_hash": sha256(Path(items).read_bytes()),
+        **facts,
         "layers": model.n_layers,
         "dtype": dtype_name(model),
         "position": arguments.position,
         "chat": arguments.chat,
         "overlong": arguments.overlong,
         "code_version": f"{__version__}, extract {STAGES['extract']}",
+        "asked": json.dumps(settings),
     }
-    asked = arguments.lenses, bool(arguments.dumps), arguments.batch_tokens, model.device.type
-    progress = Progress(Path(arguments.work) / task, {**attributes, "asked": asked})
+    last = len(arguments.dumps) // len(arguments.tasks)
+    names = [Path(path).name for path in arguments.dumps[:last]]
+    found = look_up(arguments.studies, own, settings | facts, arguments.lenses, names)
+    lenses = [lens for lens in arguments.lenses if lens not in found.lenses]
+    dumped = bool(arguments.dumps) and not found.dumps
+    asked = lenses, dumped, arguments.batch_tokens, model.device.type
+    progress = Progress(Path(arguments.work) / task, {**attributes, "extracted": asked})
     if progress.finished:
         logging.info("an earlier run finished it")
         return progress
+    if found.scores and not lenses and not dumped:
+        logging.info("it was extracted before: %s", found.names)
+        kept = found.scores
+        progress.take(replace(kept, attributes=kept.attributes | attributes), found.dumps)
+        return progress
+    logging.info("lenses: %s", " ".join(lenses))
     context = model.config.max_position_embeddings
     read = read_task(tokenizer, read_items(items), context, arguments.overlong, arguments.chat)
     facts = model.skeleton, read.tree
@@ -111,16 +140,20 @@ def extract_task(
         scores = extract(
             model,
             read,
-            arguments.lenses,
+            lenses,
             position=arguments.position,
-            on_layer=dump if arguments.dumps else None,
+            on_layer=dump if dumped else None,
             batch_tokens=size,
             where=placement.stream,
             progress=progress,
         )
     except StrataError as error:
         raise StrataError(f"{info.name} on {task}: {error}") from None
-    progress.finish(dataclasses.replace(scores, attributes=attributes | scores.attributes))
+    if found.scores:
+        logging.info("%s taken from %s", ", ".join(sorted(found.lenses)), found.names)
+        scores.logprob.update(found.scores.logprob)
+    scores = replace(scores, attributes=attributes | scores.attributes)
+    progress.take(scores, found.dumps) if not dumped else progress.finish(scores)
     return progress
 
 
@@ -140,6 +173,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=DTYPES, default="auto")
     parser.add_argument("--chat", action="store_true", help="ask in the model's chat template")
     cli.add_device_options(parser)
+    parser.add_argument("--studies", help="folder of studies whose results may have it already")
     parser.add_argument("--work", required=True, help="folder for what is not finished")
     parser.add_argument(
         "--scores", nargs="+", required=True, help="HDF5 files to write, one a task"

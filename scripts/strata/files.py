@@ -6,9 +6,13 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Marks the folder of an extraction whose results have their final names.
+PUBLISHED = "published"
 
 
 @contextmanager
@@ -75,3 +79,9 @@ def sha256(content: bytes) -> str:
 def git_blob(content: bytes) -> str:
     """The id git gives to a file: sha1 of 'blob <size>' NUL content, in hex."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes what published extractions left below `folder`, at the end of a run."""
+    for mark in list(Path(folder).rglob(PUBLISHED)):
+        shutil.rmtree(mark.parent)

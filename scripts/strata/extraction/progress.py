@@ -18,7 +18,7 @@ import numpy as np
 
 from strata.errors import StrataError
 from strata.extraction.stream import Stream
-from strata.files import atomic
+from strata.files import PUBLISHED, atomic
 from strata.store import Scores, read_state, write_scores, write_state
 
 # Saving takes at most this share of an extraction's time: where a layer takes more than ten times
@@ -94,8 +94,15 @@ class Progress:
         self.state.unlink(missing_ok=True)
         self.stream.unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        shutil.rmtree(self.folder)
+    def take(self, scores: Scores, dumps: Iterable[Path]) -> None:
+        """Finishes with what an earlier extraction left; dumps: of layer 0 to the last."""
+        publish((path, self.dump(layer)) for layer, path in enumerate(dumps))
+        self.finish(scores)
+
+    def release(self) -> None:
+        """Marks the folder as no longer needed once Snakemake has the results on record: until
+        then it would remove them, see sweep."""
+        (self.folder / PUBLISHED).touch()
 
 
 def _lock(path: Path):

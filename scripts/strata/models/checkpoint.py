@@ -6,7 +6,7 @@ Imports neither torch nor transformers, so that it can be asked for cheap facts.
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from strata.errors import StrataError
@@ -36,6 +36,7 @@ class ModelInfo:
     vocabulary: int
     context: int
     tokenizer_hash: str
+    asked: dict = field(default_factory=dict)  # see strata.asked
 
     def dict(self) -> dict:
         return asdict(self)
@@ -142,6 +143,15 @@ def folder_files(folder: str | Path) -> list[Path]:
         "*.safetensors.index.json",
     )
     return sorted({file for pattern in patterns for file in Path(folder).glob(pattern)})
+
+
+def content_of(options: dict) -> dict:
+    """What identifies a model of the configuration: of a folder the content of its files, wherever
+    it is and whatever their times; each is read once, and again where it was touched. Of a hub's,
+    what its entry says of it."""
+    if "path" in options:
+        return {file.name: file_hash(file) for file in folder_files(options["path"])}
+    return {key: options[key] for key in ("hub", "revision", "layers", "shape") if key in options}
 
 
 def tokenizer_hash(folder: str | Path) -> str:

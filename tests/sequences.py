@@ -7,6 +7,7 @@ every sequence, runs the study and compares all of its results with those of a f
     python tests/sequences.py [NAME ...]
 """
 
+import inspect
 import json
 import os
 import re
@@ -63,6 +64,11 @@ class Sequence:
     jobs: dict[str, int] = field(default_factory=dict)
     computed: dict[str, set[str]] | None = None
 
+    @property
+    def runs(self) -> bool:
+        """Whether it starts more than dry runs itself."""
+        return bool(re.search(r"\.run\(|started\(", inspect.getsource(self.play)))
+
 
 SEQUENCES: list[Sequence] = []
 
@@ -79,6 +85,7 @@ def costly(jobs: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in jobs.items() if not CHEAP.match(name)}
 
 
+TABLES = ("overall", "extraction", "leaks", "audit")
 ALL = {DESCRIBE: 1, PREPARE: 1, EXTRACT: 1}
 
 
@@ -500,14 +507,25 @@ def _(study):
 # As a script
 
 
-def computed(study: workflow.Study, since: float) -> dict[str, set[str]]:
+def logs_of(study: workflow.Study) -> dict[Path, int]:
+    """The logs of extractions and their times."""
+    logs = (study.results / "logs" / "extract").rglob("*.log")
+    return {log: log.stat().st_mtime_ns for log in logs}
+
+
+def computed(study: workflow.Study, before: dict[Path, int]) -> dict[str, set[str]]:
     """Lenses that were computed since, by model/task, as the logs of extractions say."""
     folder, found = study.results / "logs" / "extract", {}
-    for log in folder.rglob("*.log"):
+    for log, when in logs_of(study).items():
         said = log.read_text(encoding="utf-8")
-        if log.stat().st_mtime >= since and (ran := re.search(r"^lenses: (.*)$", said, re.M)):
+        if before.get(log) != when and (ran := re.search(r"^lenses: (.*)$", said, re.M)):
             found[str(log.relative_to(folder).with_suffix(""))] = set(ran[1].split())
     return found
+
+
+def shown(study: workflow.Study) -> list[str]:
+    """Files that are compared: tables that show scores, metrics and audits."""
+    return [f"results/{study.config['name']}/tables/{name}.csv" for name in TABLES]
 
 
 def fresh(study: workflow.Study, folder: Path) -> workflow.Study:
@@ -516,19 +534,15 @@ def fresh(study: workflow.Study, folder: Path) -> workflow.Study:
     own.folder, own.config = folder, study.config
     aside = shutil.ignore_patterns("results", ".snakemake", "logs")
     shutil.copytree(study.folder, folder, symlinks=True, ignore=aside)
-    own.run("tables")
+    own.run(*shown(own))
     return own
 
 
 def differences(study: workflow.Study, other: workflow.Study) -> list[str]:
-    """What of the results differs from a fresh study's; what is said to be left over, lenses that
-    the study has no longer and what results say that they were made for aside."""
+    """What of a fresh study's results differs here; lenses that the study has no longer, and what
+    audits say that they were made for, aside."""
     from same_results import compare_folders
 
-    listed = study.results / "NOT_OF_THIS_STUDY.txt"
-    left = listed.read_text().splitlines() if listed.is_file() else []
-    aside = {str(Path(line).relative_to(f"results/{study.config['name']}")) for line in left}
-    aside.add(listed.name)
     lines = []
     for line in compare_folders(other.results, study.results):
         kind, _, name = line.partition(": ")
@@ -537,7 +551,7 @@ def differences(study: workflow.Study, other: workflow.Study) -> list[str]:
             (name.endswith(".audit.json") and audited(both[0]) == audited(both[1]))
             or (name.startswith("scores/") and scored(*both))
         )
-        if name not in aside and not alike:
+        if kind != "new" and not alike:
             lines.append(line)
     return lines
 
@@ -566,10 +580,10 @@ def main(names: list[str]) -> None:
             folder = Path(top) / "play"
             study = copied(whole, folder / "study")
             own.play(study)
-            jobs, since = costly(study.jobs("tables")), time.time()
-            study.run("tables")
-            again = study.jobs("tables")
-            ran = computed(study, since)
+            jobs, logs = costly(study.jobs("tables")), logs_of(study)
+            study.run(*shown(study))
+            again = study.jobs(*shown(study))
+            ran = computed(study, logs)
             wrong = differences(study, fresh(study, folder / "fresh" / "study"))
             if own.computed is not None and ran != own.computed:
                 wrong.append(f"computed {ran}, not {own.computed}")

@@ -11,7 +11,7 @@ import shlex
 
 from strata import STAGES
 from strata import asked
-from strata.files import file_hash, sweep
+from strata.files import KEPT, file_hash, link, sweep
 from strata.models.checkpoint import content_of, folder_files, own_dtype, read_config
 from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
 from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS, TABLES
@@ -155,12 +155,14 @@ def model_files(wildcards):
     return list(map(str, folder_files(os.path.relpath(options["path"]))))  # however it is spelled
 
 
-def settled(name, want, made, answers=operator.eq):
+def settled(name, want, made, answers=operator.eq, kept=()):
     """The input that says what a job's results are asked for (see strata.asked). Only Snakemake
-    itself settles it; the jobs that it starts find it settled."""
+    itself settles it; the jobs that it starts find it settled. kept: results that the job may take
+    up, which Snakemake removes before it runs."""
     path = f"{R}/asked/{name}.json"
     if workflow.is_main_process or not Path(path).is_file():
-        asked.settle(path, want(), made(), answers)
+        if not asked.settle(path, want(), made(), answers) and not workflow.dryrun:
+            keep_from_removal(kept)
     return path
 
 
@@ -207,7 +209,18 @@ def extraction_asked(model, tasks, kind="scores"):
         }
 
     name = f"{kind}/{model}" if len(tasks) > 1 else f"{kind}/{model}/{tasks[0]}"
-    return settled(name, want, made, asked.covers)
+    kept = [] if kind == "untrained" else [path for task in tasks for path in dumps(model, task)]
+    return settled(name, want, made, asked.covers, kept)
+
+
+def keep_from_removal(paths):
+    """Gives files of <results>/activations a second name until the run ends: another lens, or in
+    a job for all tasks another task, needs no new dumps."""
+    for path in paths:
+        file = Path(path.replace("<results>", R))
+        kept = Path(R, "unfinished", KEPT, file.relative_to(Path(R, "activations")))
+        if file.is_file():
+            link(file, kept)
 
 
 def extraction_options(path):

@@ -286,6 +286,17 @@ def _(study):
     study.config["select"]["tasks"].append("colours")
 
 
+@sequence(
+    "a task added where one job does all tasks",
+    {PREPARE: 1, EXTRACT: 1},
+    {"small": {"reference", "raw", "normed"}},
+)
+def _(study):
+    study.config["models"]["small"]["job"] = "model"
+    study.run("tables")
+    study.config["select"]["tasks"].append("colours")
+
+
 @sequence("a task added and taken out again")
 def _(study):
     study.config["select"]["tasks"].append("colours")
@@ -592,8 +603,8 @@ def main(names: list[str]) -> None:
             if again:
                 wrong.append(f"a second run is not idle: {again}")
             failed += bool(wrong)
-            shown = ", ".join(f"{count} {name}" for name, count in jobs.items()) or "none"
-            print(f"{'WRONG' if wrong else 'as fresh'} | {own.name} | {shown}", flush=True)
+            ran_jobs = ", ".join(f"{count} {name}" for name, count in jobs.items()) or "none"
+            print(f"{'WRONG' if wrong else 'as fresh'} | {own.name} | {ran_jobs}", flush=True)
             for line in wrong:
                 print("   ", line, flush=True)
             shutil.rmtree(folder)

@@ -27,8 +27,9 @@ def settle(
     asked: Made,
     made: Mapping[Path, Made | None],
     answers: Callable[[Made, Made], bool] = operator.eq,
-) -> None:
-    """Writes what is asked for to `path`, an input of the job that makes the results `made`.
+) -> bool:
+    """Writes what is asked for to `path`, an input of the job that makes the results `made`, and
+    returns whether they all answer it.
 
     made: by result what it was made for, None where it is not there or does not say. answers(own,
     asked): whether a result made for `own` is what is asked for. Where all do, the file says what
@@ -52,6 +53,7 @@ def settle(
                 os.utime(path, ns=(oldest - 1, oldest - 1))
     except OSError as error:
         raise StrataError(f"{path} cannot be written ({error.strerror})") from None
+    return good
 
 
 def read_asked(path: str | Path) -> Made:

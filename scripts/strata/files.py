@@ -13,6 +13,8 @@ from pathlib import Path
 
 # Marks the folder of an extraction whose results have their final names.
 PUBLISHED = "published"
+# The folder of dumps that a job may take up though Snakemake removes them before it runs.
+KEPT = "kept"
 
 
 @contextmanager
@@ -81,7 +83,17 @@ def git_blob(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+def link(source: Path, target: Path) -> None:
+    """Gives a file a second name: a hard link where the file system has them, else a copy."""
+    with atomic(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+
+
 def sweep(folder: str | Path) -> None:
-    """Removes what published extractions left below `folder`, at the end of a run."""
+    """Removes from `folder` what published extractions left and what was kept for them."""
     for mark in list(Path(folder).rglob(PUBLISHED)):
         shutil.rmtree(mark.parent)
+    shutil.rmtree(Path(folder) / KEPT, ignore_errors=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from strata.asked import Made, covers, made_extraction
+from strata.files import KEPT
 from strata.store import Scores, read_scores
 
 
@@ -55,10 +56,13 @@ def _files(studies: str | Path | None, own: Path) -> list[Path]:
 
 
 def _dumps(scores: Path, asked: Made, layers: Sequence[str]) -> list[Path]:
-    """The dumps beside a file of scores, if they are all there and of the same extraction."""
-    folder = scores.parents[2] / "activations" / scores.parent.name / scores.stem
-    paths = [folder / name for name in layers]
-    return paths if all(_answers(path, asked) for path in paths) else []
+    """The dumps that belong to a file of scores, if they are all there and of its extraction."""
+    results, own = scores.parents[2], Path(scores.parent.name, scores.stem)
+    for folder in (results / "activations" / own, results / "unfinished" / KEPT / own):
+        paths = [folder / name for name in layers]
+        if paths and all(_answers(path, asked) for path in paths):
+            return paths
+    return []
 
 
 def _answers(path: Path, asked: Made) -> bool:

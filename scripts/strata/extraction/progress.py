@@ -9,7 +9,6 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from strata.errors import StrataError
 from strata.extraction.stream import Stream
-from strata.files import PUBLISHED, atomic
+from strata.files import PUBLISHED, atomic, link
 from strata.store import Scores, read_state, write_scores, write_state
 
 # Saving takes at most this share of an extraction's time: where a layer takes more than ten times
@@ -128,9 +127,5 @@ def publish(files: Iterable[tuple[Path, Path]]) -> None:
     for source, target in files:
         if not source.is_file():
             raise StrataError(f"{source} is gone; delete the folder it was in and run again")
-        with atomic(target) as part:
-            try:
-                os.link(source, part)
-            except OSError:
-                shutil.copyfile(source, part)
-            os.utime(part)
+        link(source, target)
+        os.utime(target)

@@ -17,6 +17,8 @@ WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
 WANTED += ("merges.txt", "vocab.txt", "chat_template.jinja")
 TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
+# Of old: tokens by their roles, tokens added, a tokenizer.json for some versions of transformers.
+TOKENIZER_FILES += ("special_tokens_map.json", "added_tokens.json", "tokenizer.*.json")
 # Where config.json says that weights are quantised, by transformers and by others.
 QUANTISED = ("quantization_config", "compression_config", "quantization")
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
@@ -65,6 +67,12 @@ def read_config(folder: str | Path) -> dict:
         raise StrataError(
             f"{folder} holds an adapter (adapter_config.json), which would be left out: merge it "
             "into its model (peft's merge_and_unload) and give the folder of the result"
+        )
+    if config.get("transformers_weights"):
+        raise StrataError(
+            f"{path}: transformers_weights names {config['transformers_weights']} as the weights, "
+            "which Strata would not read: give a folder with these as model.safetensors, and "
+            "without the key"
         )
     if quantised := next((config[key] for key in QUANTISED if config.get(key)), None):
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
@@ -146,8 +154,7 @@ def folder_files(folder: str | Path) -> list[Path]:
 
 def tokenizer_hash(folder: str | Path) -> str:
     """sha256 over the files that make the tokenizer."""
-    files = [Path(folder) / name for name in TOKENIZER_FILES]
-    found = [file for file in files if file.is_file()]
+    found = [file for name in TOKENIZER_FILES for file in sorted(Path(folder).glob(name))]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):
         raise StrataError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")
     return _hash_files(found)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.files import file_hash
+from strata.files import file_hash, located
 from strata.models.families import FAMILIES
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
@@ -48,7 +48,10 @@ def read_config(folder: str | Path) -> dict:
     folder = Path(folder)
     path = folder / "config.json"
     if not folder.is_dir():
-        raise StrataError(f"{folder}: no such folder; a model is a folder or a hub id")
+        raise StrataError(
+            f"{located(folder)}: no such folder; a model is a folder, whose path goes by the one "
+            "where Snakemake runs, or a hub id (`hub:`)"
+        )
     if not path.is_file():
         raise StrataError(f"{folder} is no model folder: it holds no config.json")
     try:

@@ -84,8 +84,8 @@ class Study:
                 raise StrataError(f"config key tasks.{name}.path: missing; name the file")
             if not Path(task["path"]).is_file():
                 raise StrataError(
-                    f"config key tasks.{name}.path: {located(task['path'])}: no such file; paths go "
-                    "by the folder where Snakemake runs"
+                    f"config key tasks.{name}.path: {located(task['path'])}: no such file; paths "
+                    "go by the folder where Snakemake runs"
                 )
 
     def instances(self, entry: Entry) -> list[dict[str, str]]:

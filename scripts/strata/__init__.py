@@ -12,5 +12,5 @@ STAGES = {
     "metrics": 1,
     "probes": 2,
     "tables": 4,
-    "figures": 3,
+    "figures": 4,
 }

@@ -10,7 +10,7 @@ from strata import STAGES
 from strata.files import atomic
 from strata.models.checkpoint import ModelInfo, content_of, describe, read_config, weight_files
 from strata.models.model import Skeleton
-from strata.models.weights import check_weights, parts_of
+from strata.models.weights import check_weights
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -25,8 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
 def check(info: ModelInfo) -> None:
     """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
     folder = Path(info.folder)
-    skeleton, files = Skeleton(read_config(folder)), weight_files(folder)
-    check_weights(folder, files, skeleton, parts_of(folder, files, skeleton))
+    check_weights(folder, weight_files(folder), Skeleton(read_config(folder)))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -36,6 +36,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def located(path: str | Path) -> str:
+    """A path for a message: a relative one with the folder that it goes by."""
+    return str(path) if Path(path).is_absolute() else f"{path} (in {Path.cwd()})"
+
+
 def cache(name: str) -> Path:
     """A file of what Strata remembers between runs, in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "strata" / name

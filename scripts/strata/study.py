@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.files import located
 from strata.models.checkpoint import read_config
 from strata.report.catalogue import FIGURES, FORMS, TABLES, Entry
 from strata.report.style import STYLE, check_style
@@ -77,9 +78,15 @@ class Study:
 
     def _check_jsonl(self) -> None:
         for name, task in self.tasks.items():
-            if task["source"] == "jsonl" and not Path(task.get("path", "")).is_file():
-                found = repr(task["path"]) if "path" in task else "nothing"
-                raise StrataError(f"config key tasks.{name}.path: no such file, found {found}")
+            if task["source"] != "jsonl":
+                continue
+            if "path" not in task:
+                raise StrataError(f"config key tasks.{name}.path: missing; name the file")
+            if not Path(task["path"]).is_file():
+                raise StrataError(
+                    f"config key tasks.{name}.path: {located(task['path'])}: no such file; paths "
+                    "go by the folder where Snakemake runs"
+                )
 
     def instances(self, entry: Entry) -> list[dict[str, str]]:
         """What a table or figure of the catalogue is made for here, one of each: the values of

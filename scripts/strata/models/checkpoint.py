@@ -10,13 +10,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.files import file_hash
+from strata.files import file_hash, located
 from strata.models.families import FAMILIES
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
 WANTED += ("merges.txt", "vocab.txt", "chat_template.jinja")
 TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
+# Of old: tokens by their roles, tokens added, a tokenizer.json for some versions of transformers.
+TOKENIZER_FILES += ("special_tokens_map.json", "added_tokens.json", "tokenizer.*.json")
 # Where config.json says that weights are quantised, by transformers and by others.
 QUANTISED = ("quantization_config", "compression_config", "quantization")
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
@@ -47,7 +49,10 @@ def read_config(folder: str | Path) -> dict:
     folder = Path(folder)
     path = folder / "config.json"
     if not folder.is_dir():
-        raise StrataError(f"{folder}: no such folder; a model is a folder or a hub id")
+        raise StrataError(
+            f"{located(folder)}: no such folder; a model is a folder, whose path goes by the one "
+            "where Snakemake runs, or a hub id (`hub:`)"
+        )
     if not path.is_file():
         raise StrataError(f"{folder} is no model folder: it holds no config.json")
     try:
@@ -66,6 +71,12 @@ def read_config(folder: str | Path) -> dict:
         raise StrataError(
             f"{folder} holds an adapter (adapter_config.json), which would be left out: merge it "
             "into its model (peft's merge_and_unload) and give the folder of the result"
+        )
+    if config.get("transformers_weights"):
+        raise StrataError(
+            f"{path}: transformers_weights names {config['transformers_weights']} as the weights, "
+            "which Strata would not read: give a folder with these as model.safetensors, and "
+            "without the key"
         )
     if quantised := next((config[key] for key in QUANTISED if config.get(key)), None):
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
@@ -156,8 +167,7 @@ def content_of(options: dict) -> dict:
 
 def tokenizer_hash(folder: str | Path) -> str:
     """sha256 over the files that make the tokenizer."""
-    files = [Path(folder) / name for name in TOKENIZER_FILES]
-    found = [file for file in files if file.is_file()]
+    found = [file for name in TOKENIZER_FILES for file in sorted(Path(folder).glob(name))]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):
         raise StrataError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")
     return _hash_files(found)

@@ -20,6 +20,7 @@ from strata.extraction.machine import (
 )
 from strata.extraction.placement import batch_tokens_for, decide, needs_of
 from strata.extraction.progress import Progress, publish
+from strata.extraction.selfcheck import OFF, self_check
 from strata.extraction.task import read_task
 from strata.files import sha256
 from strata.items import read_items
@@ -44,9 +45,15 @@ def main(arguments: argparse.Namespace) -> None:
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
     tokenizer = load_tokenizer(info.folder, model.config.vocab_size, arguments.chat)
     memory = memory_of(device, arguments.host_memory, arguments.device_memory)
+    tasks = dict(zip(arguments.tasks, arguments.items, strict=True))
+    checked = dict.fromkeys(tasks, OFF)
+    if arguments.self_check:
+        read = {task: read_items(items) for task, items in tasks.items()}
+        asked = arguments.lenses, arguments.chat
+        checked = self_check(info.name, model, tokenizer, memory, read, *asked)
     done = [
-        extract_task(arguments, info, model, tokenizer, memory, task, items)
-        for task, items in zip(arguments.tasks, arguments.items, strict=True)
+        extract_task(arguments, info, model, tokenizer, memory, task, items, checked[task])
+        for task, items in tasks.items()
     ]
     own = model.n_layers + 1
     for number, progress in enumerate(done):
@@ -70,7 +77,14 @@ def check_dumps(arguments: argparse.Namespace, name: str, layers: int) -> None:
 
 
 def extract_task(
-    arguments: argparse.Namespace, info, model, tokenizer, memory, task: str, items: str
+    arguments: argparse.Namespace,
+    info,
+    model,
+    tokenizer,
+    memory,
+    task: str,
+    items: str,
+    checked: dict,
 ) -> Progress:
     """Scores and dumps of a task, in its folder below --work."""
     logging.info("%s:", task)
@@ -120,7 +134,8 @@ def extract_task(
         )
     except StrataError as error:
         raise StrataError(f"{info.name} on {task}: {error}") from None
-    progress.finish(dataclasses.replace(scores, attributes=attributes | scores.attributes))
+    found = attributes | scores.attributes | checked
+    progress.finish(dataclasses.replace(scores, attributes=found))
     return progress
 
 
@@ -139,6 +154,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--position", choices=POSITIONS, default=CHOICE_END)
     parser.add_argument("--dtype", choices=DTYPES, default="auto")
     parser.add_argument("--chat", action="store_true", help="ask in the model's chat template")
+    parser.add_argument(
+        "--no-self-check",
+        dest="self_check",
+        action="store_false",
+        help="compare nothing with transformers' own forward pass first",
+    )
     cli.add_device_options(parser)
     parser.add_argument("--work", required=True, help="folder for what is not finished")
     parser.add_argument(

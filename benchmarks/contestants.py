@@ -134,7 +134,7 @@ def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
 def naive(folder: Path, items: list[Item]) -> Run:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from strata.extraction.extract import naive_logprob
+    from strata.extraction.twin import naive_logprob
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()

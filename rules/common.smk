@@ -30,10 +30,11 @@ with DATASETS.open(newline="", encoding="utf-8") as file:
 
 
 def device_options():
-    """Options of extract.py that change its speed and its needs, not its results."""
+    """Options of extract.py that change its speed, its needs and what it checks, not its results."""
     memory = {f"{name}-memory": size for name, size in config["memory"].items()}
     given = {"batch-tokens": config["batch_tokens"], **memory}
     options = [f"--{name} {value}" for name, value in given.items() if value != "auto"]
+    options += [] if config["self_check"] else ["--no-self-check"]
     return " ".join([f"--device {config['device']} --weights {config['weights']}", *options])
 
 

@@ -11,8 +11,8 @@ from workflow import Study
 
 from strata.errors import StrataError
 from strata.extraction.chat import as_chat
-from strata.extraction.extract import naive_logprob
 from strata.extraction.task import read_task
+from strata.extraction.twin import naive_logprob
 from strata.items import Item
 from strata.models.checkpoint import tokenizer_hash
 from strata.models.tokenizer import load_tokenizer

@@ -9,7 +9,7 @@ import pytest
 from mirror import MIRROR, SHARED_MODELS, needs_mirror, needs_stories
 from models import SHAPES, byte_tokenizer, make_model, score
 
-from strata.extraction.extract import naive_logprob
+from strata.extraction.twin import naive_logprob
 from strata.measures.metrics import item_values
 from strata.models.families import FAMILIES
 from strata.models.tokenizer import load_tokenizer

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from models import SHAPES, byte_tokenizer, make_model, score
 
 from strata.errors import StrataError
-from strata.extraction.extract import naive_logprob
 from strata.extraction.readout import Readout
 from strata.extraction.task import select_by_length
 from strata.extraction.tree import tokenize
+from strata.extraction.twin import naive_logprob
 from strata.items import Item
 from strata.names import LENSES
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import describe
 from strata.errors import StrataError
-from strata.extraction.extract import naive_logprob
+from strata.extraction.twin import naive_logprob
 from strata.items import Item
 from strata.models.checkpoint import read_config, weight_files
 from strata.models.model import Model

@@ -20,9 +20,8 @@ from strata.extraction.readout import Readout
 from strata.extraction.stream import Stream
 from strata.extraction.task import Task
 from strata.extraction.tree import batches
-from strata.items import Item
 from strata.models.model import Model
-from strata.names import CHOICE_END, LENSES, NORMED, REFERENCE
+from strata.names import CHOICE_END, LENSES
 from strata.store import Scores
 
 OnLayer = Callable[
@@ -126,42 +125,3 @@ def _refuse_infinite(values: np.ndarray, lens: str, layer: int, scores: Scores) 
             f"through the {LENSES[lens]} is {values[choice]}, which is no number; the weights may "
             "be damaged, or their type too small for this model (`dtype: float32`)"
         )
-
-
-@torch.inference_mode()
-def naive_logprob(lm, tokenizer, item: Item, lenses: Sequence[str]) -> dict[str, np.ndarray]:
-    """The twin of extract for one item: one forward pass of transformers a choice, the head on
-    every position. `lm` is a whole AutoModelForCausalLM. Lens -> (layers + 1, choices)."""
-    start = len(tokenizer(item.prompt)["input_ids"])
-    norm = getattr(lm.base_model, "norm", None) or lm.base_model.final_layer_norm
-    head = lm.get_output_embeddings()
-    softcap = getattr(lm.config, "final_logit_softcapping", None)
-    result: dict[str, list[list[float]]] = {lens: [] for lens in lenses}
-    for choice in item.choices:
-        ids = torch.tensor([tokenizer(item.prompt + choice)["input_ids"]])
-        hidden = _block_outputs(lm, ids)
-        for lens in lenses:
-            column = []
-            for layer, states in enumerate(hidden):
-                last = layer == len(hidden) - 1
-                states = states[0] if lens == REFERENCE else states[0].float()
-                if lens == NORMED or (lens == REFERENCE and last):
-                    states = norm(states)
-                logits = torch.nn.functional.linear(states, head.weight.to(states.dtype))
-                logits = torch.tanh(logits / softcap) * softcap if softcap else logits
-                scores = logits.float().log_softmax(-1).to(logits.dtype)[start - 1 : -1]
-                column.append(scores[torch.arange(len(scores)), ids[0, start:]].sum().item())
-            result[lens].append(column)
-    return {lens: np.array(columns, np.float32).T for lens, columns in result.items()}
-
-
-def _block_outputs(lm, ids: torch.Tensor) -> list[torch.Tensor]:
-    """Residual stream after the embedding and each block, caught before the final norm."""
-    layers = lm.base_model.layers
-    caught = []
-    hooks = [layers[0].register_forward_pre_hook(lambda _, args: caught.append(args[0]))]
-    hooks += [layer.register_forward_hook(lambda *args: caught.append(args[2])) for layer in layers]
-    lm(ids, use_cache=False)
-    for hook in hooks:
-        hook.remove()
-    return [value[0] if isinstance(value, tuple) else value for value in caught]

@@ -77,7 +77,7 @@ def read_task(
     if vocabulary is not None and _largest(tree) >= vocabulary:
         for t in kept:
             check_ids(tokenizer, t.item, t.sequences, vocabulary)
-    scores = _scores(kept, skipped, tree)
+    scores = scores_of(kept, skipped, tree)
     scores.attributes.update(
         control_items=sum(t.item.id in control for t in kept),
         bos=_begin_with_bos(tokenizer, kept),
@@ -96,7 +96,7 @@ def _begin_with_bos(tokenizer, kept: Sequence[TokenizedItem]) -> bool:
     return bos is not None and all(s[0] == bos for t in kept for s in t.sequences)
 
 
-def _scores(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree) -> Scores:
+def scores_of(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree) -> Scores:
     """All of the scores but the log-probabilities."""
     counts = [len(t.item.choices) for t in kept]
     choice = np.concatenate([np.arange(count) for count in counts])

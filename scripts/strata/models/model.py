@@ -121,6 +121,12 @@ class Model:
                     if self.weights == "streamed":
                         layers[index].to("meta")
 
+    def first(self, layers: int) -> "Model":
+        """The model of its first layers alone and the head; the two share their weights."""
+        part = copy.copy(self)
+        part.n_layers = layers
+        return part
+
     @cached_property
     def unembedding(self) -> Unembedding:
         bias = {"bias": self.parts.bias} if self.parts.bias else {}

@@ -81,12 +81,16 @@ def plain_backend(tokenizer):
     """What maps texts to ids below a tokenizer of transformers', or None where it is Python all the
     way; rid of padding, truncation and chance, which a tokenizer.json may have been saved with."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        backend.no_padding()
-        backend.no_truncation()
-        for chance in ("dropout", "alpha"):
-            if getattr(backend.model, chance, None):
-                setattr(backend.model, chance, None)
+    return None if backend is None else plain(backend)
+
+
+def plain(backend):
+    """A tokenizer of the package tokenizers, rid of what one use of it left."""
+    backend.no_padding()
+    backend.no_truncation()
+    for chance in ("dropout", "alpha"):
+        if getattr(backend.model, chance, None):
+            setattr(backend.model, chance, None)
     return backend
 
 

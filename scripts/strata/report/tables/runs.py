@@ -65,7 +65,13 @@ def _spoken(column: str) -> str:
 
 
 # Attributes of scores of today; older files lack them.
-COUNTED = {"overlong_items": "Run too long", "control_items": "Control tokens", "bos": "BOS"}
+COUNTED = {
+    "overlong_items": "Run too long",
+    "control_items": "Control tokens",
+    "bos": "BOS",
+    "self_check": "Self-check",
+    "self_check_used": "Of tolerance",
+}
 
 
 def leaks_table(
@@ -174,7 +180,9 @@ def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Tab
         "choices whose first token the tokenizer merged with the prompt's last. Saved: tokens of "
         "one forward pass a choice, over the distinct tokens that were run. Run too long: items "
         "longer than the context that were run all the same. Control tokens: items whose own text "
-        "holds the text of one. BOS: whether it begins every text."
+        "holds the text of one. BOS: whether it begins every text. Self-check: how much of the "
+        "model was compared with transformers' own forward pass before the extraction, on a few "
+        "items. Of tolerance: the largest difference then, as a share of what rounding may do."
     )
     index = pd.MultiIndex.from_tuples(pairs, names=["Model", "Task"])
     lenses = [

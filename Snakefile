@@ -139,9 +139,10 @@ rule plan:
         models=json.dumps(study.models, ensure_ascii=False),
         tasks=" ".join(study.tasks),
         lenses=" ".join(lenses_in_order()),
+        blind="--question-blind" * config["question_blind"],
     message:
         "What the study will cost: tokens, operations, disk, memory, time; also {R}/plan.csv."
     shell:
         "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input}"
-        " --lenses {params.lenses} --overlong {config[overlong]} {DEVICE}"
+        " --lenses {params.lenses} {params.blind} --overlong {config[overlong]} {DEVICE}"
         " --threads {threads} --out {R}/plan.csv --log {log}"

@@ -197,7 +197,8 @@ def extraction_asked(model, tasks, kind="scores"):
     def want():
         chat = study.models[model].get("chat", False)
         position = CHOICE_END if kind == "untrained" else config["position"]
-        own = asked.extraction_asked(config["overlong"], position, dtype_of(model), chat)
+        blind = config["question_blind"] and kind == "scores"
+        own = asked.extraction_asked(config["overlong"], position, dtype_of(model), chat, blind)
         return {"lenses": lenses_in_order(), **own}
 
     def made():
@@ -228,7 +229,8 @@ def extraction_options(path):
     """What extract.py is asked with, as its input says it."""
     own = asked.read_asked(path)
     named = " ".join(f"--{key} {own[key]}" for key in ("overlong", "position", "dtype"))
-    return f"--lenses {' '.join(own['lenses'])} {named} {'--chat' * own['chat']}"
+    flags = " ".join(f"--{key}" for key in ("chat", "question-blind") if own[key])
+    return f"--lenses {' '.join(own['lenses'])} {named} {flags}"
 
 
 def unrecorded(wildcards):

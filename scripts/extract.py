@@ -65,7 +65,7 @@ class Job:
         kept = self.found.scores
         if scores and kept:
             logging.info("%s: taken from %s", ", ".join(sorted(kept.logprob)), self.found.names)
-            scores.logprob.update(kept.logprob)
+            scores.add_lenses(kept)
         whole = scores or kept
         assert whole is not None
         self.progress.take(
@@ -128,7 +128,11 @@ def check_dumps(arguments: argparse.Namespace, name: str, layers: int) -> None:
 def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
     """What there is to do for each task."""
     settings = extraction_asked(
-        arguments.overlong, arguments.position, arguments.dtype, arguments.chat
+        arguments.overlong,
+        arguments.position,
+        arguments.dtype,
+        arguments.chat,
+        arguments.question_blind,
     )
     layers = model.n_layers + 1 if arguments.dumps else 0
     tasks = zip(arguments.tasks, arguments.items, arguments.scores, strict=True)
@@ -166,7 +170,8 @@ def run(job: Job, arguments: argparse.Namespace, name: str, model, tokenizer, me
     """The pass of a task through the model, its dumps in the job's folder."""
     logging.info("lenses: %s", " ".join(job.lenses))
     context = model.config.max_position_embeddings
-    read = read_task(tokenizer, job.read, context, arguments.overlong, arguments.chat)
+    options = arguments.overlong, arguments.chat, arguments.question_blind
+    read = read_task(tokenizer, job.read, context, *options)
     facts = model.skeleton, read.tree
     size = arguments.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
     size = job.progress.settle("batch_tokens", size)
@@ -209,6 +214,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--position", choices=POSITIONS, default=CHOICE_END)
     parser.add_argument("--dtype", choices=DTYPES, default="auto")
     parser.add_argument("--chat", action="store_true", help="ask in the model's chat template")
+    parser.add_argument(
+        "--question-blind", action="store_true", help="ask choices without the question too"
+    )
     parser.add_argument(
         "--no-self-check",
         dest="self_check",

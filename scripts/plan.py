@@ -33,7 +33,8 @@ def main(arguments: argparse.Namespace) -> None:
             key = keys[name], getattr(skeleton.config, "max_position_embeddings", 0)
             if key not in read:
                 (*_, chat), context = key
-                read[key] = read_task(tokenizers[key[0]], items, context, arguments.overlong, chat)
+                options = arguments.overlong, chat, arguments.question_blind
+                read[key] = read_task(tokenizers[key[0]], items, context, *options)
             one_job = models[name].get("job") == "model"
             tasks = len(arguments.tasks) if one_job else 1
             device = memory, rates, process, arguments.batch_tokens, arguments.weights
@@ -89,6 +90,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks")
     parser.add_argument("--items", nargs="+", required=True, help="their items, from prepare.py")
     parser.add_argument("--lenses", nargs="+", choices=LENSES, required=True)
+    parser.add_argument("--question-blind", action="store_true", help="choices without it too")
     parser.add_argument("--overlong", choices=OVERLONG, default="error")
     cli.add_device_options(parser)
     parser.add_argument("--out", required=True, help="csv to write")

@@ -109,7 +109,7 @@ def test_other_options_or_another_stage_make_other_items():
     assert not asked.same_items(own, {"options": {"source": "s"}, "stage": 2})
 
 
-SETTINGS = asked.extraction_asked("error", "choice_end", "auto", False)
+SETTINGS = asked.extraction_asked("error", "choice_end", "auto", False, False)
 FACTS = {"revision": "r", "tokenizer_hash": "t", "task_hash": "i"}
 
 

@@ -13,7 +13,7 @@ from strata.files import KEPT, PUBLISHED, link, sweep
 from strata.store import Scores, write_dump, write_scores
 from strata.study import Study
 
-SETTINGS = asked.extraction_asked("error", "choice_end", "auto", False)
+SETTINGS = asked.extraction_asked("error", "choice_end", "auto", False, False)
 FACTS = {"revision": "r", "tokenizer_hash": "t", "task_hash": "i"}
 WANTED = SETTINGS | FACTS
 LAYERS = ["layer_00.h5", "layer_01.h5"]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 from strata.errors import StrataError
 from strata.measures.comparisons import Reader, comparisons
 from strata.measures.metrics import item_values, metrics_table, subtask_nodes
-from strata.names import METRICS
+from strata.names import BLIND, MC1, MC1_BLIND, MC1_PMI, METRICS, NORMED
 from strata.store import Scores
 
 
@@ -104,7 +106,7 @@ def test_the_table_has_a_row_for_every_node_of_the_subtask_tree():
         "int/1-2/add": 1,
         "int/1-2/sub": 0,
     }
-    assert set(table["metric"]) == set(METRICS)
+    assert set(table["metric"]) == set(METRICS) - set(BLIND)
     assert list(table.columns) == [
         "model",
         "task",
@@ -207,3 +209,20 @@ def test_what_is_no_item_is_refused_and_nothing_hangs(lens, changes, lacks):
     for metric in METRICS:
         with pytest.raises(StrataError, match=f"the item '1' has no {lacks}"):
             item_values(scores, lens, metric)
+
+
+def test_without_the_question_and_by_pmi():
+    """Of three items one is right by itself, one by the question alone, one not at all."""
+    items = [[(-1, True), (-2, False)], [(-3, True), (-2, False)], [(-5, True), (-2, False)]]
+    scores = make_scores(items, subtasks=[""] * 3)
+    blind = np.array([[-2, -4, -6, -2, -5, -3]] * 2, np.float32)
+    scores = replace(scores, blind={lens: blind for lens in scores.logprob})
+    values = {metric: item_values(scores, NORMED, metric)[0][0].tolist() for metric in METRICS}
+    assert values[MC1] == [1, 0, 0]
+    assert values[MC1_BLIND] == [1, 0, 0]
+    # What the question adds: 1 and 2; 3 and 0; 0 and 1.
+    assert values[MC1_PMI] == [0, 1, 0]
+    table = metrics_table(scores, "m", "t")
+    shown = table[(table["lens"] == NORMED) & (table["layer"] == 0)].set_index("metric")["value"]
+    assert shown[MC1_PMI] == pytest.approx(1 / 3)
+    assert set(table["metric"]) == set(METRICS)

@@ -25,7 +25,7 @@ from strata.errors import StrataError
 from strata.extraction import progress as module
 from strata.extraction.progress import Progress, publish
 from strata.extraction.stream import Stream
-from strata.files import sweep
+from strata.files import PUBLISHED, sweep
 from strata.items import write_items
 from strata.models.checkpoint import describe
 
@@ -80,6 +80,7 @@ class Extraction:
         """Removes what Snakemake removes of a job that did not finish."""
         for path in [*self.scores, *self.dumps]:
             path.unlink(missing_ok=True)
+        sweep(self.folder / "work")  # the end of a run
 
 
 @pytest.fixture
@@ -106,8 +107,7 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(extraction)
         log = extraction.log.read_text()
         went_on += "going on after layer" in log or "an earlier run finished it" in log
         assert extraction.outputs() == expected
-        sweep(extraction.folder / "work")  # as Snakemake does at the end of a run
-        assert not (extraction.folder / "work" / "a").exists()
+        assert (extraction.folder / "work" / "a" / PUBLISHED).exists()
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -143,7 +143,6 @@ def test_what_other_settings_left_is_removed_and_not_used(extraction):
     assert extraction.run() == 0
     assert "going on" not in extraction.log.read_text()
     first = extraction.outputs()
-    sweep(extraction.folder / "work")
     extraction.clear()
     assert extraction.run() == 0
     assert extraction.outputs() == first
@@ -196,7 +195,8 @@ def test_two_extractions_of_one_task_keep_out_of_each_others_way(tmp_path):
     first = Progress(tmp_path / "task", {"a": 1})
     with pytest.raises(StrataError, match="task is in use by another extraction"):
         Progress(tmp_path / "task", {"a": 1})
-    first.remove()
+    first.release()
+    sweep(tmp_path)
     Progress(tmp_path / "task", {"a": 1})
 
 

@@ -101,10 +101,10 @@ def _without_limit(options: Made) -> tuple[Made, int | None]:
     return {key: options[key] for key in options if key != "limit"}, options.get("limit")
 
 
-def extraction_asked(overlong: str, position: str, dtype: str, chat: bool) -> Made:
+def extraction_asked(overlong: str, position: str, dtype: str, chat: bool, blind: bool) -> Made:
     """The settings, lenses aside, that scores and dumps depend on. dtype: as the entry says."""
     asked = {"overlong": overlong, "position": position, "dtype": dtype, "chat": chat}
-    return {**asked, "stage": STAGES["extract"]}
+    return {**asked, "question-blind": blind, "stage": STAGES["extract"]}
 
 
 def made_extraction(path: Path) -> Made | None:

@@ -9,13 +9,17 @@ LENSES = {REFERENCE: "reference lens", RAW: "raw lens", NORMED: "normed lens"}
 
 # What is made of the choices' log-probabilities (measures/metrics.py).
 MC1, MC2, MC3, MC1_TOKENS, MC1_BYTES = "mc1", "mc2", "mc3", "mc1_tokens", "mc1_bytes"
+MC1_PMI, MC1_BLIND = "mc1_pmi", "mc1_blind"
 METRICS = {
     MC1: "MC1",
     MC2: "MC2",
     MC3: "MC3",
     MC1_TOKENS: "MC1 per token",
     MC1_BYTES: "MC1 per byte",
+    MC1_PMI: "MC1 by PMI",
+    MC1_BLIND: "MC1 without the question",
 }
+BLIND = (MC1_PMI, MC1_BLIND)  # of choices asked without the question too (extraction/blind.py)
 
 # Probes (measures/probes.py); the features they are fitted on, what they read, and the labels they
 # are given.

@@ -43,7 +43,9 @@ class Dump:
 class Scores:
     """Log-probabilities of every choice. c choices in all, i items, layers 0 (embedding) to L.
 
-    logprob: lens -> (L + 1, c) float32. tokens, bytes: (c,) length of each choice (UTF-8 bytes).
+    logprob: lens -> (L + 1, c) float32; blind: the same behind a prompt without the question
+    (extraction.blind), empty if that was not asked for. tokens, bytes: (c,) length of each choice
+    (UTF-8 bytes).
     item, choice: (c,) number of the item and of the choice in it. correct, best: (c,) flags;
     best marks the best true choice. merged: (c,) the tokenizer merged across the boundary.
     token_ids: (sum of tokens,) the choices' tokens, one choice after the other.
@@ -64,11 +66,20 @@ class Scores:
     subtasks: list[str]
     skipped: list[str] = field(default_factory=list)
     attributes: dict = field(default_factory=dict)
+    blind: dict[str, np.ndarray] = field(default_factory=dict)
 
     def with_lenses(self, lenses: Iterable[str]) -> "Scores":
         """The same with these lenses alone, of those that it has."""
-        kept = {lens: self.logprob[lens] for lens in lenses if lens in self.logprob}
-        return replace(self, logprob=kept)
+        logprob, blind = (
+            {lens: values[lens] for lens in lenses if lens in values}
+            for values in (self.logprob, self.blind)
+        )
+        return replace(self, logprob=logprob, blind=blind)
+
+    def add_lenses(self, other: "Scores") -> None:
+        """Takes over another's lenses, of the same choices."""
+        self.logprob.update(other.logprob)
+        self.blind.update(other.blind)
 
 
 @dataclass(frozen=True)
@@ -281,8 +292,9 @@ def _bits(tensor) -> np.ndarray:
 
 
 def _write_choices(file: h5py.File, scores: Scores) -> None:
-    for lens, values in scores.logprob.items():
-        file[f"logprob/{lens}"] = values
+    for part in ("logprob", "blind"):
+        for lens, values in getattr(scores, part).items():
+            file[f"{part}/{lens}"] = values
     for name in CHOICE_FIELDS:
         file[name] = getattr(scores, name)
     for name in TEXT_FIELDS:
@@ -292,8 +304,13 @@ def _write_choices(file: h5py.File, scores: Scores) -> None:
 
 def _read_choices(file: h5py.File) -> Scores:
     texts: dict[str, Any] = {name: list(file[name].asstr()[()]) for name in TEXT_FIELDS}
+    logprob, blind = (
+        {lens: values[()] for lens, values in file.get(part, {}).items()}
+        for part in ("logprob", "blind")
+    )
     return Scores(
-        logprob={lens: values[()] for lens, values in file.get("logprob", {}).items()},
+        logprob=logprob,
+        blind=blind,
         **{name: file[name][()] for name in CHOICE_FIELDS},
         **texts,
         attributes=dict(file.attrs),

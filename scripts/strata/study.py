@@ -10,6 +10,7 @@ from pathlib import Path
 from strata.errors import StrataError
 from strata.files import located
 from strata.models.checkpoint import read_config
+from strata.names import BLIND
 from strata.report.catalogue import FIGURES, FORMS, TABLES, Entry
 from strata.report.style import STYLE, check_style
 from strata.schema import check, read_schema, task_schema, unknown
@@ -36,6 +37,12 @@ class Study:
                     raise unknown(f"select.{kind}[{index}]", name, config[kind], kind)
         if config["report"]["lens"] not in config["lenses"]:
             raise unknown("report.lens", config["report"]["lens"], config["lenses"], "lenses")
+        metric = config["report"]["metric"]
+        if metric in BLIND and not config["question_blind"]:
+            raise StrataError(
+                f"config key report.metric: {metric} is of choices asked without the question; set "
+                "`question_blind: true`"
+            )
         if config["probes"]["kinds"] and config["report"]["probe"] not in config["probes"]["kinds"]:
             allowed = config["probes"]["kinds"]
             raise unknown("report.probe", config["report"]["probe"], allowed, "probes.kinds")

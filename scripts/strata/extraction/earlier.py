@@ -1,7 +1,7 @@
 """What earlier extractions of the same content left, under whatever names of model and study."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from strata.asked import Made, covers, made_extraction
@@ -38,12 +38,11 @@ def look_up(
         if not _answers(path, asked):
             continue
         scores = read_scores(path)
-        own_lenses = {lens: scores.logprob[lens] for lens in lenses if lens in scores.logprob}
-        if found.scores is None:
-            found.scores = replace(scores, logprob={})
-        if own_lenses.keys() - found.lenses:
+        new = scores.with_lenses(lens for lens in lenses if lens not in found.lenses)
+        found.scores = found.scores or scores.with_lenses([])
+        if new.logprob:
             found.files.append(path)
-        found.scores.logprob.update(own_lenses | found.scores.logprob)
+            found.scores.add_lenses(new)
         found.dumps = found.dumps or _dumps(path, asked, layers)
     return found
 

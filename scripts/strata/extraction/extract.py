@@ -57,7 +57,12 @@ def extract(
         stream = Stream(model, tree, rows, where, progress.stream if progress else None, each)
         readout = Readout(stream, tuple(lenses), each, lanes)
         dump = _dump_of(stream, scores, position, on_layer)
-        return replace(scores, logprob=_climb(stream, readout, dump, progress, scores))
+        logprob = _climb(stream, readout, dump, progress, scores)
+    own = {lens: values[:, : len(scores.item)] for lens, values in logprob.items()}
+    blind = (
+        {} if task.blind is None else {k: values[:, task.blind] for k, values in logprob.items()}
+    )
+    return replace(scores, logprob=own, blind=blind)
 
 
 def _dump_of(
@@ -65,7 +70,10 @@ def _dump_of(
 ) -> Callable[[int], None]:
     """Hands a layer's dump to `on_layer`, if there is one."""
     tree, columns = stream.tree, (scores.item, scores.choice, scores.correct)
-    nodes = getattr(tree, position), tree.prompt_end[scores.choice == 0]
+    ends, prompts = (
+        nodes[: len(scores.item)] for nodes in (getattr(tree, position), tree.prompt_end)
+    )
+    nodes = ends, prompts[scores.choice == 0]
     places = (torch.from_numpy(stream.place[own]) for own in nodes)
     wanted, prompts = (place.to(stream.hidden.device) for place in places)
 
@@ -118,10 +126,12 @@ def _climb(
 
 def _refuse_infinite(values: np.ndarray, lens: str, layer: int, scores: Scores) -> None:
     if not np.isfinite(values).all():
-        choice = int(np.argmin(np.isfinite(values)))
-        item = scores.ids[scores.item[choice]]
+        number = int(np.argmin(np.isfinite(values)))
+        where = "a prompt without the question", number
+        if number < len(scores.item):
+            where = f"item {scores.ids[scores.item[number]]!r}", scores.choice[number]
         raise StrataError(
-            f"layer {layer}, item {item!r}: the log-probability of choice {scores.choice[choice]} "
-            f"through the {LENSES[lens]} is {values[choice]}, which is no number; the weights may "
+            f"layer {layer}, {where[0]}: the log-probability of choice {where[1]} "
+            f"through the {LENSES[lens]} is {values[number]}, which is no number; the weights may "
             "be damaged, or their type too small for this model (`dtype: float32`)"
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from strata.errors import StrataError
+from strata.extraction.blind import blind_items
 from strata.extraction.chat import as_chat
 from strata.extraction.tokens import check_ids, check_pieces, holds_control, say_other
 from strata.extraction.tree import TokenizedItem, TokenTree, build_tree, tokenize
@@ -44,10 +45,13 @@ def select_by_length(
 
 @dataclass(frozen=True)
 class Task:
-    """Items tokenized for a model. scores: all of the scores but the log-probabilities."""
+    """Items tokenized for a model. scores: all of the scores but the log-probabilities. blind: of
+    each of their choices, the number of its like behind a prompt without the question, among all
+    choices of the tree; None if that is not asked for."""
 
     tree: TokenTree
     scores: Scores
+    blind: np.ndarray | None = None
 
 
 def read_task(
@@ -56,10 +60,11 @@ def read_task(
     context: int | None,
     overlong: str = "error",
     chat: bool = False,
+    blind: bool = False,
 ) -> Task:
     """Tokenizes items, in the chat template if asked, and builds their tree; context: tokens that
-    the model was made for (0 or None: unbounded). Raises StrataError for items that cannot be
-    scored."""
+    the model was made for (0 or None: unbounded). blind: their choices are asked without the
+    question too. Raises StrataError for items that cannot be scored."""
     if not items:
         raise StrataError("the task has no items")
     control = {
@@ -72,7 +77,9 @@ def read_task(
     say_other(tokenizer, texts, special=not chat)
     tokenized = tokenize(tokenizer, items, special=not chat)
     kept, skipped = select_by_length(tokenized, context or 0, overlong)
-    tree = build_tree(kept)
+    twins, which = blind_items([t.item for t in kept]) if blind else ([], None)
+    without = tokenize(tokenizer, twins, special=not chat)
+    tree = build_tree([*kept, *without])
     vocabulary = getattr(tokenizer, "vocabulary", None)  # of a ModelTokenizer
     if vocabulary is not None and _largest(tree) >= vocabulary:
         for t in kept:
@@ -82,8 +89,9 @@ def read_task(
         control_items=sum(t.item.id in control for t in kept),
         bos=_begin_with_bos(tokenizer, kept),
         overlong_items=sum(t.longest > (context or t.longest) for t in kept),
+        naive_tokens=sum(len(s) for t in [*kept, *without] for s in t.sequences),
     )
-    return Task(tree, scores)
+    return Task(tree, scores, None if which is None else len(scores.item) + which)
 
 
 def _largest(tree: TokenTree) -> int:
@@ -97,21 +105,22 @@ def _begin_with_bos(tokenizer, kept: Sequence[TokenizedItem]) -> bool:
 
 
 def scores_of(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree) -> Scores:
-    """All of the scores but the log-probabilities."""
+    """All of the scores but the log-probabilities. kept: the first items of the tree."""
     counts = [len(t.item.choices) for t in kept]
     choice = np.concatenate([np.arange(count) for count in counts])
     item = np.repeat(np.arange(len(kept)), counts)
     naive = sum(len(sequence) for t in kept for sequence in t.sequences)
+    offsets = tree.path_offsets[: len(item) + 1]
     return Scores(
         logprob={},
-        tokens=np.diff(tree.path_offsets).astype(np.int32),
+        tokens=np.diff(offsets).astype(np.int32),
         bytes=np.array([len(c.encode()) for t in kept for c in t.item.choices], np.int32),
         item=item.astype(np.int32),
         choice=choice.astype(np.int32),
         correct=np.concatenate([t.item.correct for t in kept]).astype(bool),
         best=choice == np.repeat([t.item.best for t in kept], counts),
         merged=np.concatenate([t.merged for t in kept]),
-        token_ids=tree.tokens[tree.path_nodes].astype(np.int32),
+        token_ids=tree.tokens[tree.path_nodes[: offsets[-1]]].astype(np.int32),
         ids=[t.item.id for t in kept],
         groups=[t.item.group for t in kept],
         subtasks=[t.item.subtask for t in kept],

@@ -2,7 +2,9 @@
 
 MC1: the best true choice beats every false one. MC2: probability mass on the true choices. MC3:
 share of true choices that beat every false one (Lin et al. 2022, as the paper uses them).
-mc1_tokens and mc1_bytes: MC1 of the log-probability per token and per byte.
+mc1_tokens and mc1_bytes: MC1 of the log-probability per token and per byte. mc1_blind: MC1 of the
+choices behind a prompt without the question, what a model gets that ignores it; mc1_pmi: MC1 of
+how much the question adds to the log-probability (Holtzman et al. 2021).
 
 The reference lens keeps the rules of the paper's code to the letter. All lenses need a strict
 `>`, so a tie counts as wrong; tie_rate says how often that happened. MC1 of a probe shares a tie.
@@ -15,7 +17,18 @@ import pandas as pd
 
 from strata.errors import StrataError
 from strata.measures.statistics import clusters, estimate
-from strata.names import LENSES, MC1_BYTES, MC1_TOKENS, MC2, MC3, METRICS, REFERENCE
+from strata.names import (
+    BLIND,
+    LENSES,
+    MC1_BLIND,
+    MC1_BYTES,
+    MC1_PMI,
+    MC1_TOKENS,
+    MC2,
+    MC3,
+    METRICS,
+    REFERENCE,
+)
 from strata.store import Scores
 
 AGAIN = "the file is damaged; delete it and run again"
@@ -67,9 +80,11 @@ def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.
     that are not finite (a probe's may be undefined), or an item is none (Choices).
     """
     choices = Choices(scores)
-    values = scores.logprob[lens].astype(np.float64)
-    if lens in LENSES:
-        _refuse_infinite(scores, lens, values)
+    sources = {MC1_BLIND: [scores.blind], MC1_PMI: [scores.logprob, scores.blind]}
+    parts = [own[lens].astype(np.float64) for own in sources.get(metric, [scores.logprob])]
+    for part in parts if lens in LENSES else ():
+        _refuse_infinite(scores, lens, part)
+    values = parts[0] - parts[1] if metric == MC1_PMI else parts[0]
     if metric in (MC1_TOKENS, MC1_BYTES):
         lengths = scores.tokens if metric == MC1_TOKENS else scores.bytes
         values = values / np.maximum(lengths, 1)
@@ -92,6 +107,11 @@ def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.
     undefined = np.isnan(values).any(1)  # a probe's; log-probabilities are always known
     found[undefined] = np.nan
     return found, ties
+
+
+def metrics_of(scores: Scores, lens: str) -> list[str]:
+    """The metrics that there are of a lens: those without the question only where it was asked."""
+    return [metric for metric in METRICS if metric not in BLIND or lens in scores.blind]
 
 
 def _whose(scores: Scores) -> str:
@@ -153,7 +173,7 @@ def metrics_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
     choices = Choices(scores)
     rows = []
     for lens in scores.logprob:
-        for metric in METRICS:
+        for metric in metrics_of(scores, lens):
             values, ties = item_values(scores, lens, metric)
             chance = choices.chance(metric)
             for subtask, members, own in nodes:

@@ -1,12 +1,10 @@
 """What went in: the audit of the items, what they give away, and what was run."""
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 
 from strata.errors import StrataError
-from strata.measures.metrics import item_values
+from strata.measures.metrics import item_values, metrics_of
 from strata.names import LEAKS, LENSES, METRICS
 from strata.report.captions import heading
 from strata.report.cells import NOTHING, percent, plain
@@ -86,7 +84,9 @@ def leaks_table(
     rows = []
     for (model, task), own in scores.items():
         ids = np.array(own.ids)
-        for reader, name in product(own.logprob, METRICS):
+        for reader, name in (
+            (lens, name) for lens in own.logprob for name in metrics_of(own, lens)
+        ):
             values = item_values(own, reader, name)[0][-1]
             for kind, given in leaks[task].items():
                 there = np.isin(ids, given)

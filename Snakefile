@@ -1,5 +1,7 @@
 """Strata: what does each layer of each size of a language model know?"""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -51,6 +53,20 @@ include: "rules/catalogue.smk"
 include: "rules/report.smk"
 include: "rules/published.smk"
 include: "rules/pretrain.smk"
+
+
+# A terminal that closes is no reason to leave a lock behind: it ends a run as SIGTERM does.
+if workflow.is_main_process and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+
+
+onsuccess:
+    sweep(f"{R}/unfinished")
+    say_leftovers()
+
+
+onerror:
+    sweep(f"{R}/unfinished")
 
 
 rule all:
@@ -122,7 +138,7 @@ rule plan:
     params:
         models=json.dumps(study.models, ensure_ascii=False),
         tasks=" ".join(study.tasks),
-        lenses=lenses_in_order(),
+        lenses=" ".join(lenses_in_order()),
     message:
         "What the study will cost: tokens, operations, disk, memory, time; also {R}/plan.csv."
     shell:

@@ -20,6 +20,8 @@ rule fetch_models:
 
 # Here, where there is a network; nodes of a cluster often have none.
 rule fetch:
+    input:
+        asked=model_asked,
     output:
         "<results>/models/{model}.json",
     log:
@@ -30,8 +32,8 @@ rule fetch:
     resources:
         **growing(2000, 240),
     params:
-        options=model_options,
-        stage=STAGES["describe"],
+        # Of inputs too, so that it reruns nothing: `asked` does.
+        options=lambda wildcards, input: model_options(wildcards),
     message:
         "Fetching {wildcards.model} from the hub: revision, files and shape."
     shell:
@@ -41,6 +43,7 @@ rule fetch:
 rule describe:
     input:
         ancient(model_files),
+        asked=model_asked,
     output:
         "<results>/models/{model}.json",
     log:
@@ -51,8 +54,6 @@ rule describe:
         **growing(2000, 240),
     params:
         options=lambda wildcards, input: model_options(wildcards),
-        content=model_content,
-        stage=STAGES["describe"],
     message:
         "Reading the folder of {wildcards.model}: hashes and shape."
     shell:
@@ -77,8 +78,12 @@ for model in study.models:
         input:
             model=f"<results>/models/{model}.json",
             jsonl=[f"<results>/tasks/{task}.jsonl" for task in tasks],
+            asked=lambda wildcards, model=model, all_tasks=in_one_job: extraction_asked(
+                model, list(study.tasks) if all_tasks else [wildcards.task]
+            ),
         output:
-            scores=[f"<results>/scores/{model}/{task}.h5" for task in tasks],
+            # What is there may have it already, or all but a lens.
+            scores=[update(f"<results>/scores/{model}/{task}.h5") for task in tasks],
             dumps=[path for task in tasks for path in dumps(model, task)],
         log:
             f"<results>/logs/extract/{model}.log"
@@ -94,20 +99,17 @@ for model in study.models:
             gpu=study.gpus,
         params:
             tasks=" ".join(tasks) if in_one_job else lambda wildcards: wildcards.task,
-            lenses=lenses_in_order(),
-            overlong=config["overlong"],
-            position=config["position"],
-            dtype=dtype_of(model),
-            chat="--chat" * study.models[model].get("chat", False),
-            # Of inputs too, so that it reruns nothing.
+            # Of inputs too, so that they rerun nothing: `asked` does.
+            options=lambda wildcards, input: extraction_options(input.asked),
             folder=lambda wildcards, input, model=model: folder_option(model),
+            again=lambda wildcards, input, model=model, all_tasks=in_one_job: again(
+                model, list(study.tasks) if all_tasks else [wildcards.task]
+            ),
             work=f"{R}/unfinished/{model}",
-            stage=STAGES["extract"],
         message:
-            f"Extracting {{params.tasks}} from {model}: every layer, every lens."
+            f"Extracting {{params.tasks}} from {model}: every layer, every lens.{{params.again}}"
         shell:
             "{RUN}/extract.py --model {input.model} {params.folder} --items {input.jsonl}"
-            " --tasks {params.tasks} --lenses {params.lenses} --overlong {params.overlong}"
-            " --position {params.position} --dtype {params.dtype} {params.chat}"
-            " {DEVICE} --threads {threads} --work {params.work}"
+            " --tasks {params.tasks} {params.options} {DEVICE} --threads {threads}"
+            " --studies {STUDIES} --work {params.work}"
             " --scores {output.scores} --dumps {output.dumps} --log {log}"

@@ -13,6 +13,7 @@ for kind, entries in CATALOGUE.items():
                 f"{kind}_{entry.name}"
             input:
                 **{name: files_of(entry, name) for name in entry.files},
+                new=unrecorded,
             output:
                 **reported(kind, entry),
             log:

@@ -2,19 +2,23 @@
 # for it in inputs, outputs, logs and expand, not in shell and params, which say R.
 
 import csv
+import functools
 import json
+import operator
 import os
 import re
 import shlex
 
 from strata import STAGES
-from strata.files import file_hash
-from strata.models.checkpoint import folder_files, own_dtype, read_config
-from strata.names import LENSES, MC1, REFERENCE
+from strata import asked
+from strata.files import KEPT, file_hash, link, sweep
+from strata.models.checkpoint import content_of, folder_files, own_dtype, read_config
+from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
 from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS, TABLES
 from strata.tasks import sources
 
 R = study.results
+STUDIES = shlex.quote(str(Path(R).parent))  # all of them
 PYTHON = shlex.quote(sys.executable)
 RUN = f"{PYTHON} {shlex.quote(str(ROOT / 'scripts'))}"
 DATASETS = ROOT / "data" / "datasets.csv"
@@ -112,7 +116,7 @@ def planned(model, column, default, scale, join=max):
 
 def lenses_in_order():
     """The study's lenses in one order: another order of the same is no change."""
-    return " ".join(lens for lens in LENSES if lens in config["lenses"])
+    return [lens for lens in LENSES if lens in config["lenses"]]
 
 
 def dtype_of(model):
@@ -135,13 +139,13 @@ def raw_files(wildcards):
     return [f"data/raw/{path}" for path in sources.files(options)] + own
 
 
-def task_options(wildcards):
+def task_options(task):
     """What the task's items depend on, the content of a user's own files included."""
-    options = {k: v for k, v in study.tasks[wildcards.task].items() if k != "label"}
+    options = {k: v for k, v in study.tasks[task].items() if k != "label"}
     own = [file_hash(path) for path in sources.own_files(options)]
     left_out = config["leave_out"]
     more = {"content": own} if own else {}
-    return as_json(options | more | ({"leave_out": left_out} if left_out else {}))
+    return options | more | ({"leave_out": left_out} if left_out else {})
 
 
 def model_files(wildcards):
@@ -152,13 +156,95 @@ def model_files(wildcards):
     return list(map(str, folder_files(os.path.relpath(options["path"]))))  # however it is spelled
 
 
-def model_content(wildcards):
-    """What identifies a model: of a folder the content of its files, wherever it is and whatever
-    their times; each is read once, and again where it was touched. Of a hub's, its options."""
-    files = model_files(wildcards)
-    if not files:
-        return model_options(wildcards)
-    return as_json({Path(path).name: file_hash(path) for path in files})
+def settled(name, want, made, answers=operator.eq, kept=()):
+    """The input that says what a job's results are asked for (see strata.asked). Only Snakemake
+    itself settles it; the jobs that it starts find it settled. kept: results that the job may take
+    up, which Snakemake removes before it runs."""
+    path = f"{R}/asked/{name}.json"
+    if workflow.is_main_process or not Path(path).is_file():
+        if not asked.settle(path, want(), made(), answers) and not workflow.dryrun:
+            keep_from_removal(kept)
+    return path
+
+
+def model_asked(wildcards):
+    """The input that says which model is asked for."""
+    model = wildcards.model
+    made = Path(R, "models", f"{model}.json")
+    return settled(
+        f"models/{model}",
+        lambda: {"content": content_of(study.models[model]), "stage": STAGES["describe"]},
+        lambda: {made: asked.made_json(made)},
+    )
+
+
+def task_asked(wildcards):
+    """The input that says which items are asked for."""
+    task = wildcards.task
+    made = Path(R, "tasks", f"{task}.audit.json")
+    return settled(
+        f"tasks/{task}",
+        lambda: {"options": task_options(task), "stage": STAGES["prepare"]},
+        lambda: {made: asked.made_task(made)},
+        asked.same_items,
+    )
+
+
+def extraction_asked(model, tasks, kind="scores"):
+    """The input that says with which lenses and settings scores are asked for. kind: their folder,
+    scores or untrained."""
+
+    def want():
+        chat = study.models[model].get("chat", False)
+        position = CHOICE_END if kind == "untrained" else config["position"]
+        own = asked.extraction_asked(config["overlong"], position, dtype_of(model), chat)
+        return {"lenses": lenses_in_order(), **own}
+
+    def made():
+        info = {"scores": f"models/{model}.json", "untrained": f"untrained/{model}/model.json"}
+        return {
+            (path := Path(R, kind, model, f"{task}.h5")): asked.made_scores(
+                path, model, task, Path(R, info[kind]), Path(R, f"tasks/{task}.jsonl")
+            )
+            for task in tasks
+        }
+
+    name = f"{kind}/{model}" if len(tasks) > 1 else f"{kind}/{model}/{tasks[0]}"
+    kept = [] if kind == "untrained" else [path for task in tasks for path in dumps(model, task)]
+    return settled(name, want, made, asked.covers, kept)
+
+
+def keep_from_removal(paths):
+    """Gives files of <results>/activations a second name until the run ends: another lens, or in
+    a job for all tasks another task, needs no new dumps."""
+    for path in paths:
+        file = Path(path.replace("<results>", R))
+        kept = Path(R, "unfinished", KEPT, file.relative_to(Path(R, "activations")))
+        if file.is_file():
+            link(file, kept)
+
+
+def extraction_options(path):
+    """What extract.py is asked with, as its input says it."""
+    own = asked.read_asked(path)
+    named = " ".join(f"--{key} {own[key]}" for key in ("overlong", "position", "dtype"))
+    return f"--lenses {' '.join(own['lenses'])} {named} {'--chat' * own['chat']}"
+
+
+def unrecorded(wildcards):
+    """An input that is always new. A job that Snakemake has on record knows its content and is not
+    run for its time; one that it hasn't, since results were copied or renamed, is run again: for
+    what costs little, that is simpler than to tell what it was made for."""
+    return renewed()
+
+
+@functools.cache
+def renewed():
+    path = Path(R, "asked", "unrecorded")
+    if workflow.is_main_process or not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("See unrecorded() in rules/common.smk.\n", encoding="utf-8")
+    return str(path)
 
 
 def folder_option(model):
@@ -172,6 +258,30 @@ def model_options(wildcards):
     options = study.models[wildcards.model]
     keys = ("path",) if "path" in options else ("hub", "revision", "layers", "shape")
     return as_json({key: options[key] for key in keys if key in options})
+
+
+def again(model, tasks):
+    """Words for an extraction of what was scored before: its activations are gone."""
+    scores = [Path(R, "scores", model, f"{task}.h5") for task in tasks]
+    kept = [path.replace("<results>", R) for task in tasks for path in dumps(model, task)]
+    gone = [path for path in kept if not Path(path).is_file()]
+    if not gone or not all(map(Path.is_file, scores)):
+        return ""
+    return f" Again, though scores are there: {gone[0]} is not, nor {len(gone) - 1} other dumps."
+
+
+def say_leftovers():
+    """Names, at the end of a run, what is there of an earlier form of the study."""
+    path, found = Path(R, "NOT_OF_THIS_STUDY.txt"), study.leftovers()
+    path.unlink(missing_ok=True)
+    if found:
+        path.write_text("".join(f"{file}\n" for file in found), encoding="utf-8")
+        print(
+            f"{len(found)} files are of models, tasks, tables or figures that the study has no "
+            f"longer: {path} names them. They are used by nothing; delete them, or keep them in "
+            "case you ask for them again",
+            file=sys.stderr,
+        )
 
 
 # Tables and figures
@@ -235,6 +345,8 @@ def options_given(kind, entry):
 
     def options(wildcards):
         given = {**{part: wildcards[part] for part in entry.over}, **study_s}
+        if not {"scores", "floors"}.isdisjoint(entry.files):
+            given["lenses"] = " ".join(lenses_in_order())  # files may hold more
         given["labels"] = json.dumps(labels_of(entry, wildcards), ensure_ascii=False)
         if kind == "figure":
             given["style"] = as_json(study.figure_style(entry.name, entry.stem(**wildcards)))

@@ -25,6 +25,7 @@ rule download:
 rule prepare:
     input:
         raw_files,
+        asked=task_asked,
     output:
         jsonl="<results>/tasks/{task}.jsonl",
         audit="<results>/tasks/{task}.audit.json",
@@ -34,8 +35,8 @@ rule prepare:
     resources:
         **growing(2000, 30),
     params:
-        options=task_options,
-        stage=STAGES["prepare"],
+        # Of inputs too, so that it reruns nothing: `asked` does.
+        options=lambda wildcards, input: as_json(asked.read_asked(input.asked)["options"]),
     message:
         "Bringing {wildcards.task} into the multiple-choice form and auditing it."
     shell:

@@ -3,7 +3,8 @@
 
 rule measure:
     input:
-        "<results>/scores/{model}/{task}.h5",
+        scores="<results>/scores/{model}/{task}.h5",
+        new=unrecorded,
     output:
         "<results>/metrics/{model}/{task}.csv",
     log:
@@ -11,9 +12,11 @@ rule measure:
     resources:
         **growing(4000, 30),
     params:
+        lenses=" ".join(lenses_in_order()),
         stage=STAGES["metrics"],
     message:
         "Measuring {wildcards.model} on {wildcards.task}."
     shell:
-        "{RUN}/measure.py --scores {input} --model {wildcards.model} --task {wildcards.task}"
+        "{RUN}/measure.py --scores {input.scores} --model {wildcards.model} --task {wildcards.task}"
+        " --lenses {params.lenses}"
         " --out {output} --log {log}"

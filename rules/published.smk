@@ -35,6 +35,7 @@ for kind, stems in PRINTED.items():
         input:
             metrics=PUBLISHED,
             labels=PUBLISHED_LABELS,
+            new=unrecorded,
         output:
             **outputs(kind, "{stem}"),
         log:

@@ -29,8 +29,9 @@ rule extract_untrained:
         weights="<results>/untrained/{model}/weights",
         model="<results>/untrained/{model}/model.json",
         jsonl=[f"<results>/tasks/{task}.jsonl" for task in study.tasks],
+        asked=lambda wildcards: extraction_asked(wildcards.model, list(study.tasks), "untrained"),
     output:
-        [f"<results>/untrained/{{model}}/{task}.h5" for task in study.tasks],
+        [update(f"<results>/untrained/{{model}}/{task}.h5") for task in study.tasks],
     log:
         "<results>/logs/extract_untrained/{model}.log",
     benchmark:
@@ -41,15 +42,11 @@ rule extract_untrained:
         gpu=study.gpus,
     params:
         tasks=" ".join(study.tasks),
-        lenses=lenses_in_order(),
-        overlong=config["overlong"],
-        dtype=lambda wildcards: dtype_of(wildcards.model),
-        chat=lambda wildcards: "--chat" * study.models[wildcards.model].get("chat", False),
-        stage=STAGES["extract"],
+        # Of inputs too, so that it reruns nothing: `asked` does.
+        options=lambda wildcards, input: extraction_options(input.asked),
     message:
         "Scoring {params.tasks} with an untrained model of the shape of {wildcards.model}."
     shell:
         "{RUN}/extract.py --model {input.model} --items {input.jsonl} --tasks {params.tasks}"
-        " --lenses {params.lenses} --overlong {params.overlong} --dtype {params.dtype}"
-        " {params.chat} {DEVICE} --threads {threads}"
+        " {params.options} {DEVICE} --threads {threads} --studies {STUDIES}"
         " --work {R}/unfinished/untrained/{wildcards.model} --scores {output} --log {log}"

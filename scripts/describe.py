@@ -2,18 +2,22 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cli
+from strata import STAGES
 from strata.files import atomic
-from strata.models.checkpoint import ModelInfo, describe, read_config, weight_files
+from strata.models.checkpoint import ModelInfo, content_of, describe, read_config, weight_files
 from strata.models.model import Skeleton
-from strata.models.weights import check_weights, parts_of
+from strata.models.weights import check_weights
 
 
 def main(arguments: argparse.Namespace) -> None:
-    info = describe(arguments.model, json.loads(arguments.options))
+    options = json.loads(arguments.options)
+    info = describe(arguments.model, options)
     check(info)
+    info = replace(info, asked={"content": content_of(options), "stage": STAGES["describe"]})
     with atomic(arguments.out) as part:
         part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
 
@@ -21,8 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
 def check(info: ModelInfo) -> None:
     """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
     folder = Path(info.folder)
-    skeleton, files = Skeleton(read_config(folder)), weight_files(folder)
-    check_weights(folder, files, skeleton, parts_of(folder, files, skeleton))
+    check_weights(folder, weight_files(folder), Skeleton(read_config(folder)))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -7,6 +7,8 @@ from strata.errors import StrataError
 from strata.report.catalogue import CATALOGUE, FORMS, MAPPINGS, OPTIONAL
 from strata.report.frames import READERS, read_json, read_labels
 
+SCORED = {"scores", "floors"}  # files of scores, which may hold more lenses than the study has
+
 
 def parse(kind: str, argv: list[str] | None, about: str | None) -> argparse.Namespace:
     """What a table or figure of the catalogue is asked for with, a subcommand an entry."""
@@ -19,6 +21,8 @@ def parse(kind: str, argv: list[str] | None, about: str | None) -> argparse.Name
             own.add_argument(f"--{name}", nargs=nargs, required=True, metavar="FILE")
         for name in (*entry.over, *entry.options):
             own.add_argument(f"--{name}", required=True)
+        if not SCORED.isdisjoint(entry.files):
+            own.add_argument("--lenses", type=str.split, help="of those in the files; default: all")
         own.add_argument("--labels", required=True, metavar="JSON", help="text or file")
         if kind == "figure":
             own.add_argument("--style", default="{}", metavar="JSON", help="text or file")
@@ -31,6 +35,11 @@ def make(kind: str, arguments: argparse.Namespace, **more: object) -> object:
     """What the function of an entry makes of the files and options it is asked for with."""
     entry = CATALOGUE[kind][arguments.entry]
     given = [READERS[name](getattr(arguments, name)) for name in entry.files]
+    for name, scores in zip(entry.files, given, strict=True):
+        if name in SCORED and arguments.lenses:
+            given[entry.files.index(name)] = {
+                pair: own.with_lenses(arguments.lenses) for pair, own in scores.items()
+            }
     options = {name: getattr(arguments, name) for name in (*entry.over, *entry.options)}
     options |= {name: read_json(options[name], name) for name in MAPPINGS if name in options}
     return entry.function(*given, read_labels(arguments.labels), **options, **more)

@@ -1,15 +1,20 @@
 """Scores tasks with a model at every layer and dumps the residual stream, in one pass a task."""
 
 import argparse
-import dataclasses
+import json
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 import cli
 from strata import STAGES, __version__
+from strata.asked import extraction_asked
 from strata.errors import StrataError
+from strata.extraction.earlier import Earlier, look_up
 from strata.extraction.extract import extract
 from strata.extraction.machine import (
     choose_device,
@@ -22,13 +27,54 @@ from strata.extraction.placement import batch_tokens_for, decide, needs_of
 from strata.extraction.progress import Progress, publish
 from strata.extraction.selfcheck import OFF, self_check
 from strata.extraction.task import read_task
-from strata.files import sha256
-from strata.items import read_items
+from strata.files import file_hash
+from strata.items import Item, read_items
 from strata.models.checkpoint import read_info, verify
 from strata.models.model import Model
 from strata.models.tokenizer import load_tokenizer
 from strata.names import CHOICE_END, DTYPES, LENSES, OVERLONG, POSITIONS
-from strata.store import write_dump
+from strata.store import Scores, write_dump
+
+
+@dataclass
+class Job:
+    """A task to be extracted. items: their file. attributes: of its scores and dumps. found: what
+    earlier extractions left; lenses and dumped: what is left to do. own, dumps: files to write."""
+
+    task: str
+    items: str
+    attributes: dict
+    found: Earlier
+    lenses: list[str]
+    dumped: bool
+    progress: Progress
+    own: Path
+    dumps: list[Path]
+
+    @property
+    def open(self) -> bool:
+        """Whether the model must run."""
+        return not self.progress.finished and (bool(self.lenses) or self.dumped)
+
+    @cached_property
+    def read(self) -> list[Item]:
+        return read_items(self.items)
+
+    def take(self, scores: Scores | None) -> None:
+        """Finishes with what the model gave, and with what was found."""
+        kept = self.found.scores
+        if scores and kept:
+            logging.info("%s: taken from %s", ", ".join(sorted(kept.logprob)), self.found.names)
+            scores.logprob.update(kept.logprob)
+        whole = scores or kept
+        assert whole is not None
+        self.progress.take(
+            replace(whole, attributes=whole.attributes | self.attributes), self.found.dumps
+        )
+
+    def publish(self) -> None:
+        dumps = [(self.progress.dump(layer), path) for layer, path in enumerate(self.dumps)]
+        publish([*dumps, (self.progress.scores, self.own)])
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -45,23 +91,26 @@ def main(arguments: argparse.Namespace) -> None:
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
     tokenizer = load_tokenizer(info.folder, model.config.vocab_size, arguments.chat)
     memory = memory_of(device, arguments.host_memory, arguments.device_memory)
-    tasks = dict(zip(arguments.tasks, arguments.items, strict=True))
-    checked = dict.fromkeys(tasks, OFF)
-    if arguments.self_check:
-        read = {task: read_items(items) for task, items in tasks.items()}
+    jobs = list(jobs_of(arguments, info, model))
+    todo = {job.task: job.read for job in jobs if job.open}
+    checked = dict.fromkeys(todo, OFF)
+    if todo and arguments.self_check:
         asked = arguments.lenses, arguments.chat
-        checked = self_check(info.name, model, tokenizer, memory, read, *asked)
-    done = [
-        extract_task(arguments, info, model, tokenizer, memory, task, items, checked[task])
-        for task, items in tasks.items()
-    ]
-    own = model.n_layers + 1
-    for number, progress in enumerate(done):
-        dumps = arguments.dumps[number * own : (number + 1) * own]
-        named = [(progress.dump(layer), Path(path)) for layer, path in enumerate(dumps)]
-        publish([*named, (progress.scores, Path(arguments.scores[number]))])
-    for progress in done:
-        progress.remove()
+        checked = self_check(info.name, model, tokenizer, memory, todo, *asked)
+    for job in jobs:
+        logging.info("%s:", job.task)
+        if job.progress.finished:
+            logging.info("an earlier run finished it")
+        elif not job.open:
+            logging.info("it was extracted before: %s", job.found.names)
+            job.take(None)
+        else:
+            scores = run(job, arguments, info.name, model, tokenizer, memory)
+            job.take(replace(scores, attributes=scores.attributes | checked[job.task]))
+    for job in jobs:
+        job.publish()
+    for job in jobs:
+        job.progress.release()
     logging.info("peak memory: %s", peak_memory(device))
 
 
@@ -76,67 +125,73 @@ def check_dumps(arguments: argparse.Namespace, name: str, layers: int) -> None:
         )
 
 
-def extract_task(
-    arguments: argparse.Namespace,
-    info,
-    model,
-    tokenizer,
-    memory,
-    task: str,
-    items: str,
-    checked: dict,
-) -> Progress:
-    """Scores and dumps of a task, in its folder below --work."""
-    logging.info("%s:", task)
-    attributes = {
-        "model": info.name,
-        "task": task,
-        "source": info.source,
-        "revision": info.revision,
-        "tokenizer_hash": info.tokenizer_hash,
-        "task_hash": sha256(Path(items).read_bytes()),
-        "layers": model.n_layers,
-        "dtype": dtype_name(model),
-        "position": arguments.position,
-        "chat": arguments.chat,
-        "overlong": arguments.overlong,
-        "code_version": f"{__version__}, extract {STAGES['extract']}",
-    }
-    asked = arguments.lenses, bool(arguments.dumps), arguments.batch_tokens, model.device.type
-    progress = Progress(Path(arguments.work) / task, {**attributes, "asked": asked})
-    if progress.finished:
-        logging.info("an earlier run finished it")
-        return progress
+def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
+    """What there is to do for each task."""
+    settings = extraction_asked(
+        arguments.overlong, arguments.position, arguments.dtype, arguments.chat
+    )
+    layers = model.n_layers + 1 if arguments.dumps else 0
+    tasks = zip(arguments.tasks, arguments.items, arguments.scores, strict=True)
+    for number, (task, items, scores) in enumerate(tasks):
+        dumps = [Path(path) for path in arguments.dumps[number * layers :][:layers]]
+        facts = {
+            "revision": info.revision,
+            "tokenizer_hash": info.tokenizer_hash,
+            "task_hash": file_hash(items),
+        }
+        attributes = {
+            "model": info.name,
+            "task": task,
+            "source": info.source,
+            **facts,
+            "layers": model.n_layers,
+            "dtype": dtype_name(model),
+            "position": arguments.position,
+            "chat": arguments.chat,
+            "overlong": arguments.overlong,
+            "code_version": f"{__version__}, extract {STAGES['extract']}",
+            "asked": json.dumps(settings),
+        }
+        names = [path.name for path in dumps]
+        asked = settings | facts
+        found = look_up(arguments.studies, Path(scores), asked, arguments.lenses, names)
+        lenses = [lens for lens in arguments.lenses if lens not in found.lenses]
+        dumped = bool(dumps) and not found.dumps
+        todo = lenses, dumped, arguments.batch_tokens, model.device.type
+        progress = Progress(Path(arguments.work) / task, {**attributes, "todo": todo})
+        yield Job(task, items, attributes, found, lenses, dumped, progress, Path(scores), dumps)
+
+
+def run(job: Job, arguments: argparse.Namespace, name: str, model, tokenizer, memory) -> Scores:
+    """The pass of a task through the model, its dumps in the job's folder."""
+    logging.info("lenses: %s", " ".join(job.lenses))
     context = model.config.max_position_embeddings
-    read = read_task(tokenizer, read_items(items), context, arguments.overlong, arguments.chat)
+    read = read_task(tokenizer, job.read, context, arguments.overlong, arguments.chat)
     facts = model.skeleton, read.tree
     size = arguments.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
-    size = progress.settle("batch_tokens", size)
+    size = job.progress.settle("batch_tokens", size)
     needs = needs_of(*facts, size, resident_memory(), model.device.type)
     placement = decide(needs, memory, arguments.weights, len(arguments.tasks))
     model.weights = placement.weights
     logging.info("%s", placement.explain(needs, memory))
 
     def dump(layer, activations, prompts, columns):
-        named = {**attributes, "layer": layer}
-        write_dump(progress.dump(layer), activations, prompts, *columns, named)
+        named = {**job.attributes, "layer": layer}
+        write_dump(job.progress.dump(layer), activations, prompts, *columns, named)
 
     try:
-        scores = extract(
+        return extract(
             model,
             read,
-            arguments.lenses,
+            job.lenses,
             position=arguments.position,
-            on_layer=dump if arguments.dumps else None,
+            on_layer=dump if job.dumped else None,
             batch_tokens=size,
             where=placement.stream,
-            progress=progress,
+            progress=job.progress,
         )
     except StrataError as error:
-        raise StrataError(f"{info.name} on {task}: {error}") from None
-    found = attributes | scores.attributes | checked
-    progress.finish(dataclasses.replace(scores, attributes=found))
-    return progress
+        raise StrataError(f"{name} on {job.task}: {error}") from None
 
 
 def dtype_name(model) -> str:
@@ -161,6 +216,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="compare nothing with transformers' own forward pass first",
     )
     cli.add_device_options(parser)
+    parser.add_argument("--studies", help="folder of studies whose results may have it already")
     parser.add_argument("--work", required=True, help="folder for what is not finished")
     parser.add_argument(
         "--scores", nargs="+", required=True, help="HDF5 files to write, one a task"

@@ -10,6 +10,7 @@ from strata.store import read_scores
 
 def main(arguments: argparse.Namespace) -> None:
     scores = read_scores(arguments.scores)
+    scores = scores.with_lenses(arguments.lenses or scores.logprob)
     scores.attributes.update(model=arguments.model, task=arguments.task)
     table = metrics_table(scores, arguments.model, arguments.task)
     with atomic(arguments.out) as part:
@@ -21,6 +22,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scores", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--task", required=True)
+    parser.add_argument("--lenses", nargs="+", help="of those in the file; default: all")
     parser.add_argument("--out", required=True)
     parser.add_argument("--log")
     return parser.parse_args(argv)

@@ -1,8 +1,8 @@
 """Whether two checkouts give the same study: every result byte by byte, and the jobs of a dry run.
 
 Run the study in both before. Dates inside a pdf are left aside, in HDF5 files data and attributes
-count but not bytes, and of the report the files it holds; logs, benchmarks and what is unfinished
-are no results. Exits with 1 where something differs.
+count but not bytes, and of the report the files it holds; logs, benchmarks, what is unfinished
+and what was asked for are no results. Exits with 1 where something differs.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import cli
 from strata.errors import StrataError
 
-ASIDE = ("logs", "benchmarks", "unfinished")
+ASIDE = ("asked", "logs", "benchmarks", "unfinished")
 DATES = re.compile(rb"/(CreationDate|ModDate) ?\([^)]*\)")
 
 

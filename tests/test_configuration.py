@@ -117,12 +117,20 @@ def test_a_local_folder_is_checked_and_wins_over_the_hub(tmp_path):
         _ = study_with(["models", "hubbed", "path"], str(tmp_path)).layers
 
 
-def test_a_missing_jsonl_file_is_named():
+def test_a_missing_file_or_folder_is_named_with_the_folder_that_was_searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = default()
     config["tasks"]["mine"] = {"source": "jsonl", "path": "nowhere.jsonl"}
     config["select"]["tasks"].append("mine")
-    with pytest.raises(StrataError, match=r"tasks\.mine\.path: no such file, found 'nowhere"):
+    searched = re.escape(f"tasks.mine.path: nowhere.jsonl (in {tmp_path}): no such file")
+    with pytest.raises(StrataError, match=searched):
         Study(config, SCHEMA)
+    del config["tasks"]["mine"]["path"]
+    with pytest.raises(StrataError, match=r"tasks\.mine\.path: missing"):
+        Study(config, SCHEMA)
+    searched = re.escape(f"models.hubbed.path: models/none (in {tmp_path}): no such folder")
+    with pytest.raises(StrataError, match=searched):
+        _ = study_with(["models", "hubbed", "path"], "models/none").layers
 
 
 def test_the_schema_knows_the_keys_of_every_source():

@@ -11,6 +11,8 @@ from manual import PAGES, bash, blocks, checkout, spans
 from models import make_model
 from workflow import ROOT, Study
 
+from strata.names import LENSES, METRICS
+
 pytestmark = pytest.mark.workflow
 
 COMMANDS = ("snakemake", "make", "python", "export", "git", "pip")
@@ -107,6 +109,11 @@ def test_the_python_of_docs_dumps(tmp_path):
 
 def test_the_readme_is_short():
     assert len(PAGES[0].read_text(encoding="utf-8").split()) < 1600
+
+
+def test_the_glossary_has_every_lens_and_metric():
+    page = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+    assert {name for name in (*LENSES.values(), *METRICS.values()) if name not in page} == set()
 
 
 def test_every_test_that_trust_names_is_there():

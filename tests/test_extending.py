@@ -112,6 +112,7 @@ def test_every_block_of_the_page_is_of_a_section_that_is_followed():
 
 
 def test_a_model(folder):
+    shutil.rmtree(folder / "models")  # the section puts one there
     follow(folder, "A model")
     assert set(overall(folder, "mine")["task"]) == {"micro_factual", "micro_logical"}
     assert len(pd.read_csv(folder / "results" / "mine" / "plan.csv")) == 2

@@ -57,6 +57,37 @@ def test_no_python_of_a_configuration_runs_not_even_in_a_dry_run(tmp_path, head,
 
 
 @pytest.mark.workflow
+@pytest.mark.parametrize("profile", [[], ["--workflow-profile", str(ROOT / "profiles" / "slurm")]])
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (["--configfile", "nowhere.yaml"], "nowhere.yaml"),
+        (["--configfiles=nowhere.yaml", "data"], "nowhere.yaml"),
+        (["--configfile", "good.yaml", "tables"], "tables"),
+    ],
+)
+def test_a_file_that_is_not_there_is_one_message(tmp_path, given, missing, profile):
+    (tmp_path / "good.yaml").write_text("name: good\n")
+    done = snakemake(tmp_path, "--dry-run", *given, *profile)
+    assert done.returncode == 1
+    assert f"\nerror: no file {missing} in {tmp_path}. " in done.stdout
+    assert "write targets before it" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    "given",
+    [["--configfile=good.yaml", "data"], ["--configfile", "good.yaml", "--cores", "1", "data"]],
+)
+def test_targets_behind_other_options_are_none_of_its_files(tmp_path, given):
+    (tmp_path / "good.yaml").write_text("name: good\n")
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    done = snakemake(tmp_path, "--dry-run", *given)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.workflow
 def test_without_our_profile_no_job_starts(tmp_path):
     (tmp_path / "evil.yaml").write_text("__use_yte__: true\n" + RUNS)
     given = ("--workflow-profile", "none", "--configfile", "evil.yaml")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -5,16 +6,21 @@ import sys
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from study import rows, study
+from test_metrics import make_scores
 
 from strata.errors import StrataError
+from strata.items import Item, audit
+from strata.names import LEAKS
 from strata.report.frames import COLUMNS, read_audits, read_labels, read_metrics
 from strata.report.tables.layers import calculation_table, cross_lingual_table, layers_table
 from strata.report.tables.overview import overall_table
-from strata.report.tables.runs import audit_table
+from strata.report.tables.runs import AUDITED, audit_table, extraction_table
 from strata.report.writers import Table, escape, latex, markdown, write_table
+from strata.store import Scores
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "table.py"
 
@@ -118,11 +124,55 @@ def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
     )
     assert table.heading == "The audit of the items: Task A and b, n = 3 to 4."
     assert list(table.shown.columns) == ["Subtask", "Items", "Chance", "No truth"]
-    assert list(table.shown.loc["Task A"]) == ["all", "3", "0.25", "–"]
+    assert list(table.shown.loc["Task A"]) == ["all", "3", "25.0", "–"]
     assert list(table.shown.loc["b"]) == ["all", "4", "–", "1"]
     (tmp_path / "b.json").write_text("[]")
     with pytest.raises(StrataError, match=r"b\.json: not an audit"):
         read_audits([tmp_path / "b.json"])
+
+
+def test_the_audit_s_caption_says_what_its_columns_count():
+    item = Item("a", "a", "", "Q: 1\nA:", (" 2", " 3"), (True, False), 0)
+    found = audit("t", [item], {"all": {"wrong_annotations": 2}}, {kind: ["a"] for kind in LEAKS})
+    table = audit_table([found], {"tasks": {"t": "Task"}})
+    assert list(table.shown["Chance MC1"]) == ["50.0"]
+    assert list(table.tidy["chance_mc1"]) == [0.5]
+    for said in ("Best not first: ", "False equals best: ", "Chance: in %", "Wrong annotations: "):
+        assert table.caption.count(said) == 1
+    assert "Skipped rows" not in table.caption
+    counted = {kind for name in table.tidy for kind in AUDITED if name.startswith(kind)}
+    assert set(AUDITED) - counted == {"skipped_rows", "left_out"}  # of lama, of leave_out
+
+
+def run(**attributes) -> Scores:
+    own = {"revision": "r", "dtype": "float32", "distinct_tokens": 10, "naive_tokens": 25}
+    scores = make_scores([[(-1, True), (-2, False)]] * 2)
+    return dataclasses.replace(scores, skipped=["c"], attributes=own | attributes)
+
+
+def test_extraction_counts_what_was_run():
+    counted = {"overlong_items": np.int64(2), "control_items": np.int64(1), "bos": np.bool_(True)}
+    scores = {
+        ("new", "t"): run(**counted),
+        ("none", "t"): run(**{**counted, "overlong_items": np.int64(0), "bos": np.bool_(False)}),
+        ("old", "t"): run(),  # of before these were counted
+    }
+    labels = {"models": {"new": "New", "none": "None", "old": "Old"}, "tasks": {"t": "Task"}}
+    table = extraction_table(scores, labels)
+    columns = ["Run too long", "Control tokens", "BOS"]
+    assert table.shown[columns].to_numpy().tolist() == [
+        ["2", "1", "yes"],
+        ["0", "1", "no"],
+        ["–", "–", "–"],
+    ]
+    assert list(table.shown["Too long"]) == ["1", "1", "1"]
+    assert list(table.shown["Saved"]) == ["2.5x"] * 3
+    written = table.tidy.to_csv(index=False).splitlines()
+    assert written[0].endswith(",saved,overlong_items,control_items,bos")
+    ends = [",".join(line.split(",")[-3:]) for line in written[1:]]
+    assert ends == ["2,1,True", "0,1,False", ",,"]
+    for name in columns:
+        assert f"{name}: " in table.caption
 
 
 def test_a_page_holds_each_cell_as_it_is_written(tmp_path):

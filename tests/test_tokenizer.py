@@ -1,5 +1,6 @@
 """Tokens are what the tokenizer means: each kind of file that gave other ids without a word."""
 
+import hashlib
 import json
 import logging
 
@@ -15,6 +16,7 @@ from strata.errors import StrataError
 from strata.extraction.task import read_task
 from strata.items import Item
 from strata.models import tokenizer as module
+from strata.models.checkpoint import folder_files, tokenizer_hash
 from strata.models.tokenizer import load_tokenizer
 
 ITEMS = [
@@ -100,11 +102,16 @@ def test_the_file_wins_over_a_class_that_rebuilds_it(tmp_path, caplog, name):
     assert "makes other tokens of " in caplog.text
 
 
-@pytest.mark.parametrize("text", [False, True])
-def test_a_package_that_a_tokenizer_model_needs_is_named(tmp_path, monkeypatch, text):
+def test_a_package_that_a_tokenizer_model_needs_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_installed", lambda name: False)
-    (tmp_path / "tokenizer.model").write_bytes(b"IQ== 0\nIg== 1\n" if text else b"\x0a\x0e\x0a\x05")
-    with pytest.raises(StrataError, match="tiktoken" if text else "sentencepiece"):
+    (tmp_path / "tokenizer.model").write_bytes(b"\x0a\x0e\x0a\x05")
+    with pytest.raises(StrataError, match="pip install sentencepiece protobuf"):
+        load_tokenizer(tmp_path, 300)
+
+
+def test_a_tokenizer_model_of_tiktokens_is_refused(tmp_path):
+    (tmp_path / "tokenizer.model").write_bytes(b"IQ== 0\nIg== 1\n")
+    with pytest.raises(StrataError, match="tiktoken's, which does not say where words end"):
         load_tokenizer(tmp_path, 300)
 
 
@@ -138,6 +145,30 @@ def test_ids_are_what_they_were():
     whole = [byte_tokenizer()(i.prompt + c)["input_ids"] for i in ITEMS for c in i.choices]
     ends = np.split(read.scores.token_ids, np.cumsum(read.scores.tokens)[:-1])
     assert all(full[-len(end) :] == end.tolist() for full, end in zip(whole, ends, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("special_tokens_map.json", {"bos_token": "<s>", "eos_token": "how"}),
+        ("added_tokens.json", {"how": 257}),
+    ],
+)
+def test_every_file_that_changes_tokens_changes_their_hash(tmp_path, name, content):
+    folder = saved(tmp_path)
+    before, read = tokenizer_hash(folder), load_tokenizer(folder, 300)("how many")["input_ids"]
+    (folder / name).write_text(json.dumps(content))
+    assert load_tokenizer(folder, 300)("how many")["input_ids"] != read
+    assert tokenizer_hash(folder) != before
+    assert folder / name in folder_files(folder)
+
+
+def test_the_hash_of_other_folders_is_what_it_was(tmp_path):
+    folder, total = saved(tmp_path), hashlib.sha256()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        content = hashlib.sha256((folder / name).read_bytes()).digest()
+        total.update(name.encode() + b"\0" + content)
+    assert tokenizer_hash(folder) == total.hexdigest()
 
 
 TEXTS = ["Q: 12345 + 678\nA: 13023", "  spaces  and\ttabs\n\n", "naïve 日本語 ไทย", "<s> a </s>"]

@@ -164,6 +164,18 @@ def test_an_adapter_is_refused(tmp_path):
         read_config(tmp_path)
 
 
+def test_weights_that_the_configuration_names_elsewhere_are_refused(tmp_path):
+    """transformers would read that file, whatever else is in the folder."""
+    make_model(tmp_path)
+    path = tmp_path / "config.json"
+    stated = json.loads(path.read_text())
+    path.write_text(json.dumps(stated | {"transformers_weights": "other.safetensors"}))
+    with pytest.raises(StrataError, match="transformers_weights names other"):
+        read_config(tmp_path)
+    path.write_text(json.dumps(stated | {"transformers_weights": None}))
+    assert read_config(tmp_path)
+
+
 def test_the_single_file_wins_over_an_index_beside_it(tmp_path):
     """As transformers has it: the index is of older shards."""
     make_model(tmp_path / "old", seed=1)

@@ -11,6 +11,6 @@ STAGES = {
     "untrained": 1,
     "metrics": 1,
     "probes": 2,
-    "tables": 3,
-    "figures": 3,
+    "tables": 4,
+    "figures": 4,
 }

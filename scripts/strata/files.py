@@ -6,9 +6,15 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Marks the folder of an extraction whose results have their final names.
+PUBLISHED = "published"
+# The folder of dumps that a job may take up though Snakemake removes them before it runs.
+KEPT = "kept"
 
 
 @contextmanager
@@ -28,6 +34,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def located(path: str | Path) -> str:
+    """A path for a message: a relative one with the folder that it goes by."""
+    return str(path) if Path(path).is_absolute() else f"{path} (in {Path.cwd()})"
 
 
 def cache(name: str) -> Path:
@@ -75,3 +86,19 @@ def sha256(content: bytes) -> str:
 def git_blob(content: bytes) -> str:
     """The id git gives to a file: sha1 of 'blob <size>' NUL content, in hex."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def link(source: Path, target: Path) -> None:
+    """Gives a file a second name: a hard link where the file system has them, else a copy."""
+    with atomic(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes from `folder` what published extractions left and what was kept for them."""
+    for mark in list(Path(folder).rglob(PUBLISHED)):
+        shutil.rmtree(mark.parent)
+    shutil.rmtree(Path(folder) / KEPT, ignore_errors=True)

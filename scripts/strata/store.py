@@ -3,8 +3,9 @@
 import errno
 import os
 import re
+from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,11 @@ class Scores:
     subtasks: list[str]
     skipped: list[str] = field(default_factory=list)
     attributes: dict = field(default_factory=dict)
+
+    def with_lenses(self, lenses: Iterable[str]) -> "Scores":
+        """The same with these lenses alone, of those that it has."""
+        kept = {lens: self.logprob[lens] for lens in lenses if lens in self.logprob}
+        return replace(self, logprob=kept)
 
 
 @dataclass(frozen=True)
@@ -195,6 +201,12 @@ def write_scores(path: str | Path, scores: Scores) -> None:
 def read_scores(path: str | Path) -> Scores:
     with _reading(path) as file:
         return _read_choices(file)
+
+
+def read_attributes(path: str | Path) -> tuple[dict, list[str]]:
+    """The attributes of a file of scores or of a dump, and the lenses that it holds."""
+    with _reading(path) as file:
+        return dict(file.attrs), list(file.get("logprob", ()))
 
 
 def write_decisions(path: str | Path, decisions: Decisions) -> None:

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.files import located
 from strata.models.checkpoint import read_config
-from strata.report.catalogue import FIGURES, TABLES, Entry
+from strata.report.catalogue import FIGURES, FORMS, TABLES, Entry
 from strata.report.style import STYLE, check_style
 from strata.schema import check, read_schema, task_schema, unknown
 from strata.tasks.sources import SOURCES
@@ -77,9 +78,15 @@ class Study:
 
     def _check_jsonl(self) -> None:
         for name, task in self.tasks.items():
-            if task["source"] == "jsonl" and not Path(task.get("path", "")).is_file():
-                found = repr(task["path"]) if "path" in task else "nothing"
-                raise StrataError(f"config key tasks.{name}.path: no such file, found {found}")
+            if task["source"] != "jsonl":
+                continue
+            if "path" not in task:
+                raise StrataError(f"config key tasks.{name}.path: missing; name the file")
+            if not Path(task["path"]).is_file():
+                raise StrataError(
+                    f"config key tasks.{name}.path: {located(task['path'])}: no such file; paths "
+                    "go by the folder where Snakemake runs"
+                )
 
     def instances(self, entry: Entry) -> list[dict[str, str]]:
         """What a table or figure of the catalogue is made for here, one of each: the values of
@@ -204,6 +211,25 @@ class Study:
         """Whether one job extracts all tasks of a model."""
         return self.models[model].get("job") == "model"
 
+    def leftovers(self) -> list[Path]:
+        """Files of results whose model, task, table or figure the study, as it is selected now,
+        does not have: of an earlier form of it."""
+        folders: dict[str, Iterable[str]] = {
+            "tasks": self.tasks,
+            "tables": self.tables,
+            "figures": self.figures,
+        }
+        by_model = ("models", "scores", "activations", "metrics", "untrained", "probes", "transfer")
+        folders |= dict.fromkeys(by_model, self.models)
+        found = []
+        for kind, names in folders.items():
+            for file in sorted(Path(self.results, kind).rglob("[!.]*")):
+                own, *rest = map(_without_suffix, file.relative_to(self.results).parts[1:])
+                task = rest[0] if rest and rest[0] not in ("model", "weights") else None
+                if file.is_file() and (own not in set(names) or (task and task not in self.tasks)):
+                    found.append(file)
+        return found
+
     @property
     def untrained(self) -> list[str]:
         """The models of whose shape an untrained one is scored."""
@@ -224,6 +250,15 @@ class Study:
             "models": {name: self.models[name].get("label", name) for name in chosen},
             "tasks": {name: task.get("label", name) for name, task in self.tasks.items()},
         }
+
+
+def _without_suffix(name: str) -> str:
+    """Names of models and tasks may have points in them."""
+    forms = (form for own in FORMS.values() for form in own)
+    for suffix in (".audit.json", ".jsonl", ".json", ".h5", *(f".{form}" for form in forms)):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
 
 
 def _pick(entries: dict[str, dict], names: Iterable[str]) -> dict[str, dict]:

@@ -9,7 +9,6 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from strata.errors import StrataError
 from strata.extraction.stream import Stream
-from strata.files import atomic
+from strata.files import PUBLISHED, atomic, link
 from strata.store import Scores, read_state, write_scores, write_state
 
 # Saving takes at most this share of an extraction's time: where a layer takes more than ten times
@@ -94,8 +93,15 @@ class Progress:
         self.state.unlink(missing_ok=True)
         self.stream.unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        shutil.rmtree(self.folder)
+    def take(self, scores: Scores, dumps: Iterable[Path]) -> None:
+        """Finishes with what an earlier extraction left; dumps: of layer 0 to the last."""
+        publish((path, self.dump(layer)) for layer, path in enumerate(dumps))
+        self.finish(scores)
+
+    def release(self) -> None:
+        """Marks the folder as no longer needed once Snakemake has the results on record: until
+        then it would remove them, see sweep."""
+        (self.folder / PUBLISHED).touch()
 
 
 def _lock(path: Path):
@@ -121,9 +127,5 @@ def publish(files: Iterable[tuple[Path, Path]]) -> None:
     for source, target in files:
         if not source.is_file():
             raise StrataError(f"{source} is gone; delete the folder it was in and run again")
-        with atomic(target) as part:
-            try:
-                os.link(source, part)
-            except OSError:
-                shutil.copyfile(source, part)
-            os.utime(part)
+        link(source, target)
+        os.utime(target)

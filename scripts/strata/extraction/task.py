@@ -7,7 +7,7 @@ import numpy as np
 
 from strata.errors import StrataError
 from strata.extraction.chat import as_chat
-from strata.extraction.tokens import check_ids, holds_control, say_other
+from strata.extraction.tokens import check_ids, check_pieces, holds_control, say_other
 from strata.extraction.tree import TokenizedItem, TokenTree, build_tree, tokenize
 from strata.items import Item
 from strata.store import Scores
@@ -67,9 +67,10 @@ def read_task(
     }
     if chat:
         items = as_chat(tokenizer, items)
-    tokenized = tokenize(tokenizer, items, special=not chat)
     texts = [item.prompt + choice for item in items for choice in item.choices]
+    check_pieces(tokenizer, texts)
     say_other(tokenizer, texts, special=not chat)
+    tokenized = tokenize(tokenizer, items, special=not chat)
     kept, skipped = select_by_length(tokenized, context or 0, overlong)
     tree = build_tree(kept)
     vocabulary = getattr(tokenizer, "vocabulary", None)  # of a ModelTokenizer

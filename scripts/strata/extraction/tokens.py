@@ -1,10 +1,10 @@
 """Texts to token ids, and what there is to say of them: control tokens in a task's own texts, ids
-that the model has no embedding for, tokens that transformers' own class would have made."""
+that the model has no embedding for, tokens that transformers' class or sentencepiece would make."""
 
 import logging
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from strata.errors import StrataError
 from strata.items import Item
@@ -111,25 +111,88 @@ def _around(text: str, size: int = 60) -> str:
     return text if len(text) <= size else "..." + text[-size:]
 
 
-def say_other(tokenizer, texts: Sequence[str], special: bool, chunk: int = 4096) -> None:
+def say_other(tokenizer, texts: Sequence[str], special: bool) -> None:
     """Logs how many of the texts transformers' own choice of a class makes other tokens of."""
     other = getattr(tokenizer, "other", None)
     if other is None or not texts:
         return
-    named, first = 0, ""
-    encoders = [Encoder(kind, texts[:8], special) for kind in (tokenizer, other)]
-    for start in range(0, len(texts), chunk):
-        part = texts[start : start + chunk]
-        for text, one, two in zip(part, *(encode(part) for encode in encoders), strict=True):
-            if one != two:
-                named, first = named + 1, first or text
-    if named:
+    own, others = (Encoder(kind, texts[:8], special) for kind in (tokenizer, other))
+    if named := [text for text, *_ in _differing(texts, own, others)]:
         logging.warning(
             "%s: transformers' %s makes other tokens of %d of %d texts (first %r) than the "
             "folder's tokenizer.json; the file is followed",
             tokenizer.folder,
             type(other).__name__,
-            named,
+            len(named),
             len(texts),
-            _around(first),
+            _around(named[0]),
         )
+
+
+def check_pieces(tokenizer, texts: Sequence[str]) -> None:
+    """Of a tokenizer that transformers made from a tokenizer.model: that it makes the tokens of
+    sentencepiece itself, the same ids or, where a class shifts ids by design, the same pieces.
+
+    Control tokens are none of sentencepiece's, and spaces behind them are the class's own business
+    (`legacy`): what stands between them is compared, each as a text of its own. Raises StrataError
+    with folder, text and both lists of tokens.
+    """
+    pieces = getattr(tokenizer, "pieces", None)
+    if pieces is None:
+        return
+
+    def encode(texts: Sequence[str]) -> list[Tokens]:
+        return [array("i", ids) for ids in pieces.encode(list(texts), num_threads=1)]
+
+    parts = _between(texts, [t for t in control_tokens(tokenizer) if not _is_piece(pieces, t)])
+    for text, ids, true in _differing(parts, Encoder(tokenizer, (), special=False), encode):
+        own = [spelled(tokenizer, id) for id in ids]
+        others = [pieces.id_to_piece(id) for id in true]
+        if own != others:
+            own, others = _windows(own, others)
+            raise StrataError(
+                f"{tokenizer.folder} has a tokenizer.model and no tokenizer.json, and what "
+                f"transformers makes of it is another tokenizer: of the text {_around(text)!r} it "
+                f"makes {own}, sentencepiece itself {others}. Put the model's tokenizer.json into "
+                "the folder"
+            )
+
+
+def _is_piece(pieces, text: str) -> bool:
+    """Whether sentencepiece itself takes a text for one symbol, such as a user's own; control
+    tokens and what was added to its vocabulary it spells out."""
+    id = pieces.piece_to_id(text)
+    return id != pieces.unk_id() and id in pieces.encode(text)
+
+
+def _between(texts: Sequence[str], control: Sequence[str]) -> list[str]:
+    """The distinct parts of the texts between control tokens, without the spaces behind those."""
+    if not control:
+        return list(dict.fromkeys(texts))
+    any_of = re.compile("|".join(map(re.escape, control)))
+    found: dict[str, None] = {}
+    for text in texts:
+        first, *rest = any_of.split(text)
+        found.update(dict.fromkeys(filter(None, [first, *(part.lstrip(" ") for part in rest)])))
+    return list(found)
+
+
+def _windows(one: list[str], two: list[str], size: int = 8) -> tuple[list[str], list[str]]:
+    """Two lists of tokens from shortly before they part."""
+    same = (i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
+    start = max(0, next(same, min(len(one), len(two))) - 2)
+    return one[start : start + size], two[start : start + size]
+
+
+Encode = Callable[[Sequence[str]], list[Tokens]]
+
+
+def _differing(
+    texts: Sequence[str], one: Encode, two: Encode, chunk: int = 4096
+) -> Iterator[tuple[str, Tokens, Tokens]]:
+    """Texts that two make other ids of, and both's ids."""
+    for start in range(0, len(texts), chunk):
+        part = texts[start : start + chunk]
+        for text, a, b in zip(part, one(part), two(part), strict=True):
+            if a != b:
+                yield text, a, b

@@ -6,17 +6,19 @@ Imports neither torch nor transformers, so that it can be asked for cheap facts.
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.files import file_hash
+from strata.files import file_hash, located
 from strata.models.families import FAMILIES
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
 WANTED += ("merges.txt", "vocab.txt", "chat_template.jinja")
 TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
+# Of old: tokens by their roles, tokens added, a tokenizer.json for some versions of transformers.
+TOKENIZER_FILES += ("special_tokens_map.json", "added_tokens.json", "tokenizer.*.json")
 # Where config.json says that weights are quantised, by transformers and by others.
 QUANTISED = ("quantization_config", "compression_config", "quantization")
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
@@ -36,6 +38,7 @@ class ModelInfo:
     vocabulary: int
     context: int
     tokenizer_hash: str
+    asked: dict = field(default_factory=dict)  # see strata.asked
 
     def dict(self) -> dict:
         return asdict(self)
@@ -46,7 +49,10 @@ def read_config(folder: str | Path) -> dict:
     folder = Path(folder)
     path = folder / "config.json"
     if not folder.is_dir():
-        raise StrataError(f"{folder}: no such folder; a model is a folder or a hub id")
+        raise StrataError(
+            f"{located(folder)}: no such folder; a model is a folder, whose path goes by the one "
+            "where Snakemake runs, or a hub id (`hub:`)"
+        )
     if not path.is_file():
         raise StrataError(f"{folder} is no model folder: it holds no config.json")
     try:
@@ -65,6 +71,12 @@ def read_config(folder: str | Path) -> dict:
         raise StrataError(
             f"{folder} holds an adapter (adapter_config.json), which would be left out: merge it "
             "into its model (peft's merge_and_unload) and give the folder of the result"
+        )
+    if config.get("transformers_weights"):
+        raise StrataError(
+            f"{path}: transformers_weights names {config['transformers_weights']} as the weights, "
+            "which Strata would not read: give a folder with these as model.safetensors, and "
+            "without the key"
         )
     if quantised := next((config[key] for key in QUANTISED if config.get(key)), None):
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
@@ -144,10 +156,18 @@ def folder_files(folder: str | Path) -> list[Path]:
     return sorted({file for pattern in patterns for file in Path(folder).glob(pattern)})
 
 
+def content_of(options: dict) -> dict:
+    """What identifies a model of the configuration: of a folder the content of its files, wherever
+    it is and whatever their times; each is read once, and again where it was touched. Of a hub's,
+    what its entry says of it."""
+    if "path" in options:
+        return {file.name: file_hash(file) for file in folder_files(options["path"])}
+    return {key: options[key] for key in ("hub", "revision", "layers", "shape") if key in options}
+
+
 def tokenizer_hash(folder: str | Path) -> str:
     """sha256 over the files that make the tokenizer."""
-    files = [Path(folder) / name for name in TOKENIZER_FILES]
-    found = [file for file in files if file.is_file()]
+    found = [file for name in TOKENIZER_FILES for file in sorted(Path(folder).glob(name))]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):
         raise StrataError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")
     return _hash_files(found)

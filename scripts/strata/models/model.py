@@ -17,7 +17,7 @@ from strata.errors import StrataError
 from strata.models.checkpoint import own_dtype, read_config, weight_files
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
-from strata.models.weights import check_weights, parts_of
+from strata.models.weights import check_weights
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -92,8 +92,7 @@ class Model:
         self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
         self.rotary = self.skeleton.rotary(config=self.config).to(self.device)
         self.n_layers = len(self.skeleton.layers)
-        self.parts = parts_of(self.folder, self.files, self.skeleton)
-        check_weights(self.folder, self.files, self.skeleton, self.parts)
+        self.parts = check_weights(self.folder, self.files, self.skeleton)
         self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,9 @@
 """A model's tokenizer, as its files say it: tokenizer.json is the truth where there is one.
 
 transformers rebuilds some tokenizers from vocabulary and merges alone and drops the file's own
-rules of where words end. What a tokenizer.json was saved with of one use of it (padding,
-truncation, merges dropped at random) is no part of what its tokens are. No code of a model's is
-ever run.
+rules of where words end; of a tokenizer.model it keeps some of sentencepiece's rules alone. What a
+tokenizer.json was saved with of one use of it (padding, truncation, merges dropped at random) is no
+part of what its tokens are. No code of a model's is ever run.
 """
 
 import json
@@ -15,22 +15,21 @@ from typing import Any
 from strata.errors import StrataError
 
 # Packages that read a tokenizer.model; without them transformers takes it for another format.
-READERS = {
-    "sentencepiece": {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"},
-    "tiktoken": {"tiktoken": "tiktoken"},
-}
+READERS = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
 
 
 @dataclass(frozen=True)
 class ModelTokenizer:
     """A tokenizer of transformers' (own, which answers whatever else is asked of it) and what
-    belongs to it: its folder, the tokens that the model has embeddings for, and `other`, what
-    transformers would take in its place, where that is not the same."""
+    belongs to it: its folder, the tokens that the model has embeddings for; `other`, what
+    transformers would take in its place, where that is not the same; and `pieces`, sentencepiece's
+    own reading of the tokenizer.model that transformers made it from, where it did."""
 
     own: Any
     folder: str
     vocabulary: int
     other: Any = None
+    pieces: Any = None
 
     def __call__(self, *arguments, **options):
         return self.own(*arguments, **options)
@@ -52,6 +51,7 @@ def load_tokenizer(folder: str | Path, vocabulary: int, chat: bool = False) -> M
         _check_runnable(folder)
     try:
         own = _read(TokenizersBackend if stated else AutoTokenizer, folder)
+        pieces = None if stated else _pieces(folder / "tokenizer.model")
     except Exception as error:  # the library raises whatever its parsers do
         raise StrataError(f"{folder}: its tokenizer cannot be read ({error})") from None
     if chat and not own.chat_template:
@@ -60,7 +60,7 @@ def load_tokenizer(folder: str | Path, vocabulary: int, chat: bool = False) -> M
             "key out for a base model, or put the template of a chat model into chat_template.jinja"
         )
     other = _other(own, folder) if stated else None
-    return ModelTokenizer(own, str(folder), vocabulary, other)
+    return ModelTokenizer(own, str(folder), vocabulary, other, pieces)
 
 
 def _read(kind, folder: Path):
@@ -118,8 +118,8 @@ def _stated(folder: Path, key: str) -> Any:
 
 
 def _check_runnable(folder: Path) -> None:
-    """Of a folder without tokenizer.json: that nothing of it is code, and that what reads its
-    tokenizer.model is installed."""
+    """Of a folder without tokenizer.json: that nothing of it is code, and that its tokenizer.model
+    says all that there is to know, and can be read."""
     code = _stated(folder, "auto_map")
     if isinstance(code, dict):
         code = code.get("AutoTokenizer")
@@ -130,16 +130,36 @@ def _check_runnable(folder: Path) -> None:
             "transformers"
         )
     path = folder / "tokenizer.model"
-    if not path.is_file() or (folder / "vocab.json").is_file():
+    if not path.is_file():
         return
-    kind = "tiktoken" if _is_text(path) else "sentencepiece"
-    missing = [package for package, module in READERS[kind].items() if not _installed(module)]
+    if _is_text(path):
+        raise StrataError(
+            f"{path} is tiktoken's, which does not say where words end; put the model's "
+            "tokenizer.json into the folder"
+        )
+    missing = [package for package, module in READERS.items() if not _installed(module)]
     if missing:
         raise StrataError(
             f"{folder} has no tokenizer.json, and reading its tokenizer.model takes the package "
             f"{' and the package '.join(missing)}, not installed here: "
             f"`pip install {' '.join(missing)}`, or put the model's tokenizer.json into the folder"
         )
+    if _stated(folder, "add_bos_token") is None:
+        raise StrataError(
+            f"{folder} has no tokenizer.json, and its tokenizer_config.json does not say whether a "
+            "BOS stands in front of a text, which versions of transformers take otherwise: say "
+            "`add_bos_token` there, true or false, as the model was trained, or put its "
+            "tokenizer.json into the folder"
+        )
+
+
+def _pieces(path: Path):
+    """sentencepiece's own reading of a tokenizer.model; None where there is none."""
+    if not path.is_file():
+        return None
+    from sentencepiece import SentencePieceProcessor
+
+    return SentencePieceProcessor(model_file=str(path))
 
 
 def _is_text(path: Path) -> bool:

@@ -29,34 +29,15 @@ class Parts:
     bias: str | None
 
 
-def parts_of(folder: Path, files: dict[str, Path], skeleton) -> Parts:
-    """Where embedding and unembedding are. A head in the files is the head, whatever the
-    configuration says of ties; tied, one of the two stands for both.
+def check_weights(folder: Path, files: dict[str, Path], skeleton) -> Parts:
+    """Where a model's tensors are in its files, all of them checked.
 
-    Raises StrataError where there is no head: the model is an embedding or reward model, or its
-    configuration does not say that it is tied.
+    Raises StrataError, with names, for tensors that are missing, that nobody reads, that have
+    another shape than the configuration says, or another type than a float of 16 bits or more, and
+    where there is no head: the model is an embedding or reward model, or its configuration does not
+    say that it is tied.
     """
-    family = skeleton.family
-    prefix = f"{family.backbone}."
-    prefix = prefix if any(name.startswith(prefix) for name in files) else ""
-    embedding = f"{prefix}{family.embedding}.weight"
-    head = next((f"{own}.weight" for own in family.heads if f"{own}.weight" in files), None)
-    tied = bool(skeleton.config.tie_word_embeddings)
-    if head is None and not tied:
-        raise StrataError(
-            f"{folder}: its weights have no unembedding ({' or '.join(family.heads)}), and "
-            "config.json does not tie it to the embedding: no language model, or one for "
-            "embeddings or rewards; give a causal language model"
-        )
-    if head and tied and embedding not in files:
-        embedding = head
-    bias = f"{head.removesuffix('weight')}bias" if head and skeleton.head_bias else None
-    return Parts(prefix, embedding, head or embedding, bias)
-
-
-def check_weights(folder: Path, files: dict[str, Path], skeleton, parts: Parts) -> None:
-    """Raises StrataError, with names, for tensors that are missing, that nobody reads, that have
-    another shape than the configuration says, or another type than a float of 16 bits or more."""
+    parts = _parts_of(folder, files, skeleton)
     shapes = expected(skeleton, parts)
     if missing := [name for name in shapes if name not in files]:
         raise StrataError(f"{folder}: its weights lack {_listed(missing)}; fetch the model again")
@@ -77,6 +58,28 @@ def check_weights(folder: Path, files: dict[str, Path], skeleton, parts: Parts) 
             raise StrataError(
                 f"{files[name]}: {name} has shape {shape}, config.json asks for {shapes[name]}"
             )
+    return parts
+
+
+def _parts_of(folder: Path, files: dict[str, Path], skeleton) -> Parts:
+    """Where embedding and unembedding are. A head in the files is the head, whatever the
+    configuration says of ties; tied, one of the two stands for both."""
+    family = skeleton.family
+    prefix = f"{family.backbone}."
+    prefix = prefix if any(name.startswith(prefix) for name in files) else ""
+    embedding = f"{prefix}{family.embedding}.weight"
+    head = next((f"{own}.weight" for own in family.heads if f"{own}.weight" in files), None)
+    tied = bool(skeleton.config.tie_word_embeddings)
+    if head is None and not tied:
+        raise StrataError(
+            f"{folder}: its weights have no unembedding ({' or '.join(family.heads)}), and "
+            "config.json does not tie it to the embedding: no language model, or one for "
+            "embeddings or rewards; give a causal language model"
+        )
+    if head and tied and embedding not in files:
+        embedding = head
+    bias = f"{head.removesuffix('weight')}bias" if head and skeleton.head_bias else None
+    return Parts(prefix, embedding, head or embedding, bias)
 
 
 def expected(skeleton, parts: Parts) -> dict[str, tuple[int, ...]]:

@@ -52,7 +52,8 @@ def own_files(options: dict) -> list[str]:
 
 
 def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
-    """The items of a task and its audit. `raw` is the folder of downloaded files.
+    """The items of a task and its audit, with the size of the largest subtask before any item was
+    left out (`largest`). `raw` is the folder of downloaded files.
 
     Raises StrataError where a file cannot be read, a row is malformed or there is no item.
     """
@@ -76,6 +77,7 @@ def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
                 item.id in left_out and row["subtask"] in ("all", item.subtask.split("/")[0])
                 for item in kept
             )
+    found["largest"] = max(Counter(item.subtask for item in kept).values())
     return run, found
 
 

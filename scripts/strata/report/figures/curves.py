@@ -33,7 +33,7 @@ def curves(
         for level in (100 * rows["chance"].dropna()).round(1).unique():
             axes.axhline(level, gid="chance", zorder=1, **CHANCE)
         handles.append(drawing.chance_handle())
-    handles += [drawing.odd_handle()] * bool(odd(rows))
+    handles += drawing.odd_handles(style, odd(rows))
     axes.set_xlabel("Relative depth" if style["x"] == "depth" else "Layer")
     axes.set_ylabel(f"{METRICS.get(metric, metric)} (%)")
     axes.margins(x=0.02)
@@ -43,7 +43,7 @@ def curves(
         axes.set_ylim(style["y_range"])
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
-    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}{odd(rows, '.')}"
+    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     drawing.add_legend(figure, style, handles)
     title = f"{METRICS.get(metric, metric)} layer by layer"

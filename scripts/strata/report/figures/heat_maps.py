@@ -33,7 +33,7 @@ def cross_lingual(
     style = drawing.sized(style, len(grids))
     shades = colour_scale(pd.concat(grids.values()), style)
     marked = set(rows.loc[rows["anomaly"] != "", "language"]) if "anomaly" in rows else set()
-    names = [LANGUAGES.get(code, code) + mark(code in marked) for code in codes]
+    names = [LANGUAGES.get(code, code) + mark(code in marked).strip() for code in codes]
     titles = [labels["models"][model] for model in grids]
     figure, axes = heat_panels(style, titles, names, max(map(len, grids.values())))
     for panel, (model, grid) in zip(axes.flat, grids.items(), strict=False):

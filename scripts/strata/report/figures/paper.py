@@ -65,7 +65,7 @@ def paper_comparison(
         if style["chance"]:
             panel.axhline(100 * own["chance"].iloc[0], gid="chance", zorder=1, **CHANCE)
     finish_curves(axes, style, "MC1 (%)")
-    facts = f"published and measured, n = {extent(ours['n'])}{odd(pairs, '.')}"
+    facts = f"published and measured, n = {extent(ours['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     title = "Published and measured MC1, layer by layer"
     measured = ours[ours["model"].isin(pairs["model"])]
@@ -77,6 +77,6 @@ def paper_comparison(
         Line2D([], [], label=LENSES[lens], linestyle=STROKES.get(lens, "-."), **black)
         for lens in lenses
     ]
-    handles += [drawing.odd_handle()] * bool(odd(pairs))
-    drawing.add_legend(figure, style, handles + [drawing.chance_handle()] * style["chance"])
+    handles += [drawing.chance_handle()] * style["chance"]
+    drawing.add_legend(figure, style, handles + drawing.odd_handles(style, odd(pairs)))
     return figure

@@ -29,8 +29,8 @@ ODD: dict[str, Any] = {
     "color": "0.1",
     "linestyle": "none",
     "marker": "x",
-    "markersize": 4,
-    "markeredgewidth": 0.8,
+    "markersize": 3.4,
+    "markeredgewidth": 0.7,
 }
 Layout = Literal["constrained"] | None
 # Width of an average character, in units of the font size.
@@ -172,8 +172,12 @@ def fitting_legend(
     return None
 
 
-def odd_handle() -> Line2D:
-    return Line2D([], [], label="† odd in the publication", **ODD)
+def odd_handles(style: dict, said: str) -> list[Artist]:
+    """The crosses on published values that are odd, with what is said of them; none if nothing."""
+    if not said:
+        return []
+    label = wrap(said.strip(), min(3, inches(style) - 0.7), style["font_size"])
+    return [Line2D([], [], label=label, **ODD)]
 
 
 def chance_handle() -> Line2D:

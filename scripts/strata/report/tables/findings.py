@@ -5,7 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from strata.measures.claims import CLAIMS
-from strata.measures.evidence import MARGIN, UNTESTABLE, Claim, Evidence, size
+from strata.measures.evidence import UNTESTABLE, Claim, Evidence, size
 from strata.measures.findings import findings
 from strata.models.checkpoint import ModelInfo
 from strata.names import LENSES
@@ -56,17 +56,16 @@ def tabled(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
     names = ["Claim", "Task", "Verdict", "Difference", "Where", "Tests"]
     names += [LENSES[other].capitalize() for other in others]
     shown = pd.DataFrame(lines, columns=names).set_index(["Claim", "Task"])
-    said = "; ".join(f"{claim.title}: {claim.says}" for claim in CLAIMS.values())
     caption = (
-        f"The paper's claims on this study's models, {LENSES[lens]} and verdicts by the other "
+        f"The paper's claims on this study's models, {LENSES[lens]}, and verdicts by the other "
         "lenses. Difference: the one that decides, in percentage points, with its 95 % interval, "
-        "clustered by group and corrected for all tests of its claim (Bonferroni). A claim is "
-        "supported where every interval is on its side of the threshold, contradicted where one is "
-        f"on the other, else undecided; what claims nothing matters beyond {100 * MARGIN:.0f} "
-        f"points. docs/findings.md has the statistics and the rule. {said}. "
-        "The csv file has every test."
+        "clustered by group and corrected for all tests of its claim. docs/findings.md has the "
+        "claims and the rule of the verdicts, the csv file every test."
     )
-    return Table(rows, shown, _tested(rows, labels, lens, others), caption)
+    tidy = rows.copy()
+    said = [CLAIMS[name].says for name in rows["claim"]]
+    tidy.insert(tidy.columns.get_loc("claim") + 1, "says", said)
+    return Table(tidy, shown, _tested(rows, labels, lens, others), caption)
 
 
 def _tested(rows: pd.DataFrame, labels: dict, lens: str, others: list[str]) -> str:

@@ -14,6 +14,24 @@ from strata.report.selection import arrange
 from strata.report.writers import Table
 from strata.store import Scores
 
+# What the columns of an audit count that do not say so themselves, by their kind.
+AUDITED = {
+    "groups": "items that are independent of each other",
+    "chance": "in %, for scores drawn alike for every choice",
+    "duplicate_items": "prompt and choices are those of another",
+    "false_equals_true": "a false choice reads like a true one",
+    "false_equals_best": "like the best true one, so that no model is right by MC1",
+    "best_not_first": "the best true choice is not the first in the list; where it always is, a "
+    "reader that takes the first is always right",
+    "demonstrated": "the prompt's demonstrations ask and answer it",
+    "demonstrated_otherwise": "they answer it otherwise",
+    "false_is_true_elsewhere": "a false choice is true in another item of the same question",
+    "mirrored": "another item asks the same with subject and answer swapped",
+    "left_out": "by the key `leave_out`",
+    "wrong_annotations": "true answers with a wrong calculation in them",
+    "skipped_rows": "of the file, as no item can be made of them",
+}
+
 
 def audit_table(audits: list[dict], labels: dict) -> Table:
     """What the audits of the tasks counted, a row each, whatever their columns."""
@@ -22,12 +40,28 @@ def audit_table(audits: list[dict], labels: dict) -> Table:
         raise StrataError("the audits hold no rows")
     # As objects, so that a count doesn't become 3.0 because another task lacks it.
     tidy = pd.DataFrame(rows, dtype=object)
-    shown = tidy.map(plain).rename(columns=lambda name: name.replace("_", " ").capitalize())
+    chances = [name for name in tidy if _kind(name) == "chance"]
+    shown = tidy.map(plain).assign(**{name: percent(tidy[name]) for name in chances})
+    shown = shown.rename(columns=_spoken)
     shown["Task"] = tidy["task"].map(labels["tasks"])
-    caption = "What the audit of each task's items counted."
+    said = {kind: AUDITED[kind] for kind in map(_kind, tidy) if kind in AUDITED}
+    caption = "What the audit counted, of each task's items where nothing else is said. "
+    caption += " ".join(f"{_spoken(kind)}: {words}." for kind, words in said.items())
     whole = tidy[tidy["subtask"] == "all"]
     title = heading("The audit of the items", whole.assign(n=whole["items"]), labels)
     return Table(tidy, shown.set_index("Task"), title, caption)
+
+
+def _kind(column: str) -> str:
+    """choices_min: choices; chance_mc1: chance."""
+    what, _, which = column.rpartition("_")
+    return what if which in ("min", "mean", "max", *METRICS) else column
+
+
+def _spoken(column: str) -> str:
+    """chance_mc1: Chance MC1."""
+    first, *others = column.split("_")
+    return " ".join([first.capitalize(), *(METRICS.get(word, word) for word in others)])
 
 
 # Attributes of scores of today; older files lack them.
@@ -125,8 +159,8 @@ def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Tab
                 **{name: own.attributes.get(name) for name in COUNTED},
             }
         )
-    whole = pd.DataFrame(rows).astype(dict.fromkeys(COUNTED, object))
-    tidy = arrange(whole, labels, ["model", "task"])
+    # As objects, so that a count doesn't become 3.0 because an older file lacks it.
+    tidy = arrange(pd.DataFrame(rows, dtype=object), labels, ["model", "task"])
     shown = pd.DataFrame(
         {
             "Type": tidy["dtype"],

@@ -1,0 +1,138 @@
+"""What a result is asked for, and what those that are there were made for.
+
+Snakemake compares settings with its own records, which results that were copied or renamed lack. So
+a result that costs much says itself what it was made for; what it is asked for stands in a small
+file among its job's inputs, written anew only where what is there does not answer it. Imports
+neither numpy nor h5py until scores are looked at.
+"""
+
+import json
+import operator
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from strata import STAGES
+from strata.errors import StrataError
+from strata.files import atomic, file_hash, fingerprint
+
+Made = dict[str, Any]
+# What, beside the settings it was asked for, a file of an extraction depends on.
+FACTS = ("revision", "tokenizer_hash", "task_hash")
+
+
+def settle(
+    path: str | Path,
+    asked: Made,
+    made: Mapping[Path, Made | None],
+    answers: Callable[[Made, Made], bool] = operator.eq,
+) -> bool:
+    """Writes what is asked for to `path`, an input of the job that makes the results `made`, and
+    returns whether they all answer it.
+
+    made: by result what it was made for, None where it is not there or does not say. answers(own,
+    asked): whether a result made for `own` is what is asked for. Where all do, the file says what
+    they were made for and is older than they are; else it is changed, so that the job runs.
+    Raises StrataError where it cannot be written.
+    """
+    path, found = Path(path), [own for own in made.values() if own]
+    good = bool(found) and len(found) == len(made) and all(answers(own, asked) for own in found)
+    content: Made = {"asked": {key: found[0][key] for key in asked} if good else asked}
+    there = {str(file): fingerprint(file) for file in made if file.is_file()}
+    if there and not good:
+        content["instead_of"] = there
+    written = _read_json(path)
+    try:
+        if written != content and not (good and written.get("asked") == content["asked"]):
+            with atomic(path) as part:
+                part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        if good:
+            oldest = min(file.stat().st_mtime_ns for file in made)
+            if path.stat().st_mtime_ns >= oldest:
+                os.utime(path, ns=(oldest - 1, oldest - 1))
+    except OSError as error:
+        raise StrataError(f"{path} cannot be written ({error.strerror})") from None
+    return good
+
+
+def read_asked(path: str | Path) -> Made:
+    """What `settle` has written."""
+    return _read_json(path)["asked"]
+
+
+def _read_json(path: str | Path) -> Made:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def made_json(path: Path) -> Made | None:
+    """What a model's description or a task's audit says that it was made for; None of an audit
+    whose items are others."""
+    found = _read_json(path)
+    items = path.with_name(path.name.replace(".audit.json", ".jsonl"))
+    if "items_sha256" in found and not (
+        items.is_file() and file_hash(items) == found["items_sha256"]
+    ):
+        return None
+    return found.get("asked")
+
+
+def made_task(path: Path) -> Made | None:
+    """As made_json, with the size of the largest subtask, which a `limit` may be above."""
+    own = made_json(path)
+    return own and {**own, "largest": _read_json(path)["largest"]}
+
+
+def same_items(own: Made, asked: Made) -> bool:
+    """Whether a task made for `own` (made_task) has the items that are asked for: its options are
+    the same, limits that cut nothing off aside."""
+    rest, limits = zip(*(_without_limit(made["options"]) for made in (own, asked)), strict=True)
+    # A subtask as large as the limit it was made with may have been cut there.
+    whole = limits[0] is None or own["largest"] < limits[0]
+    held = limits[1] is None or own["largest"] <= limits[1]
+    alike = limits[0] == limits[1] or (whole and held)
+    return own["stage"] == asked["stage"] and rest[0] == rest[1] and alike
+
+
+def _without_limit(options: Made) -> tuple[Made, int | None]:
+    return {key: options[key] for key in options if key != "limit"}, options.get("limit")
+
+
+def extraction_asked(overlong: str, position: str, dtype: str, chat: bool) -> Made:
+    """The settings, lenses aside, that scores and dumps depend on. dtype: as the entry says."""
+    asked = {"overlong": overlong, "position": position, "dtype": dtype, "chat": chat}
+    return {**asked, "stage": STAGES["extract"]}
+
+
+def made_extraction(path: Path) -> Made | None:
+    """What a file of scores or a dump was made for: settings, FACTS, names and its lenses; None
+    where it is not there or does not say."""
+    from strata.store import read_attributes
+
+    try:
+        attributes, lenses = read_attributes(path)
+        facts = {key: attributes[key] for key in (*FACTS, "model", "task")}
+        return {**json.loads(attributes["asked"]), **facts, "lenses": lenses}
+    except (StrataError, KeyError):  # not there, damaged, or of an earlier Strata
+        return None
+
+
+def made_scores(path: Path, model: str, task: str, info: Path, items: Path) -> Made | None:
+    """As made_extraction, but None too for scores of other names, or of another model than the one
+    described in `info`, or of other items than `items`, where these are there."""
+    known: Made = {"model": model, "task": task}
+    if info.is_file():
+        known |= {key: _read_json(info).get(key) for key in ("revision", "tokenizer_hash")}
+    if items.is_file():
+        known["task_hash"] = file_hash(items)
+    made = made_extraction(path)
+    return made if made and all(made[key] == value for key, value in known.items()) else None
+
+
+def covers(own: Made, asked: Made) -> bool:
+    """Whether an extraction made for `own` holds what is asked for, perhaps among other lenses."""
+    same = all(own.get(key) == value for key, value in asked.items() if key != "lenses")
+    return same and set(asked.get("lenses", ())) <= set(own["lenses"])

@@ -26,6 +26,9 @@ from strata.models.lens import Unembedding
 from strata.models.model import Model
 from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES, NORMED, RAW, REFERENCE
+from strata.report.cells import NOTHING
+from strata.report.tables.runs import extraction_table
+from strata.store import read_scores
 
 # One of them alone is wider than the windows of the families that have some.
 ITEMS = [
@@ -549,6 +552,18 @@ def test_an_extraction_loads_transformers_model_once_and_lets_it_go(tmp_path, mo
     assert len(loaded) == 1
     assert left
     assert not any(left)
+
+
+def test_the_table_shows_it_and_a_dash_for_scores_of_before(tmp_path):
+    job = Job(tmp_path)
+    used = job.run()[0]["self_check_used"]
+    new, old = map(read_scores, job.scores)
+    for name in ("self_check", "self_check_used"):
+        del old.attributes[name]
+    labels = {"models": {"m": "M"}, "tasks": {"a": "A", "b": "B"}}
+    shown = extraction_table({("m", "a"): new, ("m", "b"): old}, labels).shown
+    assert list(shown["Self-check"]) == ["whole model in float32", NOTHING]
+    assert list(shown["Of tolerance"]) == [str(used), NOTHING]
 
 
 def test_it_is_on_unless_it_is_switched_off(tmp_path, monkeypatch):

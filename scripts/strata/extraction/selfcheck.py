@@ -220,7 +220,8 @@ def load(model: Model):
                 **local,
             )
     except Exception as error:  # whatever the library raises
-        raise _no_twin(model, str(error).strip().splitlines()[0]) from None
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise _no_twin(model, reason[0]) from None
     lm, found = cast(tuple[Any, dict], loaded)
     if missing := sorted(found["missing_keys"]):
         raise _no_twin(model, f"it misses {missing[0]}")

@@ -340,5 +340,8 @@ def test_the_table_says_what_decides_each_claim():
     assert "models.NAME.untrained" in floor["Where"].item()
     assert isinstance(table.tidy, pd.DataFrame)
     assert len(table.tidy) == len(rows)
+    said = table.tidy.set_index("claim")["says"]
+    assert {name: claim.says for name, claim in CLAIMS.items()} == said.to_dict()
+    assert len(table.caption.split()) < 80
     assert markdown(shown, table.caption).count("\n") == len(shown) + 4
     assert r"\begin{table}" in latex(shown, table.caption, "findings") or len(shown) > 45

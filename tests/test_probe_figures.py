@@ -10,6 +10,7 @@ from study import probes, study, transfer
 
 from strata.measures.emergence import emergence_layers
 from strata.report.catalogue import FIGURES
+from strata.report.figures.radars import overall_radar
 from strata.report.frames import read_probes
 from strata.report.readings import readings
 from strata.report.tables.probes import (
@@ -149,6 +150,31 @@ def test_the_probe_s_emergence_is_in_sight_where_the_lens_never_rises():
             x = shown[f"probe/{model}"][:, 0]
             assert len(x)
             assert ((low < x) & (x < high)).all()
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_figures_of_one_task_have_room_and_say_why_there_is_nothing(models):
+    frame, fitted, moved, labels = results(models, tasks=1)
+    labels = labels | {"tasks": {"t0": "Ability 0"}}
+    frame, fitted = (rows[rows["task"] == "t0"] for rows in (frame, fitted))
+    flat = frame.assign(value=0.2, ci_low=0.1, ci_high=0.3)
+    figure = draw("emergence", (flat, fitted, moved, labels))
+    lens, probe = ([text.get_text() for text in axes.texts] for axes in figure.axes)
+    assert lens == ["never above chance"]
+    assert probe == []
+    radar = overall_radar(frame, labels, "normed", "mc1")
+    for drawn in (figure, radar):
+        assert_legible(drawn)
+        inch = drawn.dpi_scale_trans.inverted()
+        for axes in drawn.axes:
+            assert axes.get_window_extent().transformed(inch).height > 0.2
+    moved = moved[(moved["train"] == "t0") & (moved["test"] == "t0")]
+    figure = draw("transfer", (frame, fitted, moved, labels))
+    assert_legible(figure)
+    said = "; the study has this one task"
+    assert any(said in " ".join(text.split()) for text, _ in texts(figure))
+    other = draw("transfer", results())
+    assert not any(said in " ".join(text.split()) for text, _ in texts(other))
 
 
 def test_transfer_maps_show_their_table():

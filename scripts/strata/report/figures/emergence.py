@@ -31,11 +31,13 @@ def emergence(
         model: {**model_look(model, labels, style), "linestyle": "none", "markersize": 4.2}
         for model in models
     }
-    height = 0.5 + len(tasks) * max(0.24, 0.09 * len(models))
+    height = 0.8 + len(tasks) * max(0.24, 0.09 * len(models))
     figure = drawing.canvas(style, height)
     axes = figure.subplots(1, len(names), sharey=True, sharex=True)
     for panel, (reader, name) in zip(axes, names.items(), strict=True):
         panel.set_title(name.capitalize())
+        if rows.loc[rows["reader"] == reader, "layer"].isna().all():
+            drawing.say_empty(panel, "never above chance")
         for place, model in enumerate(models):
             part = rows[(rows["reader"] == reader) & (rows["model"] == model)].dropna(
                 subset="layer"

@@ -82,6 +82,7 @@ def transfer(results: pd.DataFrame, labels: dict, probe: str, model: str, *, sty
     bar = figure.colorbar(colours, ax=axes, label="AUROC (%)", pad=0.02)
     bar.outline.set_visible(False)
     facts = f"{PROBES[probe]}, read on the task below, n = {extent(rows['n'])} choices"
+    facts += "; the study has this one task" if len(tasks) == 1 else ""
     drawing.add_title(figure, style, f"{labels['models'][model]}: {facts}")
     read = rows.rename(columns={"test": "task"})
     title = "AUROC from task to task, at the last and at the best layer"

@@ -180,6 +180,12 @@ def odd_handles(style: dict, said: str) -> list[Artist]:
     return [Line2D([], [], label=label, **ODD)]
 
 
+def say_empty(axes: Axes, why: str) -> None:
+    """In the middle of a panel without marks, why it has none."""
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, why, color="0.4", **place)
+
+
 def chance_handle() -> Line2D:
     return Line2D([], [], label="chance", **CHANCE)
 

@@ -119,7 +119,7 @@ def _dots_figure(
     room = inches(style) / across - 0.15
     most = max(len(panel.series) for panel in panels)
     lines = max(name.count("\n") + 1 for name in names)
-    height = len(names) * max((lines + 0.4) * line, most * 0.08 + 0.1) + 3 * line
+    height = len(names) * max((lines + 0.4) * line, most * 0.08 + 0.1) + 4.5 * line
     if panels[0].heading:
         height += line * (3 + -(-most // 3))
     figure = drawing.canvas(style, down * height)

@@ -43,7 +43,7 @@ def audit_table(audits: list[dict], labels: dict) -> Table:
     shown = shown.rename(columns=_spoken)
     shown["Task"] = tidy["task"].map(labels["tasks"])
     said = {kind: AUDITED[kind] for kind in map(_kind, tidy) if kind in AUDITED}
-    caption = "What the audit counted, of each task's items where nothing else is said. "
+    caption = "What the audit counted, in items unless said otherwise. "
     caption += " ".join(f"{_spoken(kind)}: {words}." for kind, words in said.items())
     whole = tidy[tidy["subtask"] == "all"]
     title = heading("The audit of the items", whole.assign(n=whole["items"]), labels)

@@ -183,6 +183,7 @@ def test_a_score_that_is_no_number_is_refused_with_model_layer_and_item(lens, va
     scores = make_scores([[(-1, True), (-2, False)], [(-1, True), (-2, False)]], lens)
     scores.attributes.update(model="m", task="t")
     scores.logprob[lens][1, 3] = value
+    scores.blind[lens] = scores.logprob[lens]
     for metric in METRICS:
         with pytest.raises(StrataError, match=r"of m on t: .*lens, layer 1, item '1', choice 1: "):
             item_values(scores, lens, metric)

@@ -127,15 +127,43 @@ def test_in_a_world_against_the_paper_every_claim_is_contradicted():
 
 
 def test_few_items_decide_nothing():
-    found = verdicts(world(lambda *_: 0.6, items=30))
-    assert {found[name] for name in CLAIMED} == {UNDECIDED}
+    found = verdicts(world(lambda *_: 0.8, items=30))
+    assert {found[name] for name in CLAIMED} == {UNDECIDED, UNTESTABLE}
+
+
+@pytest.mark.parametrize("level", [0.4, 0.5])
+def test_a_curve_that_never_leaves_its_baseline_gets_no_verdict(level):
+    """All layers of all models at 0.40, where chance is 0.50: what isn't there is nowhere."""
+    rows = findings(world(lambda *_: level))
+    rows = rows[rows["claim"].isin(CLAIMED)]
+    assert set(rows["verdict"]) == set(rows["claim_verdict"]) == {UNTESTABLE}
+    assert rows["note"].str.contains("baseline").all()
+
+
+def test_the_baseline_is_the_callers_where_it_gives_one():
+    """What is above chance need not be above what the choices alone give away."""
+    plain = world(lambda *_: 0.8)
+    above = {pair: np.full(ITEMS, 0.9) for pair in plain.scores}
+    blind = world(lambda *_: 0.8, baselines=above)
+    found = verdicts(plain), verdicts(blind)
+    assert found[0]["lower_lack"] == CONTRADICTED
+    assert {found[1][name] for name in CLAIMED} == {UNTESTABLE}
+
+
+def test_what_fades_is_tested_where_the_last_layer_has_nothing():
+    def accuracy(model, task, layer, last):
+        return 0.8 if layer in lower(last) else 0.5
+
+    found = verdicts(world(accuracy))
+    assert found["multilingual_kept"] == found["multilingual_fades"] == SUPPORTED
+    assert found["lower_lack"] == UNTESTABLE
 
 
 def test_a_rise_needs_one_step_and_the_lack_of_one_all():
     """Truthfulness rises from small to large, logic doesn't: together the claim is wrong."""
 
     def accuracy(model, task, layer, last):
-        return 0.8 if (model, task) == ("large", "truth") else 0.5
+        return 0.8 if (model, task) == ("large", "truth") else 0.6
 
     rows = findings(world(accuracy))
     rows = rows[rows["claim"] == "size_reasoning"].drop_duplicates("task").set_index("task")
@@ -151,7 +179,7 @@ def test_a_model_at_the_ceiling_shows_no_lack_of_a_rise():
 
 
 def test_what_a_study_lacks_is_not_testable_and_says_why():
-    alone = world(lambda *_: 0.6, sources={"own": "jsonl"}, sizes={"small": 1.0, "large": 1.0})
+    alone = world(lambda *_: 0.7, sources={"own": "jsonl"}, sizes={"small": 1.0, "large": 1.0})
     alone.scores = {pair: own for pair, own in alone.scores.items() if pair[0] == "small"}
     alone.sizes = {"small": 1.0}
     rows = findings(alone).drop_duplicates("claim").set_index("claim")
@@ -190,7 +218,7 @@ def test_values_are_those_of_the_metrics():
 
 
 def test_models_are_compared_on_the_items_both_have_scored():
-    evidence = world(lambda *_: 0.6, items=100)
+    evidence = world(lambda *_: 0.9, items=100)
     full = evidence.scores["large", "facts"]
     right = np.zeros((13, 50), bool)
     few = planted(dict.fromkeys(full.logprob, right))

@@ -106,7 +106,9 @@ class Claim:
 
 class Evidence:
     """What the claims are tested on: scores by (model, task) of trained models and of untrained
-    ones of the same shape, sizes of the models (any unit), sources of the tasks, the metric."""
+    ones of the same shape, sizes of the models (any unit), sources of the tasks, the metric.
+    baselines: by (model, task) what a model that knows nothing gets, (items,); chance by default.
+    """
 
     def __init__(
         self,
@@ -115,16 +117,20 @@ class Evidence:
         sizes: Mapping[str, float],
         sources: dict[str, str],
         metric: str,
+        baselines: Mapping[tuple[str, str], np.ndarray] | None = None,
     ) -> None:
         self.scores, self.floors, self.sizes = scores, floors, sizes
-        self.sources, self.metric = sources, metric
+        self.sources, self.metric, self.baselines = sources, metric, baselines or {}
         self.curve = cache(self._curve)
 
     def _curve(self, model: str, task: str, lens: str, metric: str | None = None) -> np.ndarray:
         """(layers + 1, items)"""
         return item_values(self.scores[model, task], lens, metric or self.metric)[0]
 
-    def chance(self, model: str, task: str) -> np.ndarray:
+    def baseline(self, model: str, task: str) -> np.ndarray:
+        """(items,)"""
+        if (model, task) in self.baselines:
+            return self.baselines[model, task]
         return Choices(self.scores[model, task]).chance(self.metric)
 
     def pairs(self, *abilities: str) -> Iterator[tuple[str, str]]:

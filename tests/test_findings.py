@@ -127,8 +127,10 @@ def test_in_a_world_against_the_paper_every_claim_is_contradicted():
 
 
 def test_few_items_decide_nothing():
-    found = verdicts(world(lambda *_: 0.8, items=30))
-    assert {found[name] for name in CLAIMED} == {UNDECIDED, UNTESTABLE}
+    found = verdicts(world(lambda *_: 0.75, items=24))
+    # That all layers are above chance is plain; nothing else is.
+    unsure = set(CLAIMED) - {"multilingual_kept"}
+    assert {found[name] for name in unsure} == {UNDECIDED, UNTESTABLE}
 
 
 @pytest.mark.parametrize("level", [0.4, 0.5])

@@ -9,8 +9,8 @@ STAGES = {
     "describe": 1,
     "extract": 4,
     "untrained": 1,
-    "metrics": 1,
+    "metrics": 2,
     "probes": 2,
-    "tables": 3,
-    "figures": 3,
+    "tables": 4,
+    "figures": 4,
 }

@@ -65,10 +65,10 @@ def tabled(rows: pd.DataFrame, labels: dict) -> Table:
     metrics = " and ".join(METRICS.get(name, name) for name in tidy["metric"].unique())
     caption = (
         f"Paired differences of {metrics} in percentage points with their 95 % intervals, standard "
-        "errors clustered by group; p of a paired t test, Holm-corrected within the layers of a "
-        "model, within the models of a task, and within the layers at which probe and lens are "
-        "compared. Of the layers the one with the largest difference is shown; the csv file holds "
-        "every layer."
+        "errors clustered by group; p of a paired test that flips signs by group, Holm-corrected "
+        "within the layers of a model, within the models of a task, and within the layers at which "
+        "probe and lens are compared. Of the layers the one with the largest difference is shown; "
+        "the csv file holds every layer."
     )
     names = ["Task", "This", "Against"]
     readers = [LENSES.get(name) or PROBES.get(name, name) for name in tidy["reader_a"].unique()]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -207,3 +209,20 @@ def test_what_is_no_item_is_refused_and_nothing_hangs(lens, changes, lacks):
     for metric in METRICS:
         with pytest.raises(StrataError, match=f"the item '1' has no {lacks}"):
             item_values(scores, lens, metric)
+
+
+def test_items_that_share_a_partner_are_one_another_s_kin():
+    """Forty facts about forty subjects, right where their one of four objects is known."""
+    known = np.repeat([True, False], 20)
+    items = [[(-1 if own else -3, True), (-2, False)] for own in known]
+    scores = make_scores(items)
+    objects = replace(scores, partners=[f"object {i // 10}" for i in range(40)])
+    alone, shared = (metrics_table(own, "m", "t").iloc[0] for own in (scores, objects))
+    assert alone["value"] == shared["value"]
+    assert shared["stderr"] > 2 * alone["stderr"]
+    assert shared["ci_high"] - shared["ci_low"] > 2 * (alone["ci_high"] - alone["ci_low"])
+    perfect = replace(make_scores([items[0]] * 40), partners=objects.partners)
+    reader = Reader("normed", "mc1", {("m", "t"): objects, ("n", "t"): perfect})
+    row = comparisons(reader).query("family == 'models'").iloc[0]
+    assert row["difference"] == 0.5
+    assert row["p"] > 0.1  # 20 of 40 differ, all to one side, but of two objects

@@ -16,6 +16,8 @@ class Item:
     id: unique within its task.
     group: items of one group are not independent (the same question in several languages, the
         same subject); folds keep them together and standard errors are clustered by it.
+    partner: a second name of the same kind, where an item has two (a fact's object beside its
+        subject), else "". Items that share a name, as group or as partner, are not independent.
     subtask: a path of parts joined by "/", most general first ("int/1-2/add", "es"), or ""; no part
         is empty or called "all", which is the whole.
     prompt: the whole text in front of a choice, instruction and demonstrations included.
@@ -31,6 +33,7 @@ class Item:
     choices: tuple[str, ...]
     correct: tuple[bool, ...]
     best: int
+    partner: str = ""
 
     def __post_init__(self) -> None:
         problem = None
@@ -54,7 +57,10 @@ class Item:
 def write_items(path: str | Path, items: Iterable[Item]) -> None:
     with atomic(path) as part, part.open("w", encoding="utf-8") as file:
         for item in items:
-            file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+            fields = asdict(item)
+            if not item.partner:
+                del fields["partner"]
+            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
 
 
 def read_items(path: str | Path) -> list[Item]:

@@ -37,7 +37,8 @@ def held_out_best(values: np.ndarray, layers: list[int], cluster: np.ndarray) ->
     best on the groups of other folds, so that the choice owes nothing to the item. The first of
     equals."""
     count = int(cluster.max()) + 1
-    fold = np.random.default_rng(0).permutation(count)[cluster] % min(FOLDS, count)
+    own = cluster if cluster.ndim == 1 else cluster[:, 0]
+    fold = np.random.default_rng(0).permutation(count)[own] % min(FOLDS, count)
     chosen = np.empty(values.shape[1])
     for number in range(fold.max() + 1):
         held = fold == number
@@ -71,10 +72,10 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
         elif less.mean() > 1 - MARGIN:
             yield Contrast(*names, note="the smaller model leaves no room for a rise")
         else:
-            groups = np.array(evidence.scores[great, task].groups)[second]
+            cluster = clusters(evidence.clusters(great, task)[second])
             baseline = evidence.baseline(great, task)[second]
-            if holds([less, more], baseline, clusters(groups), len(asked)):
-                yield Contrast(*names, more - less, groups)
+            if holds([less, more], baseline, cluster, len(asked)):
+                yield Contrast(*names, more - less, cluster)
             else:
                 yield Contrast(*names, note=NOTHING_HELD)
 
@@ -95,11 +96,10 @@ def by_depth(
     """
     asked = list(evidence.pairs(*abilities))
     for model, task in asked:
-        values, scores = evidence.curve(model, task, lens), evidence.scores[model, task]
+        values, cluster = evidence.curve(model, task, lens), evidence.clusters(model, task)
         last = len(values) - 1
         layers = {name: band(last) for name, band in bands.items()}
         words = " against ".join(f"{name} ({span(own)})" for name, own in layers.items())
-        cluster = clusters(scores.groups)
         empty = [name for name, own in layers.items() if not own]
         if empty:
             note = f"of {last} layers none is {empty[0]}"
@@ -111,7 +111,7 @@ def by_depth(
             means = [values[own].mean(0) for own in layers.values()] if anywhere else []
             if holds([values[-1], *means], baseline, cluster, len(asked)):
                 found = difference(values, layers, baseline, cluster)
-                yield Contrast(task, model, "", words, found, scores.groups)
+                yield Contrast(task, model, "", words, found, cluster)
             else:
                 yield Contrast(task, model, "", words, note=NOTHING_HELD)
 
@@ -191,7 +191,7 @@ def two_curves(
                 yield Contrast(*where, note=f"of {last} layers none is {name}")
             else:
                 difference = (found[0] - found[1])[layers].mean(0)
-                yield Contrast(*where, difference, evidence.scores[model, task].groups)
+                yield Contrast(*where, difference, evidence.clusters(model, task))
 
 
 def missing_norm(evidence: Evidence, lens: str) -> Iterator[Contrast]:

@@ -6,7 +6,7 @@ tests of its claim, decides: supported where all of it is on the side the claim 
 where all of it is on the other, undecided where the threshold is inside.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, product
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from strata.measures.metrics import Choices, item_values
+from strata.measures.statistics import clusters
 from strata.store import Scores
 
 # The least difference that counts where a claim is of no difference, or of one of some size.
@@ -40,7 +41,7 @@ def size(layers: int, d_model: int) -> int:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One statistic of a claim: (n,) differences in [-1, 1] and the groups (n,) of their items.
+    """One statistic of a claim: (n,) differences in [-1, 1] and the clusters of their items.
 
     against: what `model` is set against, if not its own layers. layers: which, in words.
     note: why there are no differences, where there are none.
@@ -51,7 +52,7 @@ class Contrast:
     against: str
     layers: str
     values: np.ndarray | None = None
-    groups: Sequence[str] | np.ndarray | None = None
+    cluster: np.ndarray | None = None
     note: str = ""
 
 
@@ -126,6 +127,10 @@ class Evidence:
     def _curve(self, model: str, task: str, lens: str, metric: str | None = None) -> np.ndarray:
         """(layers + 1, items)"""
         return item_values(self.scores[model, task], lens, metric or self.metric)[0]
+
+    def clusters(self, model: str, task: str) -> np.ndarray:
+        scores = self.scores[model, task]
+        return clusters(scores.groups, scores.partners)
 
     def baseline(self, model: str, task: str) -> np.ndarray:
         """(items,)"""

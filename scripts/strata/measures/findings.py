@@ -7,7 +7,7 @@ import pandas as pd
 
 from strata.measures.claims import CLAIMS
 from strata.measures.evidence import UNTESTABLE, Claim, Contrast, Evidence
-from strata.measures.statistics import clusters, contrast
+from strata.measures.statistics import contrast
 
 
 def findings(evidence: Evidence) -> pd.DataFrame:
@@ -41,8 +41,8 @@ def _rows(name: str, claim: Claim, lens: str, metric: str, contrasts: list[Contr
         numbers = dict.fromkeys(("value", "stderr", "ci_low", "ci_high"), np.nan)
         row |= {**numbers, "n": 0, "groups": 0, "tests": tests, "threshold": claim.threshold}
         row |= {"verdict": UNTESTABLE, "note": own.note}
-        if own.values is not None:
-            found = contrast(own.values, clusters(own.groups), tests)
+        if own.values is not None and own.cluster is not None:
+            found = contrast(own.values, own.cluster, tests)
             row |= {"value": found.value, "stderr": found.stderr, "ci_low": found.low}
             row |= {"ci_high": found.high, "n": found.n, "groups": found.groups}
             row["verdict"] = claim.verdict(found.low, found.high)

@@ -42,12 +42,12 @@ class Comparison:
     n: int
 
 
-def clusters(groups, others: Sequence[str] = ()) -> np.ndarray:
+def clusters(groups, partners: Sequence[str] = ()) -> np.ndarray:
     """Numbers the groups: any labels (n,) -> (n,) 0 .. G - 1. Where items have a second name, in
-    `others` ("" for one that has none), (n, 2): the names of both are numbered together."""
+    `partners` ("" for one that has none), (n, 2): the names of both are numbered together."""
     labels = np.asarray(groups)
-    if any(others):
-        second = np.asarray(others)
+    if any(partners):
+        second = np.asarray(partners)
         labels = np.stack([labels, np.where(second == "", labels, second)], 1)
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
@@ -287,12 +287,18 @@ def draw_groups(cluster: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The bootstrap over groups: (n, 1 + count) weights of n rows, how often each is in a sample.
 
     The first column is the data itself, all ones. A sample draws as many groups as there are,
-    with replacement, and takes all rows of each.
+    with replacement, and takes all rows of each. Of a row with two names both add to its weight
+    what they were drawn more than once, or less, so that rows that share one vary together; a
+    weight may then be negative.
     """
     groups = int(cluster.max()) + 1
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(groups, np.full(groups, 1 / groups), size=count)
-    return np.vstack([np.ones(groups), drawn]).T.astype(np.float32)[cluster]
+    drawn = np.vstack([np.ones(groups), drawn]).T.astype(np.float32)
+    if cluster.ndim == 1:
+        return drawn[cluster]
+    first, second = cluster.T
+    return drawn[first] + (drawn[second] - 1) * (first != second)[:, None]
 
 
 def bootstrapped(samples: np.ndarray, cluster: np.ndarray) -> Estimate:

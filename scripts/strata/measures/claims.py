@@ -4,11 +4,12 @@ docs/findings.md states every claim and the reasons for its statistic.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
-from strata.measures.evidence import MARGIN, Claim, Contrast, Evidence
+from strata.measures.evidence import GAIN, MARGIN, Claim, Contrast, Evidence
 from strata.measures.metrics import item_values
 from strata.measures.statistics import clusters, contrast
 from strata.names import LENSES, MC1, MC1_BYTES, MC1_TOKENS, NORMED, RAW, REFERENCE
@@ -57,7 +58,8 @@ def holds(
 
 
 def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Contrast]:
-    """Last layer of a model minus that of the next smaller, on the items that both have."""
+    """Last layer of a model minus that of the next smaller, on the items that both have, against
+    a share of what the smaller one gets wrong."""
     if not evidence.steps():
         yield Contrast("", "", "", "", note="needs models of two sizes")
     asked = list(product(evidence.tasks(*abilities), evidence.steps()))
@@ -69,13 +71,11 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
         more = evidence.curve(great, task, lens)[-1, second]
         if not len(first):
             yield Contrast(*names, note="no item is scored by both models")
-        elif less.mean() > 1 - MARGIN:
-            yield Contrast(*names, note="the smaller model leaves no room for a rise")
         else:
             cluster = clusters(evidence.clusters(great, task)[second])
             baseline = evidence.baseline(great, task)[second]
             if holds([less, more], baseline, cluster, len(asked)):
-                yield Contrast(*names, more - less, cluster)
+                yield Contrast(*names, more - less, cluster, bar=GAIN * (1 - less))
             else:
                 yield Contrast(*names, note=NOTHING_HELD)
 
@@ -154,10 +154,17 @@ def multilingual_fades(evidence: Evidence, lens: str) -> Iterator[Contrast]:
 
 
 def optimum_before_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
+    """Supported by the best layer near the last; contradicted by all of them being below it."""
+
     def difference(values, layers, baseline, cluster):
         return held_out_best(values, layers["near the last"], cluster) - values[-1]
 
-    return by_depth(evidence, lens, (), {"near the last": near}, difference)
+    for own in by_depth(evidence, lens, (), {"near the last": near}, difference):
+        if own.values is None:
+            yield own
+        else:
+            values = evidence.curve(own.model, own.task, lens)
+            yield replace(own, rivals=values[near(len(values) - 1)] - values[-1])
 
 
 def optimum_near_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
@@ -244,14 +251,14 @@ CLAIMS = {
         "bigger models don't know or calculate more by themselves",
         lambda evidence, lens: between_sizes(evidence, lens, "facts", "calculation"),
         "below",
-        MARGIN,
+        GAIN,
     ),
     "size_reasoning": Claim(
         "Reasoning rises with size",
         "reasoning and truthfulness rise beyond a size",
         lambda evidence, lens: between_sizes(evidence, lens, "reasoning", "truthfulness"),
         "above",
-        MARGIN,
+        GAIN,
         need="some",
     ),
     "lower_lack": Claim(

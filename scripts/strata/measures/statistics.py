@@ -218,6 +218,37 @@ def contrast(
     return Estimate(mean, stderr, float(min(low, mean)), float(max(high, mean)), n, count)
 
 
+def tails(values: np.ndarray, cluster: np.ndarray, threshold: float = 0) -> tuple[float, float]:
+    """One-sided p of the mean of (n,) differences being above the threshold, and being below it,
+    by the t that `contrast`'s interval is made with; both 1 with one group."""
+    from scipy.special import stdtr
+
+    values = np.asarray(values, float)
+    if _unspread(cluster):
+        return 1.0, 1.0
+    centre, error, own = _adjusted(values, cluster)
+    above = float(stdtr(own, (threshold - centre) / error))
+    return above, 1 - above
+
+
+def least_difference(error: float, freedom: float, tests: int = 1) -> float:
+    """The least true difference that a two-sided test at 5 %, one of several (Bonferroni), finds
+    with a probability of 80 %, given the standard error of what it tests and its degrees of
+    freedom."""
+    from scipy.special import stdtrit
+
+    return (student(freedom, tests) + float(stdtrit(freedom, POWER))) * error
+
+
+def detectable(values: np.ndarray, cluster: np.ndarray, tests: int = 1) -> float:
+    """The least difference (least_difference) that would be found where (n,) were; nan with one
+    group."""
+    if _unspread(cluster):
+        return float("nan")
+    _, error, own = _adjusted(np.asarray(values, float), cluster)
+    return least_difference(error, own, tests)
+
+
 def compare(a: np.ndarray, b: np.ndarray, cluster: np.ndarray) -> Comparison:
     """Paired test of mean(a) = mean(b) over the same items, values in [0, 1].
 

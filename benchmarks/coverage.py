@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy.special import ndtr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from strata.measures.statistics import clusters, compare, contrast, estimate
+from strata.measures.best import best_layer
+from strata.measures.emergence import half_rise, rise
+from strata.measures.statistics import clusters, compare, contrast, draw_groups, estimate
 
 GROUPS = (5, 10, 20, 30, 100)
 SPREADS = (0.0, 1.3)  # coefficients of variation of the groups' sizes
@@ -103,6 +106,65 @@ def cover_names(worlds: int, names: int, items: int, two: bool) -> float:
     return float(np.mean(held))
 
 
+def cover_best(worlds: int, layers: int) -> tuple[float, float, float]:
+    """Flat curves at 50 %, 200 items: coverage of the best layer's own interval, of the
+    cross-fitted one, and the latter's mean error."""
+    naive, fitted, errors = [], [], []
+    for seed in range(worlds):
+        rng = np.random.default_rng(seed)
+        values, cluster = (rng.random((layers, 200)) < 0.5) * 1.0, np.arange(200)
+        own = estimate(values[values.mean(1).argmax()], cluster)
+        found = best_layer(values, cluster, draw_groups(cluster, 199, seed)).estimate
+        naive.append(own.low <= 0.5 <= own.high)
+        fitted.append(found.low <= 0.5 <= found.high)
+        errors.append(found.value - 0.5)
+    return float(np.mean(naive)), float(np.mean(fitted)), float(np.mean(errors))
+
+
+def best_rows(worlds: int) -> Iterator[tuple[str, list]]:
+    yield "flat layers", ["its own interval", "cross-fitted", "mean error, points"]
+    for layers in (8, 80):
+        *held, error = cover_best(worlds // 4, layers)
+        yield str(layers), [*(f"{100 * value:.1f}" for value in held), f"{100 * error:+.1f}"]
+
+
+# What the mean curves of 33 layers are, where chance is 25 %.
+CURVES = {
+    "slow": lambda layer: 0.25 + 0.5 * layer / 32,
+    "steep, at 20": lambda layer: 0.25 + 0.5 / (1 + np.exp(-(layer - 20) / 2)),
+    "5 points, at 28": lambda layer: np.where(layer >= 28, 0.3, 0.25),
+    "none": lambda layer: np.full(len(layer), 0.25),
+}
+
+
+def cover_rise(worlds: int, curve: str, items: int) -> tuple[float, float]:
+    """How often a rise is found, and how often its interval then holds the layer; layers agree on
+    items (a normal of correlation 0.5)."""
+    layers = np.arange(33)
+    means = CURVES[curve](layers)
+    truth, found, held = half_rise(means - 0.25, layers), 0, 0
+    for seed in range(worlds):
+        rng = np.random.default_rng(seed)
+        shared, own = rng.normal(size=items), rng.normal(size=(33, items))
+        values = (ndtr(np.sqrt(0.5) * (shared + own)) < means[:, None]) * 1.0
+        cluster = np.arange(items)
+        seen = rise(values, np.full(items, 0.25), cluster, draw_groups(cluster, 199, seed))
+        found += not np.isnan(seen.layer)
+        held += seen.low <= truth <= seen.high
+    return found / worlds, held / max(found, 1)
+
+
+def rise_rows(worlds: int) -> Iterator[tuple[str, list]]:
+    sizes = (250, 1000)
+    yield "rise", [f"{what}, n = {n}" for n in sizes for what in ("found", "covered")]
+    for curve in CURVES:
+        cells = []
+        for items in sizes:
+            found, held = cover_rise(worlds // 4, curve, items)
+            cells += [f"{100 * found:.1f}", f"{100 * held:.1f}" if curve != "none" else "–"]
+        yield curve, cells
+
+
 def by_groups(measure: Callable[..., float]) -> Callable[[int], Iterator[tuple[str, list]]]:
     """A table: a line per unevenness and correlation, a column per number of groups."""
 
@@ -130,6 +192,8 @@ TABLES = {
     "contrast": by_groups(cover_contrast),
     "compare": by_groups(error_compare),
     "names": names_table,
+    "best": best_rows,
+    "emergence": rise_rows,
 }
 
 

@@ -5,7 +5,8 @@ rule measure:
     input:
         "<results>/scores/{model}/{task}.h5",
     output:
-        "<results>/metrics/{model}/{task}.csv",
+        metrics="<results>/metrics/{model}/{task}.csv",
+        best="<results>/best/{model}/{task}.csv",
     log:
         "<results>/logs/measure/{model}/{task}.log",
     resources:
@@ -16,4 +17,4 @@ rule measure:
         "Measuring {wildcards.model} on {wildcards.task}."
     shell:
         "{RUN}/measure.py --scores {input} --model {wildcards.model} --task {wildcards.task}"
-        " --out {output} --log {log}"
+        " --out {output.metrics} --best {output.best} --log {log}"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strata.measures.claims import CLAIMS, held_out_best, lower, near, upper
+from strata.measures.claims import CLAIMS, lower, near, upper
 from strata.measures.evidence import (
     CONTRADICTED,
     MATTERS,
@@ -301,32 +301,6 @@ def test_a_study_with_one_lens_asks_nothing_of_others():
     rows = findings(evidence).drop_duplicates("claim").set_index("claim")
     assert rows.loc["missing_norm", "note"] == "the study has no normed lens"
     assert set(rows.loc[["lower_lack", "upper_hold"], "lens"]) == {"raw"}
-
-
-def test_the_best_layer_of_noise_is_no_better_than_any():
-    """Chosen on the items it is reported on, the best of 12 layers of coin flips is better than
-    the last; held out it isn't."""
-    gains, naive = [], []
-    for seed in range(60):
-        values = (np.random.default_rng(seed).random((13, 100)) < 0.5).astype(float)
-        gains.append(
-            (held_out_best(values, list(range(1, 12)), np.arange(100)) - values[12]).mean()
-        )
-        naive.append(values[1:12].mean(1).max() - values[12].mean())
-    assert abs(np.mean(gains)) < 0.03
-    assert np.mean(naive) > 0.05
-
-
-def test_a_layer_that_is_best_is_found_and_folds_never_part_a_group():
-    values = np.zeros((5, 40))
-    values[2] = 1
-    cluster = np.repeat(np.arange(10), 4)
-    np.testing.assert_array_equal(held_out_best(values, [1, 2, 3], cluster), np.ones(40))
-    # Each group is right at a layer of its own, which no other group can tell of.
-    own = np.zeros((5, 4))
-    own[np.arange(1, 5), np.arange(4)] = 1
-    parted = np.repeat(own, 10, axis=1)
-    assert held_out_best(parted, [1, 2, 3, 4], np.repeat(np.arange(4), 10)).sum() == 0
 
 
 @given(st.integers(1, 200))

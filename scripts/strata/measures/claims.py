@@ -9,13 +9,13 @@ from itertools import product
 
 import numpy as np
 
+from strata.measures.best import held_out_best
 from strata.measures.evidence import GAIN, MARGIN, Claim, Contrast, Evidence
 from strata.measures.metrics import item_values
 from strata.measures.statistics import clusters, contrast
 from strata.names import LENSES, MC1, MC1_BYTES, MC1_TOKENS, NORMED, RAW, REFERENCE
 
 NOTHING_HELD = "not above the baseline: there is nothing to ask for"
-FOLDS = 5  # over groups, where the best layer is chosen on other items
 
 
 def lower(last: int) -> list[int]:
@@ -31,21 +31,6 @@ def upper(last: int) -> list[int]:
 def near(last: int) -> list[int]:
     """The upper quarter without the last one."""
     return [layer for layer in range(1, last) if 4 * layer >= 3 * last]
-
-
-def held_out_best(values: np.ndarray, layers: list[int], cluster: np.ndarray) -> np.ndarray:
-    """(layers + 1, items), groups (items,) -> (items,): each item at that of the `layers` which is
-    best on the groups of other folds, so that the choice owes nothing to the item. The first of
-    equals."""
-    count = int(cluster.max()) + 1
-    own = cluster if cluster.ndim == 1 else cluster[:, 0]
-    fold = np.random.default_rng(0).permutation(count)[own] % min(FOLDS, count)
-    chosen = np.empty(values.shape[1])
-    for number in range(fold.max() + 1):
-        held = fold == number
-        best = layers[int(values[layers][:, ~held].mean(1).argmax())]
-        chosen[held] = values[best, held]
-    return chosen
 
 
 def holds(

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from strata.measures.metrics import item_values
+from strata.measures.probing import as_scores
 from strata.measures.statistics import Comparison, clusters, compare, holm
-from strata.store import Scores
+from strata.names import MC1
+from strata.store import Decisions, Scores
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,18 @@ class Reader:
     def values(self, model: str, task: str) -> np.ndarray:
         """(layers + 1, items)"""
         return item_values(self.scores[model, task], self.name, self.metric)[0]
+
+
+def readers(
+    scores: dict[tuple[str, str], Scores],
+    decisions: dict[tuple[str, str], Decisions],
+    lens: str,
+    metric: str,
+    probe: str,
+) -> tuple[Reader, Reader | None]:
+    """A lens by a metric, and a probe by MC1 where there are decisions."""
+    fitted = {pair: as_scores(own, "residual", probe) for pair, own in decisions.items()}
+    return Reader(lens, metric, scores), Reader(probe, MC1, fitted) if fitted else None
 
 
 def comparisons(lens: Reader, probe: Reader | None = None) -> pd.DataFrame:

@@ -2,9 +2,8 @@
 
 import pandas as pd
 
-from strata.measures.comparisons import Reader, comparisons
-from strata.measures.probing import as_scores
-from strata.names import LENSES, MC1, METRICS, PROBES
+from strata.measures.comparisons import comparisons, readers
+from strata.names import LENSES, METRICS, PROBES
 from strata.report.captions import heading
 from strata.report.cells import NOTHING, p_value
 from strata.report.selection import arrange
@@ -22,9 +21,7 @@ def comparisons_table(
 ) -> Table:
     """Paired tests by the study's lens and metric, and where there are probes by MC1 of the probe,
     also against the lens."""
-    by_probe = {pair: as_scores(own, "residual", probe) for pair, own in decisions.items()}
-    fitted = Reader(probe, MC1, by_probe) if by_probe else None
-    return tabled(comparisons(Reader(lens, metric, scores), fitted), labels)
+    return tabled(comparisons(*readers(scores, decisions, lens, metric, probe)), labels)
 
 
 def tabled(rows: pd.DataFrame, labels: dict) -> Table:

@@ -87,7 +87,7 @@ def test_the_overall_table_shows_the_best_layer_s_cross_fitted_accuracy():
     scores = make_scores(items)
     best, frame = best_table(scores, "m", "t"), metrics_table(scores, "m", "t")
     labels = {"models": {"m": "M"}, "tasks": {"t": "T"}}
-    table = overall_table(frame, best, labels, "normed", "mc1")
+    table = overall_table(frame, best, [], labels, "normed", "mc1")
     own = best.query("metric == 'mc1'").iloc[0]
     row = table.tidy.query("which == 'best' and metric == 'mc1'").iloc[0]
     same = ["layer", "value", "ci_low", "ci_high"]

@@ -17,7 +17,7 @@ QUESTIONS = ("Scales", "Layers", "Languages", "Probes", "Controls", "Paper", "Au
 # The files that each is written as.
 FORMS = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", "txt")}
 # Files that there may be none of.
-OPTIONAL = ("decisions", "floors", "best")
+OPTIONAL = ("decisions", "floors", "best", "audits")
 # Options that are JSON.
 MAPPINGS = ("paper", "sources", "training")
 
@@ -82,7 +82,7 @@ TABLES = {
             question="Scales",
             shows="models x tasks, at the last and at the best layer",
             make="strata.report.tables.overview:overall_table",
-            files=("metrics", "best"),
+            files=("metrics", "best", "audits"),
             options=READ,
         ),
         Entry(

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
-from strata.names import LENSES, METRICS
+from strata.names import LENSES, MC1, MC1_BYTES, MC1_TOKENS, METRICS
 from strata.report.captions import heading, odd
 from strata.report.cells import ability_label, measured, percent, percents
 from strata.report.frames import measures
@@ -25,13 +26,24 @@ CHOSEN = (
     "items, with the interval of a bootstrap that chooses anew (it holds the truth more often than "
     "95 %)."
 )
+CEILING = (
+    " Ceiling: what who knows all truths and prefers none would have, as false choices are true in "
+    "another item; of headroom: the last layer's share of the way there from chance."
+)
+LIMITED = MC1, MC1_TOKENS, MC1_BYTES
 PRINTED = "is chosen on the same items it is reported on: read it as an optimistic bound."
 
 
 def overall_table(
-    frame: pd.DataFrame, best: pd.DataFrame, labels: dict, lens: str, metric: str
+    frame: pd.DataFrame,
+    best: pd.DataFrame,
+    audits: list[dict],
+    labels: dict,
+    lens: str,
+    metric: str,
 ) -> Table:
-    """Every model on every task: the last layer, and the best one. best: frames.read_best."""
+    """Every model on every task: the last layer, and the best one. best: frames.read_best; audits:
+    none of published numbers."""
     rows = abilities(select(frame, labels)).dropna(subset="value").sort_values("layer")
     rows["layers"] = rows.groupby("model")["layer"].transform("max")
     chosen = not best.empty
@@ -40,6 +52,8 @@ def overall_table(
     keys = ["task", "subtask", "model", "lens", "metric", "which"]
     numbers = ["layer", "layer_low", "layer_high", "layers", *measures(rows)]
     tidy = arrange(pd.concat([last, best]), labels, keys)[[*keys, *numbers]]
+    tidy = tidy.assign(ceiling=_ceilings(tidy, audits))
+    tidy["headroom"] = (tidy["value"] - tidy["chance"]) / (tidy["ceiling"] - tidy["chance"])
 
     rows = select(tidy, labels, lens=lens, metric=metric)
     last, best = (
@@ -59,12 +73,30 @@ def overall_table(
             "Chance": percent(last["chance"]),
         }
     ).set_index(pd.MultiIndex.from_arrays([tasks, models], names=["Task", "Model"]))
+    limited = (last["ceiling"] < 1).any()
+    if limited:
+        shown["Ceiling"] = percent(last["ceiling"]).to_numpy()
+        shown["Of headroom"] = percent(last["headroom"]).to_numpy()
     caption = (
-        f"{measured(metric, rows)}, {LENSES.get(lens, lens)}, n items. The best layer (0 is the "
+        f"{measured(metric, rows)}, {LENSES.get(lens, lens)}, n items.{CEILING if limited else ''} "
+        f"The best layer (0 is the "
         f"embedding) {CHOSEN if chosen else PRINTED}{odd(rows)}"
     )
     title = f"{METRICS.get(metric, metric)} at the last and at the best layer"
     return Table(tidy, shown, heading(title, rows, labels, LENSES.get(lens, lens)), caption)
+
+
+def _ceilings(rows: pd.DataFrame, audits: list[dict]) -> list[float]:
+    """What is the most that who knows all and prefers no truth can have of MC1, by the audits."""
+    known = {
+        (audit["task"], row["subtask"]): row.get("ceiling_mc1", 1.0)
+        for audit in audits
+        for row in audit["rows"]
+    }
+    return [
+        known.get((row.task, row.subtask), 1.0) if row.metric in LIMITED else np.nan
+        for row in rows.itertuples()
+    ]
 
 
 def _layers(row) -> str:
@@ -79,7 +111,7 @@ def training_table(
 ) -> Table:
     """Every checkpoint of every training run on every task: the last layer, and the best one."""
     rows = over_training(frame, training)
-    table = overall_table(rows.drop(columns=["run", "step"]), best, labels, lens, metric)
+    table = overall_table(rows.drop(columns=["run", "step"]), best, [], labels, lens, metric)
     tidy = over_training(table.tidy, training)
     caption = "Over training, runs by their checkpoints. " + table.caption
     for run, steps in _alike(rows):

@@ -190,6 +190,7 @@ FILES = {
     "audits": "<results>/tasks/{task}.audit.json",
     "comparisons": "<results>/tables/comparisons.csv",
     "emergence": "<results>/tables/emergence.csv",
+    "settling": "<results>/tables/settling.csv",
     "published": str(PUBLISHED),
 }
 SHOWN = {"table": "html", "figure": "png"}  # in the report

@@ -173,6 +173,15 @@ TABLES = {
             runtime=30,
         ),
         Entry(
+            name="settling",
+            question="Layers",
+            shows="by which layer answers settle, and how sure the last layer's are",
+            make="strata.report.tables.settling:settling_table",
+            files=("scores",),
+            options=("lens",),
+            mem_mb=4000,
+        ),
+        Entry(
             name="transfer",
             question="Probes",
             shows="probes fitted on one task and read on another",
@@ -283,6 +292,16 @@ FIGURES = {
             make="strata.report.figures.emergence:emergence",
             files=("emergence",),
             style={"x": "layer"},
+        ),
+        Entry(
+            name="settling",
+            question="Layers",
+            shows="{task}, the share of items whose answer no later layer changes",
+            make="strata.report.figures.settling:settling",
+            files=("settling",),
+            options=("lens",),
+            over=("task",),
+            style=OVER_LAYERS,
         ),
         Entry(
             name="transfer",

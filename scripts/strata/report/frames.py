@@ -37,6 +37,10 @@ COMPARISON_COLUMNS = (
 EMERGENCE_COLUMNS = (
     *("reader", "model", "task", "layer", "ci_low", "ci_high", "height", "layers", "n"),
 )
+SETTLING_COLUMNS = (
+    *("model", "task", "lens", "layer", "brier", "entropy", "divergence", "calibration"),
+    *("agreement", "settled", "ci_low", "ci_high", "n"),
+)
 # The numbers of a row of metrics, as tables have them.
 MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
 # What the paper printed (data/published): half a unit of the last digit, and what is odd.
@@ -83,6 +87,11 @@ def read_comparisons(paths: Iterable[str | Path]) -> pd.DataFrame:
 def read_emergence(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the emergence table's csv (emergence.rises)."""
     return _read(paths, EMERGENCE_COLUMNS, "emergence")
+
+
+def read_settling(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the settling table's csv (settling.settling)."""
+    return _read(paths, SETTLING_COLUMNS, "settling")
 
 
 def read_published(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -156,6 +165,7 @@ READERS = {
     "transfer": read_transfer,
     "comparisons": read_comparisons,
     "emergence": read_emergence,
+    "settling": read_settling,
     "published": read_published,
     "scores": read_scores,
     "floors": read_scores,

@@ -18,12 +18,14 @@ from strata.measures.statistics import (
     contrast,
     draw_groups,
     estimate,
+    freedom,
     holm,
     intraclass,
     r_squared,
     satterthwaite,
     sign_flip,
     standard_error,
+    student,
     weighted_mean,
 )
 
@@ -140,6 +142,13 @@ def test_a_second_name_that_is_none_changes_nothing():
     same = np.stack([clusters(names)] * 2, 1)
     for measure in (estimate, contrast):
         assert measure(values, same) == measure(values, clusters(names))
+
+
+def test_items_that_all_agree_count_as_the_pairs_that_share_no_name():
+    names = clusters(["a", "b", "c", "a"], ["d", "e", "f", "e"])
+    pairs = 4 + 2 * 2  # each with itself; a twice, e twice
+    z2, effective = student(freedom(np.ones(4), names)) ** 2, 16 / pairs
+    assert estimate(np.ones(4), names).low == pytest.approx(effective / (effective + z2))
 
 
 def test_a_name_that_all_items_share_tells_nothing_of_the_spread():

@@ -168,8 +168,9 @@ def estimate(values: np.ndarray, cluster: np.ndarray) -> Estimate:
     if stderr > 0 and 0 < mean < 1:
         effective = mean * (1 - mean) / stderr**2
     else:
-        _, _, sizes = next(_shares(values, cluster))
-        effective = sizes.sum() ** 2 / (sizes**2).sum()
+        # As if items that share a group or a name were all the same.
+        alike = sum(sign * float(sizes @ sizes) for sign, _, sizes in _shares(values, cluster))
+        effective = n**2 / alike
     z2 = student(freedom(values, cluster)) ** 2
     centre = (mean + z2 / (2 * effective)) / (1 + z2 / effective)
     spread = mean * (1 - mean) / effective + z2 / (4 * effective**2)

@@ -71,6 +71,7 @@ def stands_on():
     found = [
         *pairs("<results>/scores/{model}/{task}.h5"),
         *pairs("<results>/metrics/{model}/{task}.csv"),
+        *pairs("<results>/best/{model}/{task}.csv"),
         *expand("<results>/models/{model}.json", model=study.models),
         *expand("<results>/tasks/{task}.{form}", task=study.tasks, form=("jsonl", "audit.json")),
         *expand("<results>/untrained/{model}/{task}.h5", model=study.untrained, task=study.tasks),
@@ -292,6 +293,7 @@ PUBLISHED = ROOT / "data" / "published" / "metrics.csv"
 # What tables and figures are made of, by the names that their entries give it.
 FILES = {
     "metrics": "<results>/metrics/{model}/{task}.csv",
+    "best": "<results>/best/{model}/{task}.csv",
     "probes": "<results>/probes/{model}/{task}.csv",
     "decisions": "<results>/probes/{model}/{task}.h5",
     "scores": "<results>/scores/{model}/{task}.h5",
@@ -300,6 +302,8 @@ FILES = {
     "models": "<results>/models/{model}.json",
     "audits": "<results>/tasks/{task}.audit.json",
     "comparisons": "<results>/tables/comparisons.csv",
+    "emergence": "<results>/tables/emergence.csv",
+    "settling": "<results>/tables/settling.csv",
     "published": str(PUBLISHED),
 }
 SHOWN = {"table": "html", "figure": "png"}  # in the report
@@ -362,7 +366,7 @@ def labels_of(entry, wildcards):
     others' files alone; colours follow their order, so the paper's are among those compared."""
     if "model" in entry.over:
         return study.labels([wildcards.model])
-    if not any("{model}" in FILES[name] for name in entry.files):
+    if not any("{model}" in FILES[name] or "/tables/" in FILES[name] for name in entry.files):
         return study.labels([])
     return study.labels(study.compared if entry.models == "published" else study.models_of(entry))
 

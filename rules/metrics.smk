@@ -6,7 +6,8 @@ rule measure:
         scores="<results>/scores/{model}/{task}.h5",
         new=unrecorded,
     output:
-        "<results>/metrics/{model}/{task}.csv",
+        metrics="<results>/metrics/{model}/{task}.csv",
+        best="<results>/best/{model}/{task}.csv",
     log:
         "<results>/logs/measure/{model}/{task}.log",
     resources:
@@ -18,5 +19,4 @@ rule measure:
         "Measuring {wildcards.model} on {wildcards.task}."
     shell:
         "{RUN}/measure.py --scores {input.scores} --model {wildcards.model} --task {wildcards.task}"
-        " --lenses {params.lenses}"
-        " --out {output} --log {log}"
+        " --lenses {params.lenses} --out {output.metrics} --best {output.best} --log {log}"

@@ -18,7 +18,8 @@ def parse(kind: str, argv: list[str] | None, about: str | None) -> argparse.Name
         own = entries.add_parser(entry.name, help=entry.shows.replace("%", "%%"))
         for name in entry.files:
             nargs = "*" if name in OPTIONAL else "+"
-            own.add_argument(f"--{name}", nargs=nargs, required=True, metavar="FILE")
+            needed = name not in OPTIONAL
+            own.add_argument(f"--{name}", nargs=nargs, required=needed, default=[], metavar="FILE")
         for name in (*entry.over, *entry.options):
             own.add_argument(f"--{name}", required=True)
         if not SCORED.isdisjoint(entry.files):

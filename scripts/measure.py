@@ -1,9 +1,10 @@
-"""From the scores of a (model, task) to its metrics."""
+"""From the scores of a (model, task) to its metrics, and to what its best layer is worth."""
 
 import argparse
 
 import cli
 from strata.files import atomic
+from strata.measures.best import best_table
 from strata.measures.metrics import metrics_table
 from strata.store import read_scores
 
@@ -12,9 +13,10 @@ def main(arguments: argparse.Namespace) -> None:
     scores = read_scores(arguments.scores)
     scores = scores.with_lenses(arguments.lenses or scores.logprob)
     scores.attributes.update(model=arguments.model, task=arguments.task)
-    table = metrics_table(scores, arguments.model, arguments.task)
-    with atomic(arguments.out) as part:
-        table.to_csv(part, index=False)
+    for make, path in ((metrics_table, arguments.out), (best_table, arguments.best)):
+        table = make(scores, arguments.model, arguments.task)
+        with atomic(path) as part:
+            table.to_csv(part, index=False)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -23,7 +25,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", required=True)
     parser.add_argument("--task", required=True)
     parser.add_argument("--lenses", nargs="+", help="of those in the file; default: all")
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--out", required=True, help="metrics to write")
+    parser.add_argument("--best", required=True, help="best layers to write")
     parser.add_argument("--log")
     return parser.parse_args(argv)
 

@@ -3,7 +3,9 @@
 import pandas as pd
 
 from strata.names import OPERATIONS, PROBES
-from strata.report.frames import COLUMNS, PROBE_COLUMNS, TRANSFER_COLUMNS
+from strata.report.frames import BEST_COLUMNS, COLUMNS, PROBE_COLUMNS, TRANSFER_COLUMNS
+
+NO_BEST = pd.DataFrame(columns=BEST_COLUMNS)  # as of published numbers
 
 
 def rows(

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from pictures import assert_legible, lines, texts
-from study import study
+from study import NO_BEST, study
 
 from strata.errors import StrataError
 from strata.report.catalogue import FIGURES
@@ -99,7 +99,7 @@ def test_marks_at_the_ends_of_the_scale_are_whole():
 def test_the_overall_radar_shows_the_last_layers_of_the_overall_table():
     frame, labels = study({"a": 5, "b": 81})
     figure = draw("overall_radar", frame, labels)
-    table = overall_table(frame, labels, *CHOSEN).tidy
+    table = overall_table(frame, NO_BEST, [], labels, *CHOSEN).tidy
     rows = table.query("which == 'last' and lens == 'normed' and metric == 'mc1'")
     rows = rows[(rows["task"] != "sums") | (rows["subtask"] != "all")]
     for model in ("a", "b"):
@@ -174,7 +174,7 @@ def test_what_was_not_measured_is_left_out():
     assert_legible(draw("curves", frame, labels))
     assert_legible(draw("calculation_radars", frame, labels))
     assert "chance unknown" in calculation_table(frame, labels, *CHOSEN).caption
-    shown = overall_table(frame, labels, *CHOSEN).shown
+    shown = overall_table(frame, NO_BEST, [], labels, *CHOSEN).shown
     assert shown["Last layer"].iloc[0] == "40.0"
     assert shown["Chance"].iloc[0] == "–"
 

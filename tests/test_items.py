@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -28,8 +29,12 @@ def test_what_is_no_item_says_why(changes, message):
 
 def test_items_come_back_as_they_were(tmp_path):
     items = [item("a"), item("ü", choices=(" é\n", " 三"), subtask="zh")]
+    items.append(replace(item("b"), partner="France"))
     write_items(tmp_path / "t.jsonl", items)
     assert read_items(tmp_path / "t.jsonl") == items
+    # A line says no more than it did where there is no partner, so that nothing is extracted again.
+    lines = (tmp_path / "t.jsonl").read_text().splitlines()
+    assert ["partner" in json.loads(line) for line in lines] == [False, False, True]
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"id": "b"}', json.dumps({"id": "b", "extra": 1})])

@@ -227,3 +227,20 @@ def test_without_the_question_and_by_pmi():
     shown = table[(table["lens"] == NORMED) & (table["layer"] == 0)].set_index("metric")["value"]
     assert shown[MC1_PMI] == pytest.approx(1 / 3)
     assert set(table["metric"]) == set(METRICS)
+
+
+def test_items_that_share_a_partner_are_one_another_s_kin():
+    """Forty facts about forty subjects, right where their one of four objects is known."""
+    known = np.repeat([True, False], 20)
+    items = [[(-1 if own else -3, True), (-2, False)] for own in known]
+    scores = make_scores(items)
+    objects = replace(scores, partners=[f"object {i // 10}" for i in range(40)])
+    alone, shared = (metrics_table(own, "m", "t").iloc[0] for own in (scores, objects))
+    assert alone["value"] == shared["value"]
+    assert shared["stderr"] > 2 * alone["stderr"]
+    assert shared["ci_high"] - shared["ci_low"] > 2 * (alone["ci_high"] - alone["ci_low"])
+    perfect = replace(make_scores([items[0]] * 40), partners=objects.partners)
+    reader = Reader("normed", "mc1", {("m", "t"): objects, ("n", "t"): perfect})
+    row = comparisons(reader).query("family == 'models'").iloc[0]
+    assert row["difference"] == 0.5
+    assert row["p"] > 0.1  # 20 of 40 differ, all to one side, but of two objects

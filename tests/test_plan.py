@@ -13,7 +13,14 @@ from workflow import ROOT, Study
 from strata.errors import StrataError
 from strata.extraction import machine
 from strata.extraction.placement import Memory
-from strata.extraction.plan import Setting, as_text, count_positions, layer_operations, plan_row
+from strata.extraction.plan import (
+    Setting,
+    as_text,
+    count_positions,
+    layer_operations,
+    least_between,
+    plan_row,
+)
 from strata.extraction.task import read_task
 from strata.models.checkpoint import describe, outline, read_config
 from strata.models.model import Skeleton
@@ -41,6 +48,14 @@ def naive_operations(skeleton, task) -> int:
     for keys in seen:
         total += 2 * (2 * d * d + 2 * d * kv + 3 * d * f) + 4 * d * int(keys)
     return total
+
+
+def test_the_plan_says_what_a_test_could_find(tiny):
+    assert least_between(250) == pytest.approx(0.0795, abs=3e-4)  # one item in five tells
+    assert least_between(1) is None
+    row = {"model": "m", "task": "t", **plan_row(*tiny, setting())}
+    assert row["least_difference"] == least_between(len({item.group for item in ITEMS}))
+    assert f"{100 * row['least_difference']:.1f} points" in as_text([row])
 
 
 def test_operations_are_those_of_each_distinct_token(tiny):

@@ -1,20 +1,17 @@
 """Figures and tables of probes: legible, and showing the same numbers."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from pictures import assert_legible, lines, texts
+from pictures import assert_legible, texts
 from study import probes, study, transfer
 
-from strata.measures.emergence import emergence_layers
 from strata.report.catalogue import FIGURES
 from strata.report.figures.radars import overall_radar
 from strata.report.frames import read_probes
 from strata.report.readings import readings
 from strata.report.tables.probes import (
-    emergence_table,
     lens_vs_probe_table,
     probes_table,
     transfer_table,
@@ -36,14 +33,13 @@ def draw(kind: str, found, **style) -> Figure:
     given = {
         "probe_curves": (frame, fitted, labels, *READERS, "t0"),
         "readout": (frame, fitted, labels, "normed", "sums"),
-        "emergence": (frame, fitted, labels, *READERS),
         "transfer": (moved, labels, "ridge", "m0"),
     }
     return FIGURES[kind].function(*given[kind], style=style)
 
 
 @pytest.mark.parametrize("models", [1, 3, 4, 8])
-@pytest.mark.parametrize("kind", ["probe_curves", "readout", "emergence", "transfer"])
+@pytest.mark.parametrize("kind", ["probe_curves", "readout", "transfer"])
 def test_nothing_is_cut_or_overlaps(kind, models):
     figure = draw(kind, results(models, tasks=6))
     assert_legible(figure)
@@ -56,7 +52,6 @@ def test_nothing_is_cut_or_overlaps(kind, models):
         ("probe_curves", {"x": "depth", "band": False, "chance": False}),
         ("probe_curves", {"width": "one", "embedding": False, "y_range": [0, 100]}),
         ("readout", {"height": 3, "title": False}),
-        ("emergence", {"x": "depth", "width": "two", "font_size": 9}),
         ("transfer", {"values": False, "scale": [30, 70], "colormap": "viridis"}),
     ],
 )
@@ -103,53 +98,6 @@ def test_the_readout_shows_the_table_of_probes():
             expected = np.column_stack([own["layer"].astype(float), 100 * own["value"]])
             np.testing.assert_allclose(shown[model], expected)
     assert figure.axes[2].get_title() == "Right answer, by the lens"
-
-
-def test_emergence_is_the_first_layer_within_a_tenth_of_the_best():
-    values = [0.2, 0.5, 0.84, 0.95, 0.86]
-    rows = pd.DataFrame(
-        {
-            "reader": "lens",
-            "model": "m",
-            "task": "t",
-            "layer": range(5),
-            "value": values,
-            "ci_low": np.array(values) - 0.05,
-            "chance": 0.25,
-        }
-    )
-    found = emergence_layers(rows).iloc[0]
-    assert (found["layer"], found["best_layer"], found["layers"]) == (3, 3, 4)  # 0.84 < 0.855
-    assert (found["value"], found["best"]) == (0.95, 0.95)
-    assert emergence_layers(rows, 0.88).iloc[0]["layer"] == 2
-    nothing = emergence_layers(rows.assign(ci_low=0.1)).iloc[0]
-    assert pd.isna(nothing["layer"])
-    assert nothing["best"] == 0.95
-    assert pd.isna(emergence_layers(rows.assign(value=np.nan)).iloc[0]["best"])
-
-
-def test_the_figure_of_emergence_shows_its_table():
-    found = results(3)
-    frame, fitted, _, labels = found
-    table = emergence_table(frame, fitted, labels, *READERS)
-    shown = lines(draw("emergence", found))
-    for (reader, model), part in table.tidy.groupby(["reader", "model"]):
-        known = part.dropna(subset="layer")
-        assert sorted(shown[f"{reader}/{model}"][:, 0]) == sorted(known["layer"])
-    assert table.shown.loc[("Ability 0", labels["models"]["m0"])].tolist() == ["4 of 5", "3 of 5"]
-
-
-def test_the_probe_s_emergence_is_in_sight_where_the_lens_never_rises():
-    frame, fitted, moved, labels = results()
-    flat = frame.assign(value=0.2, ci_low=0.1, ci_high=0.3)
-    for style in ({"x": "layer"}, {"x": "depth"}):
-        figure = draw("emergence", (flat, fitted, moved, labels), **style)
-        shown = lines(figure)
-        low, high = figure.axes[1].get_xlim()
-        for model in labels["models"]:
-            x = shown[f"probe/{model}"][:, 0]
-            assert len(x)
-            assert ((low < x) & (x < high)).all()
 
 
 @pytest.mark.parametrize("models", [1, 3])

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 from pictures import assert_legible, lines
+from study import NO_BEST
 from workflow import ROOT, count_jobs, snakemake
 
 from strata.errors import StrataError
@@ -220,7 +221,7 @@ def test_what_is_odd_stands_in_every_table_of_published_values(printed):
     assert CHINESE in table.caption
     assert marked["Chinese"].any()
     assert not marked[["Spanish", "French", "Thai"]].to_numpy().any()
-    table = overall_table(*printed, *CHOSEN)
+    table = overall_table(printed[0], NO_BEST, [], printed[1], *CHOSEN)
     assert table.shown.loc[("LAMA", "LLaMA 2 70B (published)"), "Last layer"] == "58.7 †"
     assert table.shown.loc[("LAMA", "LLaMA 2 7B (published)"), "Last layer"] == "57.9"
     assert NO_WHOLE in table.caption

@@ -71,9 +71,10 @@ def test_lama_drops_the_truth_among_the_candidates_and_single_candidates(raw):
     write(raw, "mlama_short.tsv", "\r\n".join(lines) + "\r\n")
     items, audit = prepare("lama", {"source": "lama"}, raw)
     assert [item.choices for item in items] == [(" b", " a", " c"), (" a", " b", " c")]
-    assert items[0].group == "X"
+    assert [(item.group, item.partner) for item in items] == [("X", "b"), ("X", "a")]
     assert audit["rows"][0]["skipped_rows"] == 1
     assert audit["rows"][0]["false_is_true_elsewhere"] == 2
+    assert audit["rows"][0]["ceiling_mc1"] == 0.5
 
 
 def test_reclor_has_its_context_in_the_prompt(raw):

@@ -1,3 +1,7 @@
+import sys
+from itertools import product
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import r2_score, roc_auc_score
 
 from strata.measures.statistics import (
+    _shares,
     auroc,
     bootstrapped,
     clusters,
@@ -13,11 +18,19 @@ from strata.measures.statistics import (
     contrast,
     draw_groups,
     estimate,
+    freedom,
     holm,
+    intraclass,
     r_squared,
+    satterthwaite,
+    sign_flip,
     standard_error,
+    student,
     weighted_mean,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import coverage
 
 RNG = np.random.default_rng(0)
 
@@ -71,12 +84,120 @@ def test_intervals_hold_the_mean_and_stay_in_bounds(values, data):
     assert 0 <= result.low <= result.value <= result.high <= 1 + 1e-12
 
 
-def test_the_paired_test_is_students_for_independent_pairs():
-    a, b = RNG.random(60), RNG.random(60)
-    ours, theirs = compare(a, b, np.arange(60)), stats.ttest_rel(a, b)
-    assert ours.p == pytest.approx(theirs.pvalue)
+def test_the_correction_of_uneven_groups_is_that_of_the_matrices():
+    """Bell and McCaffrey's estimator and its degrees of freedom, by the formulas' own matrices."""
+    cluster = np.repeat(np.arange(4), [1, 2, 5, 9])
+    n, values = len(cluster), RNG.random(len(cluster))
+    hat, inside = np.full((n, n), 1 / n), cluster[:, None] == cluster
+    makers, variance = [], 0.0
+    for group in range(4):
+        own = cluster == group
+        powers, vectors = np.linalg.eigh(np.eye(own.sum()) - hat[np.ix_(own, own)])
+        root = vectors / np.sqrt(powers) @ vectors.T
+        makers.append((np.eye(n) - hat)[own].T @ root @ np.ones(own.sum()) / n)
+        variance += (makers[-1] @ values) ** 2
+    assert standard_error(values, cluster) == pytest.approx(np.sqrt(variance))
+    for alike in (0.0, 0.3, 1.0):
+        inner = alike * inside + (1 - alike) * np.eye(n)
+        middle = np.array(makers) @ inner @ np.array(makers).T
+        expected = np.trace(middle) ** 2 / np.trace(middle @ middle)
+        assert satterthwaite(np.array([1, 2, 5, 9]), alike) == pytest.approx(expected)
+        assert satterthwaite(np.full(7, 3), alike) == pytest.approx(6)
+
+
+def test_the_correlation_within_groups_is_found():
+    assert intraclass(np.repeat(RNG.random(9), 4), np.repeat(np.arange(9), 4)) == pytest.approx(1)
+    assert intraclass(RNG.random(9), np.arange(9)) == 0
+    assert np.isnan(intraclass(np.full(9, 0.3), np.repeat(np.arange(3), 3)))
+    cluster = np.repeat(np.arange(4000), 3)
+    values = np.sqrt(0.3) * RNG.normal(size=4000)[cluster] + np.sqrt(0.7) * RNG.normal(size=12000)
+    assert intraclass(values, cluster) == pytest.approx(0.3, abs=0.03)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.floats(-1, 1)), min_size=2),
+    st.floats(-0.5, 0.5),
+)
+def test_items_that_share_a_name_are_summed_once(rows, centre):
+    """Aronow, Samii and Assenova's double sum over the pairs of items that share a name."""
+    first, second, values = (np.array(column) for column in zip(*rows, strict=True))
+    cluster = np.unique(np.stack([first, second], 1), return_inverse=True)[1].reshape(-1, 2)
+    expected = sum(
+        (x - centre) * (y - centre)
+        for (a, b), x in zip(cluster, values, strict=True)
+        for (c, d), y in zip(cluster, values, strict=True)
+        if {a, b} & {c, d}
+    )
+    parts = (sign * ((s - centre * k) ** 2).sum() for sign, s, k in _shares(values, cluster))
+    assert sum(parts) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_second_name_that_is_none_changes_nothing():
+    names = ["a", "a", "b", "c"]
+    assert clusters(names, ["", "", "", ""]).tolist() == clusters(names).tolist() == [0, 0, 1, 2]
+    both = clusters(names, ["b", "", "", "d"])
+    assert both.tolist() == [[0, 1], [0, 0], [1, 1], [2, 3]]
+    assert clusters(both[:2]).tolist() == [[0, 1], [0, 0]]
+    values = RNG.random(4)
+    same = np.stack([clusters(names)] * 2, 1)
+    for measure in (estimate, contrast):
+        assert measure(values, same) == measure(values, clusters(names))
+
+
+def test_items_that_all_agree_count_as_the_pairs_that_share_no_name():
+    names = clusters(["a", "b", "c", "a"], ["d", "e", "f", "e"])
+    pairs = 4 + 2 * 2  # each with itself; a twice, e twice
+    z2, effective = student(freedom(np.ones(4), names)) ** 2, 16 / pairs
+    assert estimate(np.ones(4), names).low == pytest.approx(effective / (effective + z2))
+
+
+def test_a_name_that_all_items_share_tells_nothing_of_the_spread():
+    found = estimate(RNG.random(4), clusters(["a", "b", "c", "d"], ["e"] * 4))
+    assert (found.low, found.high) == (0.0, 1.0)
+    assert np.isnan(compare(np.ones(2), np.zeros(2), clusters(["a", "b"], ["c", "c"])).p)
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=11), st.sampled_from([1.0, 0.3]))
+def test_sign_flips_are_gone_through_all(totals, unit):
+    """Against all signs one by one, equal sums by half."""
+    totals = unit * np.array(totals)
+    signs = np.array(list(product([-1, 1], repeat=len(totals))))
+    beyond = np.abs(signs @ totals) - abs(totals.sum())
+    expected = (beyond > 1e-9).mean() + (np.abs(beyond) <= 1e-9).mean() / 2
+    assert sign_flip(totals) == pytest.approx(expected if totals.any() else 1)
+
+
+def test_the_exact_test_of_many_groups_is_students_in_the_limit():
+    a, b = RNG.random((2, 1500)) < np.array([[0.5], [0.53]])
+    ours, theirs = compare(a, b, np.arange(1500)), stats.ttest_rel(a * 1.0, b * 1.0)
+    assert ours.p == pytest.approx(theirs.pvalue, abs=0.01)
     interval = theirs.confidence_interval(0.95)
-    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high))
+    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), abs=1e-3)
+    fractions = compare(a / 3, b / 3, np.arange(1500))
+    assert fractions.p == pytest.approx(ours.p, abs=0.02)
+
+
+@pytest.mark.parametrize("groups", [2, 6, 40])
+def test_differences_that_are_all_equal_are_no_proof(groups):
+    found = compare(np.ones(groups), np.zeros(groups), np.arange(groups))
+    assert found.p == pytest.approx(2.0**-groups)
+    assert found.low < 1 == found.high
+
+
+@pytest.mark.parametrize("measure", [coverage.cover_estimate, coverage.cover_contrast])
+@pytest.mark.parametrize("groups", [10, 30])
+def test_intervals_of_uneven_groups_cover(measure, groups):
+    """The long form is benchmarks/coverage.py; its tables are in docs/statistics.md."""
+    assert 0.93 <= measure(300, groups, 1.3, 0.2) <= 0.985
+
+
+def test_the_paired_test_errs_as_often_as_it_says():
+    assert 0.02 <= coverage.error_compare(400, 30, 1.3, 0.2) <= 0.07
+
+
+def test_intervals_cover_where_names_have_effects():
+    assert coverage.cover_names(200, 50, 250, two=False) < 0.85
+    assert 0.92 <= coverage.cover_names(200, 50, 250, two=True) <= 0.98
 
 
 def test_two_equal_sides_do_not_differ():

@@ -51,6 +51,7 @@ def make_scores():
         ids=["a/0", "ü"],
         groups=["g", "h"],
         subtasks=["", "zh"],
+        partners=["h", ""],
         skipped=[],
         attributes={"model": "m", "layers": 3},
     )
@@ -61,11 +62,18 @@ def test_scores_come_back_as_they_were(tmp_path):
     write_scores(tmp_path / "t.h5", scores)
     back = read_scores(tmp_path / "t.h5")
     assert back.ids == scores.ids
-    assert back.skipped == []
+    assert (back.groups, back.partners, back.skipped) == (["g", "h"], ["h", ""], [])
     assert back.attributes == scores.attributes
     for name in ("tokens", "bytes", "item", "choice", "correct", "best", "merged"):
         np.testing.assert_array_equal(getattr(back, name), getattr(scores, name))
     np.testing.assert_array_equal(back.logprob["raw"], scores.logprob["raw"])
+
+
+def test_scores_of_before_there_were_partners_are_read(tmp_path):
+    write_scores(tmp_path / "t.h5", make_scores())
+    with h5py.File(tmp_path / "t.h5", "r+") as file:
+        del file["partners"]
+    assert read_scores(tmp_path / "t.h5").partners == []
 
 
 def test_nothing_half_written_is_left_behind(tmp_path):

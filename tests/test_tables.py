@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from study import rows, study
+from study import NO_BEST, rows, study
 from test_metrics import make_scores
 
 from strata.errors import StrataError
@@ -35,7 +35,7 @@ def small() -> tuple[pd.DataFrame, dict]:
 
 
 def test_overall_names_last_and_best_layer(small):
-    table = overall_table(*small, "normed", "mc1")
+    table = overall_table(small[0], NO_BEST, [], small[1], "normed", "mc1")
     assert markdown(table.shown, "Caption.").splitlines() == [
         "Caption.",
         "",
@@ -50,6 +50,18 @@ def test_overall_names_last_and_best_layer(small):
     assert list(table.tidy["model"].unique()) == ["b", "a"]
 
 
+def test_overall_says_how_much_of_the_headroom_is_used(small):
+    """Of four items half have one false choice that is true elsewhere: 75 % is all there is."""
+    audits = [{"task": "facts", "rows": [{"subtask": "all", "ceiling_mc1": 0.75}], "leaks": {}}]
+    table = overall_table(small[0], NO_BEST, audits, small[1], "normed", "mc1")
+    assert list(table.shown["Ceiling"]) == ["75.0", "75.0"]
+    assert list(table.shown["Of headroom"]) == ["10.0", "100.0"]  # 30 and 75 % from 25 % on
+    assert "prefers none" in table.caption
+    plain = overall_table(small[0], NO_BEST, [], small[1], "normed", "mc1")
+    assert "Ceiling" not in plain.shown
+    assert plain.tidy["headroom"].iloc[0] == pytest.approx((0.3 - 0.25) / 0.75)
+
+
 def test_a_column_of_one_character_has_a_rule_that_markdown_knows():
     shown = pd.DataFrame({"n": ["6"]}, index=pd.Index(["a"], name="T"))
     assert markdown(shown, "Caption.").splitlines()[2:] == [
@@ -62,7 +74,7 @@ def test_a_column_of_one_character_has_a_rule_that_markdown_knows():
 def test_the_first_of_equal_layers_is_best():
     frame = pd.DataFrame(rows("a", "facts", "all", 3, 0.5, 0.0), columns=list(COLUMNS))
     labels = {"models": {"a": "A"}, "tasks": {"facts": "Facts"}}
-    best = overall_table(frame, labels, "normed", "mc1").tidy.query("which == 'best'")
+    best = overall_table(frame, NO_BEST, [], labels, "normed", "mc1").tidy.query("which == 'best'")
     assert list(best["layer"]) == [0]
 
 
@@ -105,10 +117,10 @@ def test_a_table_without_rows_is_refused(small):
     with pytest.raises(StrataError, match="no cross-lingual task"):
         cross_lingual_table(*small, "normed", "mc1")
     with pytest.raises(StrataError, match="no metrics for lens 'tuned'; there is normed, raw"):
-        overall_table(*small, "tuned", "mc1")
+        overall_table(small[0], NO_BEST, [], small[1], "tuned", "mc1")
     frame, labels = small
     with pytest.raises(StrataError, match="no label for 'a'"):
-        overall_table(frame, {**labels, "models": {"b": "B"}}, "normed", "mc1")
+        overall_table(frame, NO_BEST, [], {**labels, "models": {"b": "B"}}, "normed", "mc1")
 
 
 def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
@@ -199,7 +211,8 @@ def test_latex_prints_what_is_written():
 
 
 def test_latex_groups_rows_and_leaves_repeated_keys_blank(small):
-    lines = latex(overall_table(*small, "normed", "mc1").shown, "In %", "overall").splitlines()
+    table = overall_table(small[0], NO_BEST, [], small[1], "normed", "mc1")
+    lines = latex(table.shown, "In %", "overall").splitlines()
     assert r"\caption{In \%}\label{tab:overall}" in lines
     first = lines.index(r"\midrule") + 1
     assert lines[first].startswith(r"Facts \& more & Big\_B & 30.0 [26.0, 34.0]")

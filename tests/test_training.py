@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from models import make_model
 from pictures import assert_legible, texts
-from study import study
+from study import NO_BEST, study
 from workflow import ROOT, Study, count_jobs, snakemake
 
 from strata.errors import StrataError
@@ -44,19 +44,19 @@ def runs(depths: dict[str, int], steps=STEPS):
 def test_the_figure_is_legible(count, style):
     depths = {name: 6 + 5 * place for place, name in enumerate("abcdefgh"[:count])}
     frame, labels, training = runs(depths)
-    assert_legible(draw(frame, labels, *CHOSEN, training, "t0", style=style))
+    assert_legible(draw(frame, NO_BEST, labels, *CHOSEN, training, "t0", style=style))
 
 
 @pytest.mark.parametrize("steps", [(0, 1), (7, 9), (1000, 143000), (0, 30, 143000)])
 def test_the_steps_of_any_run_are_legible(steps):
     frame, labels, training = runs({"a": 6}, steps)
-    assert_legible(draw(frame, labels, *CHOSEN, training, "t0"))
+    assert_legible(draw(frame, NO_BEST, labels, *CHOSEN, training, "t0"))
 
 
 def test_the_figure_shows_the_training_table():
     frame, labels, training = runs({"a": 6, "b": 12})
-    figure = draw(frame, labels, *CHOSEN, training, "t0")
-    table = training_table(frame, labels, *CHOSEN, training).tidy
+    figure = draw(frame, NO_BEST, labels, *CHOSEN, training, "t0")
+    table = training_table(frame, NO_BEST, labels, *CHOSEN, training).tidy
     table = table.query("task == 't0' and lens == 'normed' and metric == 'mc1'")
     for panel, which in zip(figure.axes, ("last", "best"), strict=True):
         drawn = {line.get_gid(): line.get_xydata() for line in panel.lines if line.get_gid()}
@@ -73,7 +73,7 @@ def test_the_figure_shows_the_training_table():
 
 def test_chosen_layers_show_the_layers_tables():
     frame, labels, training = runs({"a": 6, "b": 12})
-    figure = draw(frame, labels, *CHOSEN, training, "t0", style={"layers": [9, -2]})
+    figure = draw(frame, NO_BEST, labels, *CHOSEN, training, "t0", style={"layers": [9, -2]})
     assert [panel.get_title() for panel in figure.axes] == ["Layer 9", "Layer L−1"]
     absolute, relative = (
         {line.get_gid(): line.get_ydata() for line in panel.lines} for panel in figure.axes
@@ -87,16 +87,16 @@ def test_chosen_layers_show_the_layers_tables():
             )
             assert value == pytest.approx(100 * rows["value"].item())
     with pytest.raises(StrataError, match=r"no checkpoint has layer 40 \(0 to 12\)"):
-        draw(frame, labels, *CHOSEN, training, "t0", style={"layers": [40]})
+        draw(frame, NO_BEST, labels, *CHOSEN, training, "t0", style={"layers": [40]})
 
 
 def test_steps_that_nothing_tells_apart_are_named():
     frame, labels, training = runs({"a": 6, "b": 12})
-    caption = training_table(frame, labels, *CHOSEN, training).caption
+    caption = training_table(frame, NO_BEST, labels, *CHOSEN, training).caption
     assert "same weights" not in caption
     same = frame[frame["model"] == "b-step4000"].assign(model="b-step64")
     frame = pd.concat([frame[frame["model"] != "b-step64"], same], ignore_index=True)
-    caption = training_table(frame, labels, *CHOSEN, training).caption
+    caption = training_table(frame, NO_BEST, labels, *CHOSEN, training).caption
     assert "Run B: steps 64 and 4000 have the same values everywhere" in caption
     assert "Run A:" not in caption
 
@@ -112,7 +112,7 @@ def test_the_script_draws_and_writes_the_same(tmp_path):
         [table, "training", *given, "--out", "written.csv"],
     ):
         subprocess.run([sys.executable, *command], check=True, cwd=tmp_path)
-    write_figure(draw(frame, labels, *CHOSEN, training, "t0"), tmp_path / "again")
+    write_figure(draw(frame, NO_BEST, labels, *CHOSEN, training, "t0"), tmp_path / "again")
     assert (tmp_path / "drawn.png").read_bytes() == (tmp_path / "again.png").read_bytes()
     written = pd.read_csv(tmp_path / "written.csv")
     assert written["step"].max() == 143000

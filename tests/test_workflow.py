@@ -24,6 +24,7 @@ pytestmark = pytest.mark.workflow
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
 TABLES += ["paper_comparison", "findings", "probes", "lens_vs_probe", "emergence", "transfer"]
+TABLES += ["settling"]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,7 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "table_probes": 1,
         "table_lens_vs_probe": 1,
         "table_emergence": 1,
+        "table_settling": 1,
         "table_transfer": 1,
         "table_layers": 2,
         "table_audit": 1,
@@ -63,6 +65,7 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "figure_curves": 2,
         "figure_probe_curves": 2,
         "figure_emergence": 1,
+        "figure_settling": 2,
         "figure_transfer": 2,
     }
     study.config["select"] = {"models": ["large"], "tasks": ["sums"]}
@@ -369,7 +372,7 @@ def test_a_study_without_probes_or_activations_has_none_of_theirs(tmp_path):
         study.config |= change
         jobs = study.jobs()
         assert not {name for name in jobs if "prob" in name or "transfer" in name}
-        assert "figure_emergence" not in jobs
+        assert jobs["table_emergence"] == jobs["figure_emergence"] == 1  # by the lens alone
         study.config = before
 
 

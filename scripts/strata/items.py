@@ -16,6 +16,8 @@ class Item:
     id: unique within its task.
     group: items of one group are not independent (the same question in several languages, the
         same subject); folds keep them together and standard errors are clustered by it.
+    partner: a second name of the same kind, where an item has two (a fact's object beside its
+        subject), else "". Items that share a name, as group or as partner, are not independent.
     subtask: a path of parts joined by "/", most general first ("int/1-2/add", "es"), or ""; no part
         is empty or called "all", which is the whole.
     prompt: the whole text in front of a choice, instruction and demonstrations included.
@@ -31,6 +33,7 @@ class Item:
     choices: tuple[str, ...]
     correct: tuple[bool, ...]
     best: int
+    partner: str = ""
 
     def __post_init__(self) -> None:
         problem = None
@@ -54,7 +57,10 @@ class Item:
 def write_items(path: str | Path, items: Iterable[Item]) -> None:
     with atomic(path) as part, part.open("w", encoding="utf-8") as file:
         for item in items:
-            file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+            fields = asdict(item)
+            if not item.partner:
+                del fields["partner"]
+            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
 
 
 def read_items(path: str | Path) -> list[Item]:
@@ -85,9 +91,11 @@ def audit(
     items: list[Item],
     counts: dict[str, dict[str, int]],
     leaks: dict[str, list[str]] | None = None,
+    elsewhere: dict[str, int] | None = None,
 ) -> dict:
     """What is odd in a set of items: {"task", "rows", "leaks"}, a row for the whole and one a top
     subtask. leaks: by kind (names.LEAKS) ids of items, counted where they are among `items`.
+    elsewhere: how many false choices of an item are true elsewhere, by id.
 
     Choices are compared as they are shown, spaces around them aside. Each count is of items, but
     for the sizes and for `counts`, what the reader of the source found in its files (by subtask,
@@ -95,11 +103,11 @@ def audit(
     """
     tops = sorted({item.subtask.split("/")[0] for item in items} - {""})
     extra = {"all": {key: sum(c.get(key, 0) for c in counts.values()) for key in _keys(counts)}}
-    leaks = leaks or {}
-    rows = [_audit_row(task, "all", items, extra["all"], leaks)]
+    leaks, elsewhere = leaks or {}, elsewhere or {}
+    rows = [_audit_row(task, "all", items, extra["all"], leaks, elsewhere)]
     for top in tops:
         members = [item for item in items if item.subtask.split("/")[0] == top]
-        rows.append(_audit_row(task, top, members, counts.get(top, {}), leaks))
+        rows.append(_audit_row(task, top, members, counts.get(top, {}), leaks, elsewhere))
     return {"task": task, "rows": rows, "leaks": leaks}
 
 
@@ -113,6 +121,7 @@ def _audit_row(
     items: list[Item],
     counts: dict[str, int],
     leaks: dict[str, list[str]],
+    elsewhere: dict[str, int],
 ) -> dict:
     own = {item.id for item in items}
     shown = [[choice.strip() for choice in item.choices] for item in items]
@@ -138,6 +147,7 @@ def _audit_row(
         "chance_mc1": sum(rivals) / len(items),
         "chance_mc2": sum(len(t) / n for t, n in zip(true, sizes, strict=True)) / len(items),
         "chance_mc3": sum(rivals) / len(items),
+        "ceiling_mc1": sum(1 / (1 + elsewhere.get(item.id, 0)) for item in items) / len(items),
         "duplicate_items": len(whole) - len(set(whole)),
         "duplicate_true": sum(len(set(t)) < len(t) for t in true),
         "duplicate_false": sum(len(set(f)) < len(f) for f in false),

@@ -49,7 +49,8 @@ class Scores:
     item, choice: (c,) number of the item and of the choice in it. correct, best: (c,) flags;
     best marks the best true choice. merged: (c,) the tokenizer merged across the boundary.
     token_ids: (sum of tokens,) the choices' tokens, one choice after the other.
-    ids, groups, subtasks: (i,) texts. skipped: ids of items left out as too long.
+    ids, groups, subtasks: (i,) texts; partners too, or empty where no item has one. skipped: ids of
+    items left out as too long.
     """
 
     logprob: dict[str, np.ndarray]
@@ -64,6 +65,7 @@ class Scores:
     ids: list[str]
     groups: list[str]
     subtasks: list[str]
+    partners: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     attributes: dict = field(default_factory=dict)
     blind: dict[str, np.ndarray] = field(default_factory=dict)
@@ -117,7 +119,7 @@ class Decisions:
 
 
 CHOICE_FIELDS = ("tokens", "bytes", "item", "choice", "correct", "best", "merged", "token_ids")
-TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped")
+TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped", "partners")
 
 
 @contextmanager
@@ -303,7 +305,9 @@ def _write_choices(file: h5py.File, scores: Scores) -> None:
 
 
 def _read_choices(file: h5py.File) -> Scores:
-    texts: dict[str, Any] = {name: list(file[name].asstr()[()]) for name in TEXT_FIELDS}
+    # Files of before 2026-11-27 have no partners.
+    names = [name for name in TEXT_FIELDS if name in file or name != "partners"]
+    texts: dict[str, Any] = {name: list(file[name].asstr()[()]) for name in names}
     logprob, blind = (
         {lens: values[()] for lens, values in file.get(part, {}).items()}
         for part in ("logprob", "blind")

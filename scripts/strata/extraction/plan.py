@@ -21,12 +21,15 @@ from strata.extraction.placement import (
 from strata.extraction.readout import wanted_of
 from strata.extraction.task import Task
 from strata.extraction.tree import TokenTree
+from strata.measures.statistics import least_difference
 from strata.models.model import Skeleton
 from strata.names import NORMED, RAW, REFERENCE
 
 # Of the rate of large matrix products, an extraction reaches about this share
 # (benchmarks/RESULTS.md).
 SHARE = 0.75
+
+DISCORDANT = 0.2  # of items, on which two models or layers of one task differ
 
 # What a process holds beside its tensors, in bytes: for each token as tokenized and in the tree,
 # and what an extraction loads and leaves unused beside what a plan does (measured).
@@ -81,7 +84,16 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
         "weights_bytes": needs.layers,
         **placed(needs, setting),
         "seconds": seconds(skeleton, setting, blocks + rounded * lens, exact * lens),
+        "least_difference": least_between(len(set(scores.groups))),
     }
+
+
+def least_between(groups: int) -> float | None:
+    """The least difference between two models or layers, as a share, that one test of these items
+    finds four times in five, if one in five of them is right in one alone; None for one group."""
+    if groups < 2:
+        return None
+    return round(float(least_difference((DISCORDANT / groups) ** 0.5, groups - 1)), 4)
 
 
 def count_positions(tree: TokenTree, embedding: bool) -> int:
@@ -174,11 +186,16 @@ def _line(row: dict) -> dict:
         "weights, stream": "unknown" if place[0] is None else ", ".join(filter(None, place)),
         "memory": " + ".join(gib(size) for size in peaks if size),
         "time": _time(row["seconds"]),
+        "finds": _points(row.get("least_difference")),
     }
 
 
 def _tera(operations: float) -> str:
     return f"{operations / 1e12:,.3g} T"
+
+
+def _points(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} points"
 
 
 def _time(seconds: float | None) -> str:

@@ -124,6 +124,7 @@ def scores_of(kept: Sequence[TokenizedItem], skipped: list[str], tree: TokenTree
         ids=[t.item.id for t in kept],
         groups=[t.item.group for t in kept],
         subtasks=[t.item.subtask for t in kept],
+        partners=[t.item.partner for t in kept] if any(t.item.partner for t in kept) else [],
         skipped=skipped,
         attributes={"distinct_tokens": tree.distinct_tokens, "naive_tokens": naive},
     )

@@ -3,17 +3,19 @@
 docs/findings.md states every claim and the reasons for its statistic.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
-from strata.measures.evidence import MARGIN, Claim, Contrast, Evidence
+from strata.measures.best import held_out_best
+from strata.measures.evidence import GAIN, MARGIN, Claim, Contrast, Evidence
 from strata.measures.metrics import item_values
-from strata.measures.statistics import clusters
+from strata.measures.statistics import clusters, contrast
 from strata.names import LENSES, MC1, MC1_BYTES, MC1_TOKENS, NORMED, RAW, REFERENCE
 
-FOLDS = 5  # over groups, where the best layer is chosen on other items
+NOTHING_HELD = "not above the baseline: there is nothing to ask for"
 
 
 def lower(last: int) -> list[int]:
@@ -31,25 +33,22 @@ def near(last: int) -> list[int]:
     return [layer for layer in range(1, last) if 4 * layer >= 3 * last]
 
 
-def held_out_best(values: np.ndarray, layers: list[int], cluster: np.ndarray) -> np.ndarray:
-    """(layers + 1, items), groups (items,) -> (items,): each item at that of the `layers` which is
-    best on the groups of other folds, so that the choice owes nothing to the item. The first of
-    equals."""
-    count = int(cluster.max()) + 1
-    fold = np.random.default_rng(0).permutation(count)[cluster] % min(FOLDS, count)
-    chosen = np.empty(values.shape[1])
-    for number in range(fold.max() + 1):
-        held = fold == number
-        best = layers[int(values[layers][:, ~held].mean(1).argmax())]
-        chosen[held] = values[best, held]
-    return chosen
+def holds(
+    readings: Sequence[np.ndarray], baseline: np.ndarray, cluster: np.ndarray, asked: int
+) -> bool:
+    """Whether one of several (items,) is above the baseline (items,) by its interval, corrected
+    for their number and for all that are `asked` like this, so that a claim rests on no chance."""
+    tests = len(readings) * asked
+    return any(contrast(own - baseline, cluster, tests).low > 0 for own in readings)
 
 
 def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Contrast]:
-    """Last layer of a model minus that of the next smaller, on the items that both have."""
+    """Last layer of a model minus that of the next smaller, on the items that both have, against
+    a share of what the smaller one gets wrong."""
     if not evidence.steps():
         yield Contrast("", "", "", "", note="needs models of two sizes")
-    for task, (small, great) in product(evidence.tasks(*abilities), evidence.steps()):
+    asked = list(product(evidence.tasks(*abilities), evidence.steps()))
+    for task, (small, great) in asked:
         names = (task, great, small, "last")
         ids = [evidence.scores[model, task].ids for model in (small, great)]
         _, first, second = np.intersect1d(ids[0], ids[1], return_indices=True)
@@ -57,11 +56,13 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
         more = evidence.curve(great, task, lens)[-1, second]
         if not len(first):
             yield Contrast(*names, note="no item is scored by both models")
-        elif less.mean() > 1 - MARGIN:
-            yield Contrast(*names, note="the smaller model leaves no room for a rise")
         else:
-            groups = np.array(evidence.scores[great, task].groups)[second]
-            yield Contrast(*names, more - less, groups)
+            cluster = clusters(evidence.clusters(great, task)[second])
+            baseline = evidence.baseline(great, task)[second]
+            if holds([less, more], baseline, cluster, len(asked)):
+                yield Contrast(*names, more - less, cluster, bar=GAIN * (1 - less))
+            else:
+                yield Contrast(*names, note=NOTHING_HELD)
 
 
 def by_depth(
@@ -70,15 +71,20 @@ def by_depth(
     abilities: tuple[str, ...],
     bands: Mapping[str, Callable[[int], list[int]]],
     difference: Callable[[np.ndarray, dict[str, list[int]], np.ndarray, np.ndarray], np.ndarray],
+    anywhere: bool = True,
 ) -> Iterator[Contrast]:
     """A contrast within each model: `difference` of its curve (layers + 1, items), the layers of
-    the bands, chance (items,) and groups (items,)."""
-    for model, task in evidence.pairs(*abilities):
-        values, scores = evidence.curve(model, task, lens), evidence.scores[model, task]
+    the bands, baseline (items,) and groups (items,).
+
+    A model that is not above the baseline at its last layer, nor in a band (if `anywhere` will
+    do), has nothing whose place could be asked for.
+    """
+    asked = list(evidence.pairs(*abilities))
+    for model, task in asked:
+        values, cluster = evidence.curve(model, task, lens), evidence.clusters(model, task)
         last = len(values) - 1
         layers = {name: band(last) for name, band in bands.items()}
         words = " against ".join(f"{name} ({span(own)})" for name, own in layers.items())
-        cluster = clusters(scores.groups)
         empty = [name for name, own in layers.items() if not own]
         if empty:
             note = f"of {last} layers none is {empty[0]}"
@@ -86,22 +92,27 @@ def by_depth(
         elif cluster.max() == 0:
             yield Contrast(task, model, "", words, note="all items are of one group")
         else:
-            found = difference(values, layers, evidence.chance(model, task), cluster)
-            yield Contrast(task, model, "", words, found, scores.groups)
+            baseline = evidence.baseline(model, task)
+            means = [values[own].mean(0) for own in layers.values()] if anywhere else []
+            if holds([values[-1], *means], baseline, cluster, len(asked)):
+                found = difference(values, layers, baseline, cluster)
+                yield Contrast(task, model, "", words, found, cluster)
+            else:
+                yield Contrast(task, model, "", words, note=NOTHING_HELD)
 
 
 def beyond_half(band: str) -> Callable:
-    """What a band holds above chance, minus half of what the last layer holds."""
+    """What a band holds above the baseline, minus half of what the last layer holds."""
 
-    def difference(values, layers, chance, cluster):
-        return values[layers[band]].mean(0) - chance - (values[-1] - chance) / 2
+    def difference(values, layers, baseline, cluster):
+        return values[layers[band]].mean(0) - baseline - (values[-1] - baseline) / 2
 
     return difference
 
 
 def lower_lack(evidence: Evidence, lens: str) -> Iterator[Contrast]:
     asked = ("facts", "calculation")
-    return by_depth(evidence, lens, asked, {"lower": lower}, beyond_half("lower"))
+    return by_depth(evidence, lens, asked, {"lower": lower}, beyond_half("lower"), False)
 
 
 def upper_hold(evidence: Evidence, lens: str) -> Iterator[Contrast]:
@@ -109,18 +120,18 @@ def upper_hold(evidence: Evidence, lens: str) -> Iterator[Contrast]:
         return [layer for layer in upper(last) if layer < last]
 
     asked = ("facts", "calculation")
-    return by_depth(evidence, lens, asked, {"upper": before_last}, beyond_half("upper"))
+    return by_depth(evidence, lens, asked, {"upper": before_last}, beyond_half("upper"), False)
 
 
 def multilingual_kept(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    def difference(values, layers, chance, cluster):
-        return values[layers["lower"]].mean(0) - chance
+    def difference(values, layers, baseline, cluster):
+        return values[layers["lower"]].mean(0) - baseline
 
     return by_depth(evidence, lens, ("multilingual",), {"lower": lower}, difference)
 
 
 def multilingual_fades(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    def difference(values, layers, chance, cluster):
+    def difference(values, layers, baseline, cluster):
         return values[layers["lower"]].mean(0) - values[layers["upper"]].mean(0)
 
     bands = {"lower": lower, "upper": upper}
@@ -128,14 +139,21 @@ def multilingual_fades(evidence: Evidence, lens: str) -> Iterator[Contrast]:
 
 
 def optimum_before_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    def difference(values, layers, chance, cluster):
+    """Supported by the best layer near the last; contradicted by all of them being below it."""
+
+    def difference(values, layers, baseline, cluster):
         return held_out_best(values, layers["near the last"], cluster) - values[-1]
 
-    return by_depth(evidence, lens, (), {"near the last": near}, difference)
+    for own in by_depth(evidence, lens, (), {"near the last": near}, difference):
+        if own.values is None:
+            yield own
+        else:
+            values = evidence.curve(own.model, own.task, lens)
+            yield replace(own, rivals=values[near(len(values) - 1)] - values[-1])
 
 
 def optimum_near_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    def difference(values, layers, chance, cluster):
+    def difference(values, layers, baseline, cluster):
         best = (held_out_best(values, own, cluster) for own in layers.values())
         return next(best) - next(best)
 
@@ -165,7 +183,7 @@ def two_curves(
                 yield Contrast(*where, note=f"of {last} layers none is {name}")
             else:
                 difference = (found[0] - found[1])[layers].mean(0)
-                yield Contrast(*where, difference, evidence.scores[model, task].groups)
+                yield Contrast(*where, difference, evidence.clusters(model, task))
 
 
 def missing_norm(evidence: Evidence, lens: str) -> Iterator[Contrast]:
@@ -218,14 +236,14 @@ CLAIMS = {
         "bigger models don't know or calculate more by themselves",
         lambda evidence, lens: between_sizes(evidence, lens, "facts", "calculation"),
         "below",
-        MARGIN,
+        GAIN,
     ),
     "size_reasoning": Claim(
         "Reasoning rises with size",
         "reasoning and truthfulness rise beyond a size",
         lambda evidence, lens: between_sizes(evidence, lens, "reasoning", "truthfulness"),
         "above",
-        MARGIN,
+        GAIN,
         need="some",
     ),
     "lower_lack": Claim(

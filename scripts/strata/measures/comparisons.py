@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from strata.measures.metrics import item_values
+from strata.measures.probing import as_scores
 from strata.measures.statistics import Comparison, clusters, compare, holm
-from strata.store import Scores
+from strata.names import MC1
+from strata.store import Decisions, Scores
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,18 @@ class Reader:
     def values(self, model: str, task: str) -> np.ndarray:
         """(layers + 1, items)"""
         return item_values(self.scores[model, task], self.name, self.metric)[0]
+
+
+def readers(
+    scores: dict[tuple[str, str], Scores],
+    decisions: dict[tuple[str, str], Decisions],
+    lens: str,
+    metric: str,
+    probe: str,
+) -> tuple[Reader, Reader | None]:
+    """A lens by a metric, and a probe by MC1 where there are decisions."""
+    fitted = {pair: as_scores(own, "residual", probe) for pair, own in decisions.items()}
+    return Reader(lens, metric, scores), Reader(probe, MC1, fitted) if fitted else None
 
 
 def comparisons(lens: Reader, probe: Reader | None = None) -> pd.DataFrame:
@@ -52,7 +66,7 @@ def comparisons(lens: Reader, probe: Reader | None = None) -> pd.DataFrame:
 
 def _layer_family(reader: Reader, model: str, task: str) -> list[dict]:
     values = reader.values(model, task)
-    cluster, last = clusters(reader.scores[model, task].groups), len(values) - 1
+    cluster, last = _clusters(reader.scores[model, task]), len(values) - 1
     return [
         _row(task, (model, layer, reader), (model, last, reader), compare(own, values[-1], cluster))
         for layer, own in enumerate(values[:-1])
@@ -61,29 +75,35 @@ def _layer_family(reader: Reader, model: str, task: str) -> list[dict]:
 
 def _model_family(reader: Reader, task: str) -> list[dict]:
     final: dict[str, tuple[int, dict[str, float]]] = {}
-    groups: dict[str, str] = {}
+    names: dict[str, tuple[str, str]] = {}
     for model in [model for model, of in reader.scores if of == task]:
         values, scores = reader.values(model, task), reader.scores[model, task]
         final[model] = len(values) - 1, dict(zip(scores.ids, values[-1], strict=True))
-        groups |= dict(zip(scores.ids, scores.groups, strict=True))
+        partners = scores.partners or [""] * len(scores.ids)
+        names |= dict(zip(scores.ids, zip(scores.groups, partners, strict=True), strict=True))
     rows = []
     for b, a in combinations(final, 2):
         (last_a, values_a), (last_b, values_b) = final[a], final[b]
         shared = [name for name in values_a if name in values_b]
         if shared:
             pair = [np.array([values[name] for name in shared]) for values in (values_a, values_b)]
-            result = compare(pair[0], pair[1], clusters([groups[name] for name in shared]))
+            cluster = clusters(*zip(*(names[name] for name in shared), strict=True))
+            result = compare(pair[0], pair[1], cluster)
             rows.append(_row(task, (a, last_a, reader), (b, last_b, reader), result))
     return rows
 
 
 def _reader_family(probe: Reader, lens: Reader, model: str, task: str) -> list[dict]:
-    cluster = clusters(lens.scores[model, task].groups)
+    cluster = _clusters(lens.scores[model, task])
     pairs = zip(probe.values(model, task), lens.values(model, task), strict=True)
     return [
         _row(task, (model, layer, probe), (model, layer, lens), compare(*pair, cluster))
         for layer, pair in enumerate(pairs)
     ]
+
+
+def _clusters(scores: Scores) -> np.ndarray:
+    return clusters(scores.groups, scores.partners)
 
 
 def _row(task: str, a: tuple, b: tuple, result: Comparison) -> dict:

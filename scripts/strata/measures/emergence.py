@@ -1,27 +1,80 @@
-"""At which layer an ability emerges."""
+"""At which layer an ability emerges: where half of its rise above the baseline is done."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
+from strata.measures.comparisons import Reader
+from strata.measures.metrics import Choices
+from strata.measures.statistics import CONFIDENCE, clusters, contrast, draw_groups, weighted_mean
 
-def emergence_layers(rows: pd.DataFrame, share: float = 0.9) -> pd.DataFrame:
-    """Where each task first reaches `share` of its best value, by reader, model and task.
+RESAMPLES = 999
 
-    Takes rows as `readings` gives them. Columns: reader, model, task, layer, value (there), best,
-    best_layer, layers. layer and value are empty where even the best is not above chance by its
-    interval, or nothing is defined.
+
+@dataclass(frozen=True)
+class Rise:
+    """Where a curve has half of its rise: layer, between layers as a fraction, and its 95 %
+    interval; nan where there is no rise. height: the last layer above the baseline."""
+
+    layer: float
+    low: float
+    high: float
+    height: float
+
+
+def rise(values: np.ndarray, baseline: np.ndarray, cluster: np.ndarray, draws: np.ndarray) -> Rise:
+    """Of (layers + 1, n) values, rows of nan where not defined; baseline (n,); draws: draw_groups
+    of the clusters.
+
+    The curve above the baseline is made to rise by isotonic regression, which takes the falls and
+    the noise out of it, and the layer at which it reaches half of its last value is interpolated;
+    0 where it does so at the embedding. The interval is the bootstrap's percentiles over groups.
+    There is no rise unless the last layer is above the baseline by its interval (contrast).
     """
+    known = np.flatnonzero(~np.isnan(values).any(1))
+    if not len(known):
+        return Rise(np.nan, np.nan, np.nan, np.nan)
+    last = contrast(values[known[-1]] - baseline, cluster)
+    if not last.low > 0:
+        return Rise(np.nan, np.nan, np.nan, last.value)
+    above = weighted_mean(values[known] - baseline, draws).T
+    layers = np.array([half_rise(curve, known) for curve in above])
+    spread = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    low, high = np.nanquantile(layers[1:], spread)
+    return Rise(layers[0], min(low, layers[0]), max(high, layers[0]), last.value)
+
+
+def half_rise(curve: np.ndarray, layers: np.ndarray) -> float:
+    """Where a curve (k,) over these layers (k,) has half of its last value; nan where that is not
+    above 0."""
+    from scipy.optimize import isotonic_regression
+
+    fitted = isotonic_regression(curve).x
+    half = fitted[-1] / 2
+    if half <= 0:
+        return float("nan")
+    place = int(np.argmax(fitted >= half))
+    if place == 0:
+        return float(layers[0])
+    low, high = fitted[place - 1], fitted[place]
+    share = (half - low) / (high - low)
+    return float(layers[place - 1] + share * (layers[place] - layers[place - 1]))
+
+
+def rises(readers: Iterable[Reader]) -> pd.DataFrame:
+    """Where each task emerges, by reader, model and task: columns reader, model, task, layer,
+    ci_low, ci_high, height (the last layer above chance), layers, n. layer is empty where there is
+    no rise."""
     found = []
-    for (reader, model, task), part in rows.groupby(["reader", "model", "task"], sort=False):
-        layers = int(part["layer"].max())
-        part = part.dropna(subset="value").sort_values("layer")
-        row = {"reader": reader, "model": model, "task": task, "layers": layers}
-        if len(part):
-            best = part.loc[part["value"].idxmax()]
-            row |= {"best": best["value"], "best_layer": int(best["layer"])}
-            if best["ci_low"] > best["chance"]:
-                first = part[part["value"] >= share * best["value"] - 1e-12].iloc[0]
-                row |= {"layer": int(first["layer"]), "value": first["value"]}
-        found.append(row)
-    order = ["reader", "model", "task", "layer", "value", "best", "best_layer", "layers"]
-    whole_numbers = {"layer": "Int64", "best_layer": "Int64"}
-    return pd.DataFrame(found).reindex(columns=order).astype(whole_numbers)
+    for reader in readers:
+        for model, task in reader.scores:
+            scores, values = reader.scores[model, task], reader.values(model, task)
+            cluster = clusters(scores.groups, scores.partners)
+            chance = Choices(scores).chance(reader.metric)
+            own = rise(values, chance, cluster, draw_groups(cluster, RESAMPLES, 0))
+            row = {"reader": reader.name, "model": model, "task": task, "layer": own.layer}
+            row |= {"ci_low": own.low, "ci_high": own.high, "height": own.height}
+            found.append({**row, "layers": len(values) - 1, "n": len(chance)})
+    return pd.DataFrame(found)

@@ -1,9 +1,9 @@
 """What claims are made of: a contrast, a claim with its verdict, and the evidence it is tested on.
 
 Each claim is a statement about contrasts: means, over the items of a task, of differences between
-layers, models, lenses or metrics. A contrast's interval, clustered by group and corrected for all
-tests of its claim, decides: supported where all of it is on the side the claim says, contradicted
-where all of it is on the other, undecided where the threshold is inside.
+layers, models, lenses or metrics. Two one-sided tests decide, clustered by group: supported where
+the mean is on the side of the threshold that the claim says, contradicted where it is on the other,
+undecided where it may be on either. docs/findings.md says which of them are corrected.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from strata.measures.metrics import Choices, item_values
+from strata.measures.statistics import CONFIDENCE, clusters, holm, tails
 from strata.store import Scores
 
-# The least difference that counts where a claim is of no difference, or of one of some size.
-MARGIN = 0.05
+# The least difference that counts where a question is how much something matters; and of models,
+# the share of what the smaller one still gets wrong.
+MARGIN, GAIN = 0.05, 0.1
 ABILITIES = {
     "facts": ("lama", "micro_factual"),
     "calculation": ("calculation", "micro_calculation", "mps_cal", "micro_mps_cal"),
@@ -40,10 +42,12 @@ def size(layers: int, d_model: int) -> int:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One statistic of a claim: (n,) differences in [-1, 1] and the groups (n,) of their items.
+    """One statistic of a claim: (n,) differences in [-1, 1] and the clusters of their items.
 
     against: what `model` is set against, if not its own layers. layers: which, in words.
-    note: why there are no differences, where there are none.
+    bar: (n,) what the differences are held against, where it is not the claim's threshold.
+    rivals: (k, n) differences that must all be on the other side for the claim to be contradicted,
+    where it is not `values`. note: why there are no differences, where there are none.
     """
 
     task: str
@@ -51,7 +55,9 @@ class Contrast:
     against: str
     layers: str
     values: np.ndarray | None = None
-    groups: Sequence[str] | np.ndarray | None = None
+    cluster: np.ndarray | None = None
+    bar: np.ndarray | None = None
+    rivals: np.ndarray | None = None
     note: str = ""
 
 
@@ -70,16 +76,57 @@ class Claim:
     lenses: tuple[str, ...] | None = None  # where it compares two, these
     metric: str | None = None  # where it is not the study's
 
-    def verdict(self, low: float, high: float) -> str:
-        """What an interval says of the claim."""
-        t = self.threshold
+    def test(self, own: Contrast) -> tuple[float, float]:
+        """p for the claim and p against it, of a contrast that has values."""
+        assert own.values is not None
+        assert own.cluster is not None
         if self.side == "beyond":
-            yes, no = low > t or high < -t, -t < low and high < t
+            # Two one-sided tests that it is less to either side (Schuirmann 1987).
+            above, less = tails(own.values, own.cluster, self.threshold)
+            more, below = tails(own.values, own.cluster, -self.threshold)
+            return min(1.0, 2 * min(above, below)), max(less, more)
+        bar = self.threshold if own.bar is None else own.bar
+        sides = tails(own.values - bar, own.cluster)
+        yes, no = sides if self.side == "above" else sides[::-1]
+        if own.rivals is not None:
+            other = 1 if self.side == "above" else 0
+            no = max(tails(rival - bar, own.cluster)[other] for rival in own.rivals)
+        return yes, no
+
+    @property
+    def level(self) -> float:
+        """Below which a p decides: a direction's is that of a two-sided test at 5 %."""
+        return 1 - CONFIDENCE if self.side == "beyond" else (1 - CONFIDENCE) / 2
+
+    @property
+    def confidence(self) -> float:
+        """Of the interval shown: 90 % is that of two one-sided tests at 5 %."""
+        return 1 - 2 * self.level
+
+    def verdict(self, yes: float, no: float) -> str:
+        """What the p for and against the claim say of it, corrected as they must be."""
+        if yes <= self.level:
+            return self.words[0]
+        return self.words[1] if no <= self.level else UNDECIDED
+
+    def corrected(self, rows: Sequence[tuple[str, float, float]]) -> list[tuple[float, float]]:
+        """p for and against of all tests of a claim, given with their tasks.
+
+        A verdict that any one of several tests gives is corrected for all of them (Holm 1979), one
+        that all of them must give is not (Berger 1982). The claim is of every task.
+        """
+        tasks = np.array([task for task, _, _ in rows])
+        yes, no = (np.array([row[k] for row in rows]) for k in (1, 2))
+        if self.side == "beyond":
+            yes = holm(yes)
+        elif self.need == "every":
+            no = holm(no)
         else:
-            yes, no = low > t, high < t
-            if self.side == "below":
-                yes, no = no, yes
-        return self.words[0] if yes else self.words[1] if no else UNDECIDED
+            names = set(tasks)
+            for task in names:
+                yes[tasks == task] = holm(yes[tasks == task])
+            no = np.minimum(1, no * len(names))
+        return list(zip(yes, no, strict=True))
 
     @property
     def words(self) -> tuple[str, str]:
@@ -101,12 +148,15 @@ class Claim:
         """How far an interval is on the side of the claim."""
         if self.side == "beyond":
             return max(row["ci_low"], -row["ci_high"])
-        return row["ci_low"] if self.side == "above" else -row["ci_high"]
+        t = row["threshold"]
+        return row["ci_low"] - t if self.side == "above" else t - row["ci_high"]
 
 
 class Evidence:
     """What the claims are tested on: scores by (model, task) of trained models and of untrained
-    ones of the same shape, sizes of the models (any unit), sources of the tasks, the metric."""
+    ones of the same shape, sizes of the models (any unit), sources of the tasks, the metric.
+    baselines: by (model, task) what a model that knows nothing gets, (items,); chance by default.
+    """
 
     def __init__(
         self,
@@ -115,16 +165,24 @@ class Evidence:
         sizes: Mapping[str, float],
         sources: dict[str, str],
         metric: str,
+        baselines: Mapping[tuple[str, str], np.ndarray] | None = None,
     ) -> None:
         self.scores, self.floors, self.sizes = scores, floors, sizes
-        self.sources, self.metric = sources, metric
+        self.sources, self.metric, self.baselines = sources, metric, baselines or {}
         self.curve = cache(self._curve)
 
     def _curve(self, model: str, task: str, lens: str, metric: str | None = None) -> np.ndarray:
         """(layers + 1, items)"""
         return item_values(self.scores[model, task], lens, metric or self.metric)[0]
 
-    def chance(self, model: str, task: str) -> np.ndarray:
+    def clusters(self, model: str, task: str) -> np.ndarray:
+        scores = self.scores[model, task]
+        return clusters(scores.groups, scores.partners)
+
+    def baseline(self, model: str, task: str) -> np.ndarray:
+        """(items,)"""
+        if (model, task) in self.baselines:
+            return self.baselines[model, task]
         return Choices(self.scores[model, task]).chance(self.metric)
 
     def pairs(self, *abilities: str) -> Iterator[tuple[str, str]]:

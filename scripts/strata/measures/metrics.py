@@ -165,7 +165,7 @@ def subtask_nodes(subtasks: list[str]) -> Iterator[tuple[str, np.ndarray]]:
 
 def metrics_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
     """All metrics of a (model, task): a row per subtask, layer, lens and metric."""
-    cluster = clusters(scores.groups)
+    cluster = clusters(scores.groups, scores.partners)
     nodes = [
         (name, members, clusters(cluster[members]))
         for name, members in subtask_nodes(scores.subtasks)

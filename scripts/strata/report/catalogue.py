@@ -17,7 +17,7 @@ QUESTIONS = ("Scales", "Layers", "Languages", "Probes", "Controls", "Paper", "Au
 # The files that each is written as.
 FORMS = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", "txt")}
 # Files that there may be none of.
-OPTIONAL = ("decisions", "floors")
+OPTIONAL = ("decisions", "floors", "best", "audits")
 # Options that are JSON.
 MAPPINGS = ("paper", "sources", "training")
 
@@ -82,7 +82,7 @@ TABLES = {
             question="Scales",
             shows="models x tasks, at the last and at the best layer",
             make="strata.report.tables.overview:overall_table",
-            files=("metrics",),
+            files=("metrics", "best", "audits"),
             options=READ,
         ),
         Entry(
@@ -165,10 +165,21 @@ TABLES = {
         Entry(
             name="emergence",
             question="Layers",
-            shows="the layer at which each task first reaches 90 % of its best",
-            make="strata.report.tables.probes:emergence_table",
-            files=("metrics", "probes"),
+            shows="the layer at which each task has half of its rise above chance",
+            make="strata.report.tables.emergence:emergence_table",
+            files=("scores", "decisions"),
             options=("lens", "probe"),
+            mem_mb=4000,
+            runtime=30,
+        ),
+        Entry(
+            name="settling",
+            question="Layers",
+            shows="by which layer answers settle, and how sure the last layer's are",
+            make="strata.report.tables.settling:settling_table",
+            files=("scores",),
+            options=("lens",),
+            mem_mb=4000,
         ),
         Entry(
             name="transfer",
@@ -201,7 +212,7 @@ TABLES = {
             question="Scales",
             shows="every checkpoint of the training runs, at the last and at the best layer",
             make="strata.report.tables.overview:training_table",
-            files=("metrics",),
+            files=("metrics", "best"),
             options=(*READ, "training"),
             models="training",
         ),
@@ -277,11 +288,20 @@ FIGURES = {
         Entry(
             name="emergence",
             question="Layers",
-            shows="the layer at which each task first reaches 90 % of its best",
+            shows="the layer at which each task has half of its rise above chance",
             make="strata.report.figures.emergence:emergence",
-            files=("metrics", "probes"),
-            options=("lens", "probe"),
+            files=("emergence",),
             style={"x": "layer"},
+        ),
+        Entry(
+            name="settling",
+            question="Layers",
+            shows="{task}, the share of items whose answer no later layer changes",
+            make="strata.report.figures.settling:settling",
+            files=("settling",),
+            options=("lens",),
+            over=("task",),
+            style=OVER_LAYERS,
         ),
         Entry(
             name="transfer",
@@ -310,7 +330,7 @@ FIGURES = {
             question="Scales",
             shows="{task} over training steps, a line per run",
             make="strata.report.figures.training:training",
-            files=("metrics",),
+            files=("metrics", "best"),
             options=(*READ, "training"),
             over=("task",),
             models="training",

@@ -26,9 +26,20 @@ TRANSFER_COLUMNS = (
     *("model", "which", "layer", "probe", "train", "test", "metric"),
     *("value", "n", "chance", "stderr", "ci_low", "ci_high"),
 )
+BEST_COLUMNS = (
+    *("model", "task", "subtask", "lens", "metric", "layer", "layer_low", "layer_high"),
+    *("value", "stderr", "ci_low", "ci_high"),
+)
 COMPARISON_COLUMNS = (
     *("family", "task", "metric", "model_a", "layer_a", "reader_a", "model_b", "layer_b"),
     *("reader_b", "difference", "stderr", "ci_low", "ci_high", "n", "p", "p_holm"),
+)
+EMERGENCE_COLUMNS = (
+    *("reader", "model", "task", "layer", "ci_low", "ci_high", "height", "layers", "n"),
+)
+SETTLING_COLUMNS = (
+    *("model", "task", "lens", "layer", "brier", "entropy", "divergence", "calibration"),
+    *("agreement", "settled", "ci_low", "ci_high", "n"),
 )
 # The numbers of a row of metrics, as tables have them.
 MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
@@ -37,7 +48,7 @@ PUBLISHED_COLUMNS = (*COLUMNS, "rounding", "anomaly")
 # Names stay text: a model may be called "7", a language "na".
 NAMES = {
     *("model", "model_a", "model_b", "task", "subtask", "lens", "metric", "train", "test", "note"),
-    *("reader_a", "reader_b", "anomaly"),
+    *("reader", "reader_a", "reader_b", "anomaly"),
 }
 
 
@@ -57,6 +68,12 @@ def read_probes(paths: Iterable[str | Path]) -> pd.DataFrame:
     return _read(paths, PROBE_COLUMNS, "probes").astype({"layer": "Int64"}).fillna({"note": ""})
 
 
+def read_best(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the best layers' files (best.best_table); none of no file."""
+    none = pd.DataFrame(columns=BEST_COLUMNS)
+    return _read(paths, BEST_COLUMNS, "best layers") if paths else none
+
+
 def read_transfer(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the transfer files (transfer.transfer_table), in one frame."""
     return _read(paths, TRANSFER_COLUMNS, "transfer results")
@@ -65,6 +82,16 @@ def read_transfer(paths: Iterable[str | Path]) -> pd.DataFrame:
 def read_comparisons(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the comparisons table's csv (comparisons.comparisons)."""
     return _read(paths, COMPARISON_COLUMNS, "comparisons")
+
+
+def read_emergence(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the emergence table's csv (emergence.rises)."""
+    return _read(paths, EMERGENCE_COLUMNS, "emergence")
+
+
+def read_settling(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the settling table's csv (settling.settling)."""
+    return _read(paths, SETTLING_COLUMNS, "settling")
 
 
 def read_published(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -133,9 +160,12 @@ def read_audits(paths: Iterable[str | Path]) -> list[dict]:
 # By the name of the files, as the catalogue has it.
 READERS = {
     "metrics": read_metrics,
+    "best": read_best,
     "probes": read_probes,
     "transfer": read_transfer,
     "comparisons": read_comparisons,
+    "emergence": read_emergence,
+    "settling": read_settling,
     "published": read_published,
     "scores": read_scores,
     "floors": read_scores,

@@ -117,6 +117,18 @@ def last_layers(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["layer"] == frame.groupby("model")["layer"].transform("max")]
 
 
+def at_best(rows: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """The row of each curve's best layer, with what a layer chosen on other items is worth in place
+    of what this one is on the items that chose it, and columns layer_low and layer_high (`best`:
+    measures.best). Of published numbers, whose items aren't known, the best row as it is."""
+    keys = ["model", "task", "subtask", "lens", "metric"]
+    if best.empty:
+        top = rows.loc[rows.groupby(keys, sort=False)["value"].idxmax()]
+        return top.assign(layer_low=top["layer"], layer_high=top["layer"])
+    own = rows.drop(columns=["value", "stderr", "ci_low", "ci_high"])
+    return own.merge(best, on=[*keys, "layer"])
+
+
 def over_training(frame: pd.DataFrame, training: dict[str, dict]) -> pd.DataFrame:
     """The rows of checkpoints, with columns run and step. training: run, label (of the run) and
     step of every checkpoint, by model."""

@@ -84,6 +84,7 @@ def _item(
         choices=tuple(f" {choice}" for choice in choices),
         correct=tuple(index in answer.right for index in range(len(choices))),
         best=answer.best,
+        partner=row.name("partner") or "",
     )
 
 

@@ -77,13 +77,21 @@ def _choices(item: Item, kind: bool) -> list[str]:
 
 
 def _false_elsewhere(items: Sequence[Item]) -> Iterator[str]:
+    yield from (name for name, count in true_elsewhere(items).items() if count)
+
+
+def true_elsewhere(items: Sequence[Item]) -> dict[str, int]:
+    """How many false choices of each item are true in another item of the same prompt, by id. Who
+    knows all truths and prefers none has the item right once in 1 + that many times."""
     truths: dict[str, set[str]] = defaultdict(set)
     for item in items:
         truths[item.prompt].update(_choices(item, True))
-    for item in items:
-        others = truths[item.prompt].difference(_choices(item, True))
-        if others.intersection(_choices(item, False)):
-            yield item.id
+    return {
+        item.id: len(
+            truths[item.prompt].difference(_choices(item, True)) & set(_choices(item, False))
+        )
+        for item in items
+    }
 
 
 def _mirrored(items: Sequence[Item]) -> Iterator[str]:

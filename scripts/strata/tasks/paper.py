@@ -59,7 +59,7 @@ def read_maths(task: str, paths: dict[str, str], raw: Path) -> tuple[list[Item],
                 )
                 question = text(row["question"])
                 shown, group = prompt.render(question), question_group(question)
-                items.append(build(task, number, shown, true, false, group, subtask))
+                items.append(build(task, number, shown, true, false, group, subtask=subtask))
                 wrong += sum(map(wrong_annotation, row["truth_answer"]))
         counts[subtask or "all"] = {"wrong_annotations": wrong}
     return items, counts
@@ -151,7 +151,8 @@ def read_lama(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
             # The last candidate is the truth again.
             false = [c.strip() for c in listed[:-1] if c.strip()]
             shown = prompt.render(question)
-            items.append(build(task, number, shown, [answer], false, subject.strip()))
+            names = subject.strip(), answer.strip()
+            items.append(build(task, number, shown, [answer], false, *names))
     return items, {"all": {"skipped_rows": skipped}}
 
 
@@ -167,5 +168,6 @@ def read_calculation(task: str, options: dict, raw: Path) -> tuple[list[Item], d
     for subtask, number, problem in calculation.generate(**chosen):
         shown = prompt.render(problem.question)
         group = f"{subtask}/{number:04d}"
-        items.append(build(task, number, shown, [problem.truth], problem.wrong, group, subtask))
+        answers = [problem.truth], problem.wrong
+        items.append(build(task, number, shown, *answers, group, subtask=subtask))
     return items, {}

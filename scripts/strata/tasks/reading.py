@@ -96,6 +96,8 @@ def build(
     true: list[str],
     false: list[str],
     group: str,
+    partner: str = "",
+    *,
     subtask: str = "",
     best: int = 0,
 ) -> Item:
@@ -109,4 +111,5 @@ def build(
         choices=tuple(f" {answer}" for answer in (*true, *false)),
         correct=(True,) * len(true) + (False,) * len(false),
         best=best,
+        partner=partner,
     )

@@ -14,7 +14,7 @@ from strata.items import Item, audit
 from strata.names import DIGITS, KINDS, TRANSLATIONS
 from strata.tasks import microworld, paper
 from strata.tasks.jsonl import read_jsonl
-from strata.tasks.leaks import find
+from strata.tasks.leaks import find, true_elsewhere
 from strata.tasks.microworld import arithmetic
 
 Cells = tuple[tuple[str, ...], tuple[str, ...]]
@@ -70,7 +70,7 @@ def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     if not run:
         raise StrataError(f"task {task}: `leave_out: [{', '.join(kinds)}]` leaves no item")
     # What was counted in whole files is not true of a part.
-    found = audit(task, run, counts if len(run) == len(items) else {}, leaks)
+    found = audit(task, run, counts if len(run) == len(items) else {}, leaks, true_elsewhere(items))
     if kinds:
         for row in found["rows"]:
             row["left_out"] = sum(

@@ -1,4 +1,4 @@
-"""Where each task first reaches 90 % of its best."""
+"""Where each task has half of its rise."""
 
 import numpy as np
 import pandas as pd
@@ -6,24 +6,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from strata.measures.emergence import emergence_layers
 from strata.names import LENSES, PROBES
 from strata.report.captions import heading
 from strata.report.kit import drawing
 from strata.report.kit.drawing import model_look
 from strata.report.kit.figure import styled
-from strata.report.readings import readings
 from strata.report.selection import ordered
 
 
 @styled
-def emergence(
-    metrics: pd.DataFrame, probes: pd.DataFrame, labels: dict, lens: str, probe: str, *, style: dict
-) -> Figure:
-    """Where each task first reaches 90 % of its best: a panel for the lens, one for the probe."""
-    seen = readings(metrics, probes, labels, lens, probe)
-    rows = emergence_layers(seen)
-    names = {"lens": LENSES[lens], "probe": PROBES[probe]}
+def emergence(rows: pd.DataFrame, labels: dict, *, style: dict) -> Figure:
+    """Where each task has half of its rise: a panel for the lens, one for the probe. rows: of the
+    table of the same name."""
+    names = {name: (LENSES | PROBES)[name] for name in dict.fromkeys(rows["reader"])}
     tasks = ordered(rows["task"], labels["tasks"])
     models = ordered(rows["model"], labels["models"])
     style = drawing.sized(style, len(names))
@@ -33,7 +28,7 @@ def emergence(
     }
     height = 0.8 + len(tasks) * max(0.24, 0.09 * len(models))
     figure = drawing.canvas(style, height)
-    axes = figure.subplots(1, len(names), sharey=True, sharex=True)
+    axes = figure.subplots(1, len(names), sharey=True, sharex=True, squeeze=False)[0]
     for panel, (reader, name) in zip(axes, names.items(), strict=True):
         panel.set_title(name.capitalize())
         if rows.loc[rows["reader"] == reader, "layer"].isna().all():
@@ -42,11 +37,12 @@ def emergence(
             part = rows[(rows["reader"] == reader) & (rows["model"] == model)].dropna(
                 subset="layer"
             )
-            x = part["layer"].astype(float)
-            x = x / part["layers"] if style["x"] == "depth" else x
+            scale = part["layers"] if style["x"] == "depth" else 1
+            x, low, high = (part[name] / scale for name in ("layer", "ci_low", "ci_high"))
             y = [
                 tasks.index(task) + 0.18 * (place - (len(models) - 1) / 2) for task in part["task"]
             ]
+            panel.hlines(y, low, high, color=dots[model]["color"], linewidth=1)
             panel.plot(x, y, gid=f"{reader}/{model}", **dots[model])
         panel.set_xlabel("Relative depth" if style["x"] == "depth" else "Layer")
         # Both ends: a panel without a mark would else leave the other's out of sight.
@@ -69,10 +65,10 @@ def emergence(
     drawing.add_title(
         figure,
         style,
-        "Where MC1 first reaches 90 % of its best (no mark: never above chance by its interval)",
+        "Where MC1 has half of its rise (no mark: the last layer is not above chance)",
     )
-    title = "Where MC1 first reaches 90 % of its best"
-    figure.set_label(heading(title, seen, labels, *names.values()))
+    title = "Where MC1 has half of its rise above chance, with 95 % intervals"
+    figure.set_label(heading(title, rows, labels, *names.values()))
     handles = [Line2D([], [], label=labels["models"][model], **dots[model]) for model in models]
     drawing.add_legend(figure, style, handles)
     return figure

@@ -15,12 +15,13 @@ from strata.report.kit.drawing import CHANCE, model_look
 from strata.report.kit.figure import styled
 from strata.report.kit.look import inches
 from strata.report.kit.panels import curve, curve_panels
-from strata.report.selection import last_layers, over_training, select, whole
+from strata.report.selection import at_best, last_layers, over_training, select, whole
 
 
 @styled
 def training(
     frame: pd.DataFrame,
+    best: pd.DataFrame,
     labels: dict,
     lens: str,
     metric: str,
@@ -33,7 +34,7 @@ def training(
     rows = select(whole(frame), labels, task=task, lens=lens, metric=metric)
     rows = over_training(rows, training).sort_values("step")
     runs = {own["run"]: own["label"] for own in training.values()}
-    panels = _layers(rows, style["layers"])
+    panels = _layers(rows, best, style["layers"])
     style = drawing.sized(style, len(panels))
     figure, axes = curve_panels(style, list(panels))
     for panel, part in zip(axes, panels.values(), strict=True):
@@ -55,11 +56,13 @@ def training(
     return figure
 
 
-def _layers(rows: pd.DataFrame, wanted: list[int] | Literal["auto"]) -> dict[str, pd.DataFrame]:
+def _layers(
+    rows: pd.DataFrame, best: pd.DataFrame, wanted: list[int] | Literal["auto"]
+) -> dict[str, pd.DataFrame]:
     """Rows of one layer a checkpoint, by the title of their panel."""
     if wanted == "auto":
-        best = rows.loc[rows.groupby("model")["value"].idxmax()].sort_values("step")
-        return {"Last layer": last_layers(rows), "Best layer": best}
+        chosen = at_best(rows, best).sort_values("step")
+        return {"Last layer": last_layers(rows), "Best layer": chosen}
     last = rows.groupby("model")["layer"].transform("max")
     panels = {}
     for layer in wanted:

@@ -2,9 +2,8 @@
 
 import pandas as pd
 
-from strata.measures.comparisons import Reader, comparisons
-from strata.measures.probing import as_scores
-from strata.names import LENSES, MC1, METRICS, PROBES
+from strata.measures.comparisons import comparisons, readers
+from strata.names import LENSES, METRICS, PROBES
 from strata.report.captions import heading
 from strata.report.cells import NOTHING, p_value
 from strata.report.selection import arrange
@@ -22,9 +21,7 @@ def comparisons_table(
 ) -> Table:
     """Paired tests by the study's lens and metric, and where there are probes by MC1 of the probe,
     also against the lens."""
-    by_probe = {pair: as_scores(own, "residual", probe) for pair, own in decisions.items()}
-    fitted = Reader(probe, MC1, by_probe) if by_probe else None
-    return tabled(comparisons(Reader(lens, metric, scores), fitted), labels)
+    return tabled(comparisons(*readers(scores, decisions, lens, metric, probe)), labels)
 
 
 def tabled(rows: pd.DataFrame, labels: dict) -> Table:
@@ -65,10 +62,10 @@ def tabled(rows: pd.DataFrame, labels: dict) -> Table:
     metrics = " and ".join(METRICS.get(name, name) for name in tidy["metric"].unique())
     caption = (
         f"Paired differences of {metrics} in percentage points with their 95 % intervals, standard "
-        "errors clustered by group; p of a paired t test, Holm-corrected within the layers of a "
-        "model, within the models of a task, and within the layers at which probe and lens are "
-        "compared. Of the layers the one with the largest difference is shown; the csv file holds "
-        "every layer."
+        "errors clustered by group; p of a paired test that flips signs by group, Holm-corrected "
+        "within the layers of a model, within the models of a task, and within the layers at which "
+        "probe and lens are compared. Of the layers the one with the largest difference is shown; "
+        "the csv file holds every layer."
     )
     names = ["Task", "This", "Against"]
     readers = [LENSES.get(name) or PROBES.get(name, name) for name in tidy["reader_a"].unique()]

@@ -1,9 +1,8 @@
-"""Fitted probes: what they read, beside the lens, where it emerges, what transfers."""
+"""Fitted probes: what they read, beside the lens, what transfers."""
 
 import pandas as pd
 
 from strata.errors import StrataError
-from strata.measures.emergence import emergence_layers
 from strata.names import LENSES, MC1, PROBES
 from strata.report.captions import extent, heading
 from strata.report.cells import NOTHING, chance_text, p_value, percents
@@ -116,35 +115,6 @@ def _summary(part: pd.DataFrame) -> tuple[str, ...]:
         cells += [lead, p_value(row["p_holm"])]
     known = (part[f"{name}_value"].iloc[0] for name in ("surface", "order"))
     return (*cells, *(NOTHING if pd.isna(x) else f"{100 * x:.1f}" for x in known))
-
-
-def emergence_table(
-    metrics: pd.DataFrame, probes: pd.DataFrame, labels: dict, lens: str, probe: str
-) -> Table:
-    """The layer at which each task first reaches 90 % of its best MC1, by lens and by probe."""
-    rows = readings(metrics, probes, labels, lens, probe)
-    tidy = emergence_layers(rows[rows["reader"] != "control"])
-    tidy = arrange(tidy, labels, ["task", "model", "reader"])
-    cell = [
-        NOTHING if pd.isna(row.layer) else f"{row.layer} of {row.layers}"
-        for row in tidy.itertuples()
-    ]
-    cells = tidy.assign(cell=cell).set_index(["task", "model", "reader"])["cell"].unstack("reader")
-    order = list(dict.fromkeys(zip(tidy["task"], tidy["model"], strict=True)))
-    shown = cells.reindex(order)[["lens", "probe"]].rename(
-        columns={"lens": LENSES[lens].capitalize(), "probe": PROBES[probe].capitalize()}
-    )
-    shown.index = pd.MultiIndex.from_tuples(
-        [(labels["tasks"][task], labels["models"][model]) for task, model in order],
-        names=["Task", "Model"],
-    )
-    caption = (
-        "The layer at which MC1 first reaches 90 % of its best over the layers; "
-        f"{NOTHING} where even the best is not above chance by its 95 % interval. The csv file has "
-        "the values."
-    )
-    title = heading("Where MC1 emerges", rows, labels, LENSES[lens], PROBES[probe])
-    return Table(tidy, shown, title, caption)
 
 
 def transfer_table(transfer: pd.DataFrame, labels: dict, probe: str) -> Table:

@@ -142,4 +142,5 @@ def _item(name, question: Question, instruction, demonstrations, rng, place: int
         choices=tuple(f" {question.choices[index]}" for index in order),
         correct=tuple(question.correct[index] for index in order),
         best=best,
+        partner=question.partner,
     )

@@ -35,7 +35,7 @@ def fact_question(rng: random.Random, relation: Relation, subject: str, template
     true = relation.truth[subject]
     others = [thing for thing in relation.objects if thing != true]
     choices = [f"{thing}." for thing in (true, *rng.sample(others, CANDIDATES - 1))]
-    return one_true(template.format(s=subject), choices, 0, subject, relation.name)
+    return one_true(template.format(s=subject), choices, 0, subject, relation.name, true)
 
 
 def truth(rng: random.Random) -> tuple[str, str]:

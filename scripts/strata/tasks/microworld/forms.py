@@ -20,16 +20,17 @@ class Question:
     best: int
     group: str
     subtask: str = ""
+    partner: str = ""
 
     @property
     def answer(self) -> str:
         return self.choices[self.best]
 
 
-def one_true(text, choices, truth, group, subtask="") -> Question:
+def one_true(text, choices, truth, group, subtask="", partner="") -> Question:
     """A question with a single true choice, number `truth`."""
     correct = tuple(index == truth for index in range(len(choices)))
-    return Question(text, tuple(choices), correct, truth, group, subtask)
+    return Question(text, tuple(choices), correct, truth, group, subtask, partner)
 
 
 def ask(text: str) -> str:

@@ -60,9 +60,9 @@ def tabled(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
         f"The paper's claims on this study's models, {LENSES[lens]}, and verdicts by the other "
         "lenses. Difference: the one that decides, in percentage points, with its interval (95 %, "
         "90 % where the question is whether it matters), clustered by group. Finds: the least "
-        "difference from the threshold that this one test finds four times in five. Nothing is "
-        "corrected for the number of claims and lenses. docs/findings.md has the claims, the "
-        "statistics and the rule of the verdicts, the csv file every test."
+        "difference from the threshold that this test finds four times in five. Nothing is "
+        "corrected for the number of claims and lenses. docs/findings.md has claims and rules, the "
+        "csv file every test."
     )
     tidy = rows.copy()
     said = [CLAIMS[name].says for name in rows["claim"]]

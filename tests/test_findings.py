@@ -1,5 +1,7 @@
 """Every claim in worlds where its truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -144,14 +146,19 @@ def test_a_curve_that_never_leaves_its_baseline_gets_no_verdict(level):
     assert rows["note"].str.contains("baseline").all()
 
 
-def test_the_baseline_is_the_callers_where_it_gives_one():
-    """What is above chance need not be above what the choices alone give away."""
-    plain = world(lambda *_: 0.8)
-    above = {pair: np.full(ITEMS, 0.9) for pair in plain.scores}
-    blind = world(lambda *_: 0.8, baselines=above)
-    found = verdicts(plain), verdicts(blind)
+def test_the_baseline_is_what_the_choices_alone_give_away():
+    """What is above chance need not be above what a model gets that ignores the question; one
+    below chance is no baseline."""
+    plain, above, below = (world(lambda *_: 0.8) for _ in range(3))
+    for evidence, level in ((above, 0.9), (below, 0.1)):
+        for pair, own in evidence.scores.items():
+            right = np.random.default_rng(1).random(own.logprob["raw"].shape[1] // 2) < level
+            blind = planted({lens: np.tile(right, (2, 1)) for lens in own.logprob}).logprob
+            evidence.scores[pair] = replace(own, blind=blind)
+    found = [verdicts(evidence) for evidence in (plain, above, below)]
     assert found[0]["lower_lack"] == CONTRADICTED
     assert {found[1][name] for name in CLAIMED} == {UNTESTABLE}
+    assert found[2] == found[0]
 
 
 def test_what_fades_is_tested_where_the_last_layer_has_nothing():

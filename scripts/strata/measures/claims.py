@@ -58,7 +58,7 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
             yield Contrast(*names, note="no item is scored by both models")
         else:
             cluster = clusters(evidence.clusters(great, task)[second])
-            baseline = evidence.baseline(great, task)[second]
+            baseline = evidence.baseline(great, task, lens)[second]
             if holds([less, more], baseline, cluster, len(asked)):
                 yield Contrast(*names, more - less, cluster, bar=GAIN * (1 - less))
             else:
@@ -92,7 +92,7 @@ def by_depth(
         elif cluster.max() == 0:
             yield Contrast(task, model, "", words, note="all items are of one group")
         else:
-            baseline = evidence.baseline(model, task)
+            baseline = evidence.baseline(model, task, lens)
             means = [values[own].mean(0) for own in layers.values()] if anywhere else []
             if holds([values[-1], *means], baseline, cluster, len(asked)):
                 found = difference(values, layers, baseline, cluster)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from strata.measures.comparisons import Reader
-from strata.measures.metrics import Choices
+from strata.measures.metrics import baseline
 from strata.measures.statistics import CONFIDENCE, clusters, contrast, draw_groups, weighted_mean
 
 RESAMPLES = 999
@@ -65,16 +65,16 @@ def half_rise(curve: np.ndarray, layers: np.ndarray) -> float:
 
 def rises(readers: Iterable[Reader]) -> pd.DataFrame:
     """Where each task emerges, by reader, model and task: columns reader, model, task, layer,
-    ci_low, ci_high, height (the last layer above chance), layers, n. layer is empty where there is
-    no rise."""
+    ci_low, ci_high, height (the last layer above its baseline), layers, n. layer is empty where
+    there is no rise."""
     found = []
     for reader in readers:
         for model, task in reader.scores:
             scores, values = reader.scores[model, task], reader.values(model, task)
             cluster = clusters(scores.groups, scores.partners)
-            chance = Choices(scores).chance(reader.metric)
-            own = rise(values, chance, cluster, draw_groups(cluster, RESAMPLES, 0))
+            zero = baseline(scores, reader.name, reader.metric)
+            own = rise(values, zero, cluster, draw_groups(cluster, RESAMPLES, 0))
             row = {"reader": reader.name, "model": model, "task": task, "layer": own.layer}
             row |= {"ci_low": own.low, "ci_high": own.high, "height": own.height}
-            found.append({**row, "layers": len(values) - 1, "n": len(chance)})
+            found.append({**row, "layers": len(values) - 1, "n": len(zero)})
     return pd.DataFrame(found)

@@ -14,7 +14,7 @@ from itertools import pairwise, product
 import numpy as np
 import pandas as pd
 
-from strata.measures.metrics import Choices, item_values
+from strata.measures.metrics import baseline, item_values
 from strata.measures.statistics import CONFIDENCE, clusters, holm, tails
 from strata.store import Scores
 
@@ -154,9 +154,7 @@ class Claim:
 
 class Evidence:
     """What the claims are tested on: scores by (model, task) of trained models and of untrained
-    ones of the same shape, sizes of the models (any unit), sources of the tasks, the metric.
-    baselines: by (model, task) what a model that knows nothing gets, (items,); chance by default.
-    """
+    ones of the same shape, sizes of the models (any unit), sources of the tasks, the metric."""
 
     def __init__(
         self,
@@ -165,10 +163,9 @@ class Evidence:
         sizes: Mapping[str, float],
         sources: dict[str, str],
         metric: str,
-        baselines: Mapping[tuple[str, str], np.ndarray] | None = None,
     ) -> None:
         self.scores, self.floors, self.sizes = scores, floors, sizes
-        self.sources, self.metric, self.baselines = sources, metric, baselines or {}
+        self.sources, self.metric = sources, metric
         self.curve = cache(self._curve)
 
     def _curve(self, model: str, task: str, lens: str, metric: str | None = None) -> np.ndarray:
@@ -179,11 +176,9 @@ class Evidence:
         scores = self.scores[model, task]
         return clusters(scores.groups, scores.partners)
 
-    def baseline(self, model: str, task: str) -> np.ndarray:
+    def baseline(self, model: str, task: str, lens: str) -> np.ndarray:
         """(items,)"""
-        if (model, task) in self.baselines:
-            return self.baselines[model, task]
-        return Choices(self.scores[model, task]).chance(self.metric)
+        return baseline(self.scores[model, task], lens, self.metric)
 
     def pairs(self, *abilities: str) -> Iterator[tuple[str, str]]:
         """(model, task) of these abilities, or of all tasks, in the order of the study."""

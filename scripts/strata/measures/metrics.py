@@ -20,6 +20,7 @@ from strata.measures.statistics import clusters, estimate
 from strata.names import (
     BLIND,
     LENSES,
+    MC1,
     MC1_BLIND,
     MC1_BYTES,
     MC1_PMI,
@@ -112,6 +113,16 @@ def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.
 def metrics_of(scores: Scores, lens: str) -> list[str]:
     """The metrics that there are of a lens: those without the question only where it was asked."""
     return [metric for metric in METRICS if metric not in BLIND or lens in scores.blind]
+
+
+def baseline(scores: Scores, lens: str, metric: str) -> np.ndarray:
+    """(items,) what a model gets that ignores the question: chance, or for MC1 what its last layer
+    gets of the same choices without the question, where that was asked and is more."""
+    chance = Choices(scores).chance(metric)
+    if metric == MC1 and lens in scores.blind:
+        blind = item_values(scores, lens, MC1_BLIND)[0][-1]
+        return blind if blind.mean() > chance.mean() else chance
+    return chance
 
 
 def _whose(scores: Scores) -> str:

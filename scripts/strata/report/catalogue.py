@@ -239,7 +239,7 @@ FIGURES = {
             files=("metrics",),
             options=READ,
             over=("task",),
-            style=CURVES,
+            style={**CURVES, "blind": True},
         ),
         Entry(
             name="calculation_radars",

@@ -73,6 +73,9 @@ KEYS = {
     ),
     "title": Key(_a(bool), "true or false", "Whether the figure carries a title."),
     "chance": Key(_a(bool), "true or false", "Whether the chance level is drawn."),
+    "blind": Key(
+        _a(bool), "true or false", "Whether what choices get without the question is drawn."
+    ),
     "x": Key(
         _one_of("layer", "depth"),
         "layer or depth",

@@ -566,11 +566,21 @@ def differences(study: workflow.Study, other: workflow.Study, exact: bool = True
         alike = kind == "different" and (
             (name.endswith(".json") and said(both[0]) == said(both[1]))
             or (name.startswith("scores/") and scored(*both))
+            or (name.startswith("activations/") and dumped(both[0]) == dumped(both[1]))
             or (not exact and nearly(*both))
         )
         if kind != "new" and not alike:
             lines.append(line)
     return lines
+
+
+def dumped(path: Path) -> dict:
+    """Of a dump all but the model's name, which is the one that it was extracted under."""
+    from same_results import hdf5
+
+    found = hdf5(path)
+    found["/"][1].pop("model")
+    return found
 
 
 def nearly(one: Path, other: Path) -> bool:

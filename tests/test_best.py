@@ -9,7 +9,7 @@ from test_metrics import make_scores
 
 from strata.measures.best import best_layer, best_table, fold_of, held_out_best
 from strata.measures.metrics import metrics_table
-from strata.measures.statistics import draw_groups
+from strata.measures.statistics import draw_groups, estimate
 from strata.report.tables.overview import overall_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -59,6 +59,13 @@ def test_a_best_layer_that_stands_out_has_its_own_accuracy():
     assert (found.layer, found.first, found.last) == (3, 3, 3)
     assert found.estimate.value == pytest.approx(values[3].mean())
     assert found.estimate.low < 0.9 < found.estimate.high
+
+
+def test_a_best_layer_that_is_always_right_has_an_interval_all_the_same():
+    values, cluster = np.stack([np.zeros(50), np.ones(50)]), np.arange(50)
+    found = best_layer(values, cluster, draw_groups(cluster, 99, 0)).estimate
+    assert found == estimate(np.ones(50), cluster)
+    assert 0.9 < found.low < 0.95
 
 
 def test_the_bootstrap_chooses_as_the_loop_does():

@@ -1,14 +1,18 @@
 """The paper's own numbers, and a study beside them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
 from pictures import assert_legible, lines
 from study import NO_BEST
+from test_metrics import make_scores
 from workflow import ROOT, count_jobs, snakemake
 
 from strata.errors import StrataError
+from strata.measures.metrics import near_ties
 from strata.report.figures.curves import curves
 from strata.report.figures.heat_maps import cross_lingual
 from strata.report.figures.paper import paper_comparison
@@ -107,7 +111,7 @@ def test_the_sources_and_labels_are_those_of_the_numbers(published):
 
 
 def test_every_published_value_of_the_study_s_models_is_beside_its_own(measured, published):
-    table = paper_comparison_table(measured, published, LABELS, PAPER)
+    table = paper_comparison_table(measured, published, {}, LABELS, PAPER)
     tidy = table.tidy
     kept = published[
         published["model"].isin(PAPER["models"].values())
@@ -117,47 +121,71 @@ def test_every_published_value_of_the_study_s_models_is_beside_its_own(measured,
     assert set(tidy["model"]) == {"seven", "big"}
     reference, raw = (tidy[tidy["lens"] == lens] for lens in ("reference", "raw"))
     np.testing.assert_allclose(reference["difference"], 0.01)
-    assert reference["inside"].all()
-    # Six points are outside four, but a value printed as 0.07 may be up to 0.075.
-    assert not raw["inside"].any()
+    # A point of 3036 items is 30.36; half a unit of the last digit printed may be up to 15 items.
+    assert reference["flipped"].between(0, 31).all()
+    assert (raw["flipped"].to_numpy() > reference["flipped"].to_numpy()).all()
     assert len(table.shown) == len(kept)
     shown = table.shown.loc[("LAMA", "LLaMA 2 70B", "80")]
-    assert list(shown) == ["58.71 †", "59.7 [55.7, 63.7] +1.0", "64.7 [60.7, 68.7] +6.0 *"]
-    assert "reference lens: inside" in table.caption
+    assert list(shown) == ["58.71 †", "59.7 +1.0 (31)", "64.7 +6.0 (183)"]
+    assert "reference lens: " in table.caption
     assert "58.71 % is no whole number" in table.caption
     assert "pasted" not in table.caption  # 13B isn't in this study
     assert markdown(table.shown, table.caption).count("\n") == len(kept) + 4
     assert "LLaMA 2 7B" in latex(table.shown, table.caption, "paper_comparison")
 
 
-def test_rounding_counts_for_the_published_value(measured, published):
-    one = measured[(measured["task"] == "translated") & (measured["lens"] == "reference")].copy()
-    one["ci_low"] = one["value"] - 0.01 + 0.004  # above what was printed, by less than it rounds
-    assert paper_comparison_table(one, published, LABELS, PAPER).tidy["inside"].all()
-    one["ci_low"] += 0.002
-    assert not paper_comparison_table(one, published, LABELS, PAPER).tidy["inside"].any()
+def test_items_are_flipped_beyond_the_published_value_s_own_rounding(measured, published):
+    """Of 701 items k are right; 0.30 was printed: 0.295 to 0.305, or 206.8 to 213.8 of them."""
+    chinese = measured["subtask"] == "zh"
+    one = measured[chinese & (measured["lens"] == "reference")].copy()
+    row = one.index[0]
+    for right, flipped in ((207, 0), (213, 0), (206, 1), (220, 7)):
+        one.loc[row, "value"] = right / 701
+        own = published.copy()
+        there = (own["model"] == PAPER["models"][one.loc[row, "model"]]) & (own["subtask"] == "zh")
+        own.loc[there & (own["layer"] == one.loc[row, "layer"]), ["value", "rounding"]] = 0.3, 0.005
+        tidy = paper_comparison_table(one, own, {}, LABELS, PAPER).tidy
+        found = tidy[(tidy["layer"] == one.loc[row, "layer"]) & (tidy["published"] == 0.3)]
+        assert found["flipped"].iloc[0] == flipped
+
+
+def test_items_that_rounding_may_flip_are_counted(measured, published):
+    """Scores of 60 nats are 0.25 apart in bfloat16: margins of 0.2 may turn, of 0.3 not."""
+    margins = [0.2, -0.2, 0.3, 0.0]
+    scores = make_scores([[(-60 + margin, True), (-60.0, False)] for margin in margins])
+    scores.attributes["dtype"] = "bfloat16"
+    assert near_ties(scores, "normed").tolist() == [[True, True, False, True]] * 2
+    scores.attributes["dtype"] = "float32"
+    assert near_ties(scores, "normed")[0].tolist() == [False, False, False, True]
+    seven = {("seven", "facts"): replace(scores, logprob={"raw": scores.logprob["normed"]})}
+    table = paper_comparison_table(measured, published, seven, LABELS, PAPER)
+    tidy = table.tidy.query("model == 'seven' and task == 'facts' and layer == 1")
+    assert tidy.set_index("lens")["near"].to_dict() == pytest.approx(
+        {"reference": np.nan, "raw": 1}, nan_ok=True
+    )
+    assert table.shown.loc[("LAMA", "LLaMA 2 7B", "1"), "Raw lens"].endswith(" / 1)")
 
 
 def test_fewer_items_than_published_are_named(measured, published):
     few = measured.assign(n=measured["n"].where(measured["task"] != "facts", 100))
-    caption = paper_comparison_table(few, published, LABELS, PAPER).caption
+    caption = paper_comparison_table(few, published, {}, LABELS, PAPER).caption
     assert "Measured on other numbers of items: facts 100 of 3036." in caption
 
 
 def test_without_the_paper_s_models_or_tasks_the_table_is_empty_and_says_why(measured, published):
-    none = paper_comparison_table(measured, published, LABELS, {**PAPER, "models": {}})
+    none = paper_comparison_table(measured, published, {}, LABELS, {**PAPER, "models": {}})
     assert none.tidy.empty
     assert "no model of this study is one of the paper's" in none.caption
     assert "| Task | Model | Layer | Published |" in markdown(none.shown, none.caption)
     assert r"\begin{tabular}" in latex(none.shown, none.caption, "paper_comparison")
-    other = paper_comparison_table(measured, published, LABELS, {**PAPER, "tasks": {}})
+    other = paper_comparison_table(measured, published, {}, LABELS, {**PAPER, "tasks": {}})
     assert "published no values for this study's models on its tasks" in other.caption
 
 
 def test_a_model_that_cannot_be_the_paper_s_is_refused(measured, published):
     wrong = {**PAPER, "models": {"seven": "LLaMA-2-13B"}}
     with pytest.raises(StrataError, match=r"models\.seven\.published: LLaMA-2-13B has 40 layers"):
-        paper_comparison_table(measured, published, LABELS, wrong)
+        paper_comparison_table(measured, published, {}, LABELS, wrong)
 
 
 @pytest.mark.parametrize("models", [["seven"], ["seven", "big"]])
@@ -166,7 +194,7 @@ def test_the_figure_shows_the_table(measured, published, task, models):
     paper = {**PAPER, "models": {name: PAPER["models"][name] for name in models}}
     figure = paper_comparison(measured, published, LABELS, paper, task)
     assert_legible(figure)
-    tidy = paper_comparison_table(measured, published, LABELS, paper).tidy
+    tidy = paper_comparison_table(measured, published, {}, LABELS, paper).tidy
     tidy = tidy[tidy["task"] == task]
     panels = [axes for axes in figure.axes if axes.get_visible()]
     groups = tidy.groupby(["subtask", "model"], sort=False)

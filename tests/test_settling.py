@@ -81,6 +81,7 @@ def test_the_table_and_the_figure_show_the_share_that_has_settled():
     assert (rows["agreement"] >= rows["settled"]).all()
     assert rows["settled"].iloc[-1] == rows["agreement"].iloc[-1] == 1
     assert rows["divergence"].iloc[-1] == 0
+    assert rows["ci_low"].iloc[-1] == 1 > rows["ci_low"].iloc[-2]
     table = settling_table({("m", "t"): scores}, LABELS, "normed")
     low, middle, high = np.sort(depth)[[7, 14, 22]]
     assert table.shown["Half settled at"].item() == f"{middle} [{low}, {high}] of 3"

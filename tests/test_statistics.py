@@ -151,6 +151,11 @@ def test_items_that_all_agree_count_as_the_pairs_that_share_no_name():
     assert estimate(np.ones(4), names).low == pytest.approx(effective / (effective + z2))
 
 
+def test_what_is_not_defined_has_no_difference():
+    found = compare(np.array([1, np.nan, 0]), np.zeros(3), np.arange(3))
+    assert np.isnan([found.difference, found.low, found.high, found.p]).all()
+
+
 def test_a_name_that_all_items_share_tells_nothing_of_the_spread():
     found = estimate(RNG.random(4), clusters(["a", "b", "c", "d"], ["e"] * 4))
     assert (found.low, found.high) == (0.0, 1.0)

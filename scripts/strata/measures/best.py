@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from strata.measures.metrics import item_values, subtask_nodes
-from strata.measures.statistics import Estimate, bootstrapped, clusters, draw_groups
+from strata.measures.statistics import Estimate, bootstrapped, clusters, draw_groups, estimate
 from strata.names import METRICS
 from strata.store import Scores
 
@@ -34,7 +34,8 @@ def best_layer(values: np.ndarray, cluster: np.ndarray, draws: np.ndarray) -> Be
     folds, the lowest of equals. Its interval is the bootstrap's percentiles, each sample choosing
     anew in the same folds; a layer's own interval knows nothing of the choice.
     """
-    own = _by_fold(values, fold_of(cluster), draws)
+    fold = fold_of(cluster)
+    own = _by_fold(values, fold, draws)
     whole = own.sum(1)
     # Of all layers the weights are the same, so that the greatest sum is the greatest mean.
     chosen = (whole[:, None] - own).argmax(0)
@@ -42,7 +43,11 @@ def best_layer(values: np.ndarray, cluster: np.ndarray, draws: np.ndarray) -> Be
     layers = whole.argmax(0)
     first, last = np.quantile(layers[1:], [0.025, 0.975], method="inverted_cdf")
     low, high = min(first, layers[0]), max(last, layers[0])
-    return Best(int(layers[0]), int(low), int(high), bootstrapped(worth, cluster))
+    found = bootstrapped(worth, cluster)
+    if found.value in (0, 1):
+        # All right or all wrong: samples differ in nothing, but the interval is not nothing.
+        found = estimate(values[chosen[fold, 0], np.arange(len(fold))], cluster)
+    return Best(int(layers[0]), int(low), int(high), found)
 
 
 def fold_of(cluster: np.ndarray, folds: int = FOLDS) -> np.ndarray:

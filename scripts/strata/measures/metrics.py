@@ -164,6 +164,20 @@ def _mass_halved(wide: np.ndarray, kind: np.ndarray) -> np.ndarray:
     return mass
 
 
+STEPS = {"bfloat16": 7, "float16": 10, "float32": 23}  # bits behind the leading one
+
+
+def near_ties(scores: Scores, lens: str) -> np.ndarray:
+    """(layers + 1, items) whether the best true choice and its strongest rival are within a step of
+    the model's dtype, at the size of their scores: what other kernels or another card may turn."""
+    choices = Choices(scores)
+    best, rival = choices.best_and_rival(choices.spread(scores.logprob[lens].astype(float)))
+    size = np.maximum(np.abs(best), np.abs(rival))
+    with np.errstate(divide="ignore"):
+        step = 2.0 ** (np.floor(np.log2(size)) - STEPS[str(scores.attributes["dtype"])])
+    return np.abs(best - rival) <= step
+
+
 def subtask_nodes(subtasks: list[str]) -> Iterator[tuple[str, np.ndarray]]:
     """Every node of the tree of subtasks with its items: 'all', then 'int', 'int/1-2', ..."""
     parts = [subtask.split("/") if subtask else [] for subtask in subtasks]

@@ -80,10 +80,11 @@ def settling(scores: dict[tuple[str, str], Scores]) -> pd.DataFrame:
             means = brier(log, truth).mean(1), entropy(log).mean(1), divergence(log).mean(1)
             for layer, (score, spread, distance) in enumerate(zip(*means, strict=True)):
                 settled = estimate(depth <= layer, cluster)
+                low = 1.0 if layer == len(log) - 1 else settled.low  # true of the last by its name
                 row = {"model": model, "task": task, "lens": lens, "layer": layer}
                 row |= {"brier": score, "entropy": spread, "divergence": distance}
                 row |= {"calibration": calibration_error(log[layer], truth)}
                 row |= {"agreement": (answers[layer] == answers[-1]).mean()}
-                row |= {"settled": settled.value, "ci_low": settled.low, "ci_high": settled.high}
+                row |= {"settled": settled.value, "ci_low": low, "ci_high": settled.high}
                 rows.append({**row, "n": settled.n})
     return pd.DataFrame(rows)

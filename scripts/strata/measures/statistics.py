@@ -207,10 +207,12 @@ def contrast(
     """Mean of (n,) paired differences, in [-1, 1], with its interval as one of several tests: all
     intervals together hold their truths 95 % of the time (Bonferroni). The interval is Bonett and
     Price's (_adjusted). With one group nothing is known of the spread: stderr is nan, the interval
-    [-1, 1]."""
+    [-1, 1]. Of a value that is nan all is."""
     values = np.asarray(values, float)
     mean, stderr = float(values.mean()), standard_error(values, cluster)
     n, count = len(values), int(cluster.max()) + 1
+    if np.isnan(mean):
+        return Estimate(mean, mean, mean, mean, n, count)
     if np.isnan(stderr):
         return Estimate(mean, stderr, -1.0, 1.0, n, count)
     centre, error, own = _adjusted(values, cluster)

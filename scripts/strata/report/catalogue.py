@@ -194,8 +194,9 @@ TABLES = {
             question="Paper",
             shows="every published value beside the measured ones",
             make="strata.report.tables.paper:paper_comparison_table",
-            files=("metrics", "published"),
+            files=("metrics", "published", "scores"),
             options=("paper",),
+            mem_mb=4000,
         ),
         Entry(
             name="findings",

@@ -1,5 +1,6 @@
 """The paper's published numbers beside a study's."""
 
+import numpy as np
 import pandas as pd
 
 from strata.errors import StrataError
@@ -12,8 +13,9 @@ MEASURED = ["value", "ci_low", "ci_high", "n", "chance"]
 def beside(
     metrics: pd.DataFrame, published: pd.DataFrame, labels: dict, paper: dict
 ) -> pd.DataFrame:
-    """A row per published value and lens of the study. inside: the published value, give or take
-    its rounding, is in the interval of the measured one."""
+    """A row per published value and lens of the study. flipped: how many items at least are right
+    in one and wrong in the other, the published value's rounding aside; nan where it is of other
+    items."""
     ours = select(metrics, labels, metric=MC1)
     ours = ours.assign(paper=ours["model"].map(paper["models"]), source=ours["task"])
     ours["source"] = ours["source"].map(paper["tasks"])
@@ -32,10 +34,9 @@ def beside(
     theirs = theirs[[*on, "published", "rounding", "published_n", "anomaly"]]
     rows = ours.merge(theirs, on=on)
     rows["difference"] = rows["value"] - rows["published"]
-    rows["inside"] = (rows["ci_low"] <= rows["published"] + rows["rounding"]) & (
-        rows["published"] - rows["rounding"] <= rows["ci_high"]
-    )
+    least = (rows["difference"].abs() - rows["rounding"]) * rows["n"]
+    rows["flipped"] = np.ceil(least.clip(lower=0) - 1e-6).where(rows["n"] == rows["published_n"])
     keys = ["task", "subtask", "model", "layer", "lens"]
     columns = [*keys, "paper", "published", "rounding", "published_n", *MEASURED]
-    columns += ["difference", "inside", "anomaly"]
+    columns += ["difference", "flipped", "anomaly"]
     return arrange(rows, labels, keys)[columns]

@@ -1,24 +1,36 @@
 """Every published value beside the measured ones."""
 
+import numpy as np
 import pandas as pd
 
+from strata.measures.metrics import near_ties, subtask_nodes
 from strata.names import LENSES, SUBTASKS
 from strata.report.captions import heading, odd
-from strata.report.cells import mark, percents
+from strata.report.cells import mark, percent
 from strata.report.published import beside
 from strata.report.writers import Table
+from strata.store import Scores
 
 
 def paper_comparison_table(
-    metrics: pd.DataFrame, published: pd.DataFrame, labels: dict, paper: dict
+    metrics: pd.DataFrame,
+    published: pd.DataFrame,
+    scores: dict[tuple[str, str], Scores],
+    labels: dict,
+    paper: dict,
 ) -> Table:
     """Every published value beside MC1 of the study's, for the same model, task, layer and lens.
+    scores: of the study.
 
     paper: "models", the study's models that are the paper's, by name, with the paper's name of
     each; "tasks", its tasks with their sources. Raises StrataError where a model has not as many
     layers as the paper's.
     """
     tidy = beside(metrics, published, labels, paper)
+    known = zip(tidy["model"], tidy["task"], strict=True)
+    near = _near({pair: scores[pair] for pair in dict.fromkeys(known) if pair in scores})
+    where = zip(*(tidy[key] for key in ("model", "task", "subtask", "layer", "lens")), strict=True)
+    tidy["near"] = [near.get(one, np.nan) for one in where]
     rows = tidy.assign(cell=_cells(tidy))
     keys = ["task", "subtask", "model", "layer"]
     lenses = [lens for lens in LENSES if lens in set(rows["lens"])]
@@ -45,8 +57,28 @@ def paper_comparison_table(
 
 def _cells(tidy: pd.DataFrame) -> pd.Series:
     differences = tidy["difference"].map(lambda value: f" {100 * value:+.1f}")
-    outside = tidy["inside"].map(lambda inside: "" if inside else " *")
-    return percents(tidy.drop(columns="anomaly")) + differences.astype(str) + outside.astype(str)
+    flipped = [
+        "" if pd.isna(row.flipped) else f" ({row.flipped:.0f}{_of_near(row.near)})"
+        for row in tidy.itertuples()
+    ]
+    return percent(tidy["value"]) + differences.astype(str) + flipped
+
+
+def _of_near(near: float) -> str:
+    return "" if pd.isna(near) else f" / {near:.0f}"
+
+
+def _near(scores: dict[tuple[str, str], Scores]) -> dict[tuple, int]:
+    """How many items are right or wrong by no more than rounding, by model, task, subtask, layer
+    and lens."""
+    found = {}
+    for (model, task), own in scores.items():
+        nodes = list(subtask_nodes(own.subtasks))
+        for lens in own.logprob:
+            for layer, near in enumerate(near_ties(own, lens)):
+                for subtask, members in nodes:
+                    found[model, task, subtask, layer, lens] = int(near[members].sum())
+    return found
 
 
 def _named(task: str, subtask: str, labels: dict) -> str:
@@ -64,8 +96,8 @@ def _caption(tidy: pd.DataFrame, paper: dict) -> str:
     if tidy.empty:
         return "Empty: the paper published no values for this study's models on its tasks."
     facts = (
-        f"{LENSES[lens]}: inside {part['inside'].sum()} of {len(part)} times, mean absolute "
-        f"difference {100 * part['difference'].abs().mean():.1f} points"
+        f"{LENSES[lens]}: {part['flipped'].sum():.0f} of {part['n'].sum()} items in all, mean "
+        f"absolute difference {100 * part['difference'].abs().mean():.1f} points"
         for lens, part in tidy.groupby("lens", sort=False)
     )
     fewer = tidy[tidy["n"] != tidy["published_n"]].drop_duplicates("task")
@@ -73,9 +105,12 @@ def _caption(tidy: pd.DataFrame, paper: dict) -> str:
     return " ".join(
         [
             "MC1 in %: the published value (by the reference lens), and what was measured through "
-            "each lens with its 95 % interval and its difference from the published value in "
-            "percentage points; * the published value is outside the interval.",
-            f"{'; '.join(facts)}.",
+            "each lens with its difference from the published value in percentage points. In "
+            "brackets how many items at least have flipped, the published value's own rounding "
+            "aside, and how many are right or wrong by no more than a step of the model's dtype, "
+            "so that other kernels may flip them. The items are the same, so that an interval for "
+            "other items would be beside the point.",
+            f"Flipped by {'; by '.join(facts)}.",
             *([f"Measured on other numbers of items: {', '.join(short)}."] if short else []),
             *([odd(tidy).strip()] if odd(tidy) else []),
         ]

@@ -186,7 +186,6 @@ FILES = {
     "transfer": "<results>/transfer/{model}.csv",
     "models": "<results>/models/{model}.json",
     "audits": "<results>/tasks/{task}.audit.json",
-    "comparisons": "<results>/tables/comparisons.csv",
     "published": str(PUBLISHED),
 }
 SHOWN = {"table": "html", "figure": "png"}  # in the report

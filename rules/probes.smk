@@ -21,11 +21,11 @@ rule probe:
         calculation=lambda wildcards: "--calculation" * (wildcards.task in study.calculation),
         stage=STAGES["probes"],
     message:
-        "Probing {wildcards.model} on {wildcards.task}: every layer, held-out folds, control task."
+        "Probing {wildcards.model} on {wildcards.task}: every layer, held-out folds, redrawn labels."
     shell:
         "{RUN}/probe.py --model {wildcards.model} --task {wildcards.task} --scores {input.scores}"
         " --dumps {input.dumps} --items {input.jsonl} {params.calculation} --plan {params.plan:q}"
-        " --decisions {output.decisions} --out {output.table} --log {log}"
+        " --threads {threads} --decisions {output.decisions} --out {output.table} --log {log}"
 
 
 rule transfer:
@@ -48,4 +48,4 @@ rule transfer:
         "Reading every task of {wildcards.model} with the probes of every other."
     shell:
         "{RUN}/transfer.py --model {wildcards.model} --decisions {input.decisions}"
-        " --dumps {input.dumps} --plan {params.plan:q} --out {output} --log {log}"
+        " --dumps {input.dumps} --plan {params.plan:q} --threads {threads} --out {output} --log {log}"

@@ -10,7 +10,7 @@ STAGES = {
     "extract": 4,
     "untrained": 1,
     "metrics": 1,
-    "probes": 2,
-    "tables": 3,
-    "figures": 3,
+    "probes": 3,
+    "tables": 4,
+    "figures": 4,
 }

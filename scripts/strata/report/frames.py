@@ -20,15 +20,11 @@ COLUMNS = (
 )
 PROBE_COLUMNS = (
     *("model", "task", "features", "layer", "target", "probe", "metric", "labels"),
-    *("value", "n", "chance", "stderr", "ci_low", "ci_high", "penalty", "note"),
+    *("value", "n", "chance", "stderr", "ci_low", "ci_high", "p", "penalty", "note"),
 )
 TRANSFER_COLUMNS = (
     *("model", "which", "layer", "probe", "train", "test", "metric"),
     *("value", "n", "chance", "stderr", "ci_low", "ci_high"),
-)
-COMPARISON_COLUMNS = (
-    *("family", "task", "metric", "model_a", "layer_a", "reader_a", "model_b", "layer_b"),
-    *("reader_b", "difference", "stderr", "ci_low", "ci_high", "n", "p", "p_holm"),
 )
 # The numbers of a row of metrics, as tables have them.
 MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
@@ -36,8 +32,7 @@ MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
 PUBLISHED_COLUMNS = (*COLUMNS, "rounding", "anomaly")
 # Names stay text: a model may be called "7", a language "na".
 NAMES = {
-    *("model", "model_a", "model_b", "task", "subtask", "lens", "metric", "train", "test", "note"),
-    *("reader_a", "reader_b", "anomaly"),
+    *("model", "task", "subtask", "lens", "metric", "train", "test", "note", "anomaly"),
 }
 
 
@@ -60,11 +55,6 @@ def read_probes(paths: Iterable[str | Path]) -> pd.DataFrame:
 def read_transfer(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the transfer files (transfer.transfer_table), in one frame."""
     return _read(paths, TRANSFER_COLUMNS, "transfer results")
-
-
-def read_comparisons(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """All rows of the comparisons table's csv (comparisons.comparisons)."""
-    return _read(paths, COMPARISON_COLUMNS, "comparisons")
 
 
 def read_published(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -135,7 +125,6 @@ READERS = {
     "metrics": read_metrics,
     "probes": read_probes,
     "transfer": read_transfer,
-    "comparisons": read_comparisons,
     "published": read_published,
     "scores": read_scores,
     "floors": read_scores,

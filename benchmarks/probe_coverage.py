@@ -33,7 +33,7 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
     item = np.repeat(np.arange(ITEMS), CHOICES)
     groups = np.arange(ITEMS) // (GROUP if world == "groups" else 1)
     truth = rng.integers(0, CHOICES, groups.max() + 1)[groups]
-    words = np.arange(ITEMS * CHOICES).reshape(ITEMS, CHOICES)
+    words = groups[:, None] * CHOICES + np.arange(CHOICES)
     x = rng.standard_normal((groups.max() + 1, CHOICES, features))[groups]
     if world == "groups":
         x = x + 0.3 * rng.standard_normal(x.shape)
@@ -51,14 +51,14 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
     ones = np.ones(count, np.int32)
     scores = Scores(
         logprob={},
-        tokens=ones,
+        tokens=2 * ones,
         bytes=ones,
         item=item,
         choice=np.tile(np.arange(CHOICES), ITEMS),
         correct=true.ravel(),
         best=true.ravel(),
         merged=np.zeros(count, bool),
-        token_ids=words.ravel().astype(np.int32),
+        token_ids=np.repeat(words.ravel(), 2).astype(np.int32),
         ids=names,
         groups=[str(number) for number in groups],
         subtasks=[""] * ITEMS,

@@ -15,7 +15,8 @@ rule probe:
         "<results>/benchmarks/probe/{model}/{task}.tsv"
     threads: config["threads"]
     resources:
-        **growing(8000, 720),
+        # Each thread holds a layer.
+        **growing(5000 + 3000 * config["threads"], 720),
     params:
         plan=PROBE_PLAN,
         calculation=lambda wildcards: "--calculation" * (wildcards.task in study.calculation),

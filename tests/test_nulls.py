@@ -10,7 +10,15 @@ from scipy.stats import mannwhitneyu
 from test_probing import make_scores
 
 from strata.measures.metrics import item_values
-from strata.measures.nulls import Labels, above, answers, by_answer, excess, redrawn
+from strata.measures.nulls import (
+    Labels,
+    above,
+    answers,
+    by_answer,
+    copied,
+    excess,
+    redrawn,
+)
 from strata.measures.statistics import clusters
 from strata.store import Scores
 
@@ -92,6 +100,45 @@ def test_redraws_are_uniform_over_the_labellings_that_keep_the_counts():
     # to independent after a walk).
     chi2 = ((seen - expected) ** 2 / expected).sum()
     assert abs(chi2 - freedom) < 4 * np.sqrt(2 * freedom)
+
+
+def test_a_question_in_several_languages_is_redrawn_as_one():
+    """Each choice is a frame of its language around a pair of words, in an order of its own."""
+    rng = np.random.default_rng(5)
+    questions, languages, choices = 30, 3, 4
+    texts, flags, groups = [], [], []
+    for question in range(questions):
+        for language in range(languages):
+            order = rng.permutation(choices)
+            meant = 10 * (question * choices + order)
+            texts += [[5000 + language, own, own + 1, 6000 + language] for own in meant]
+            flags += (order == 0).tolist()
+            groups.append(f"q{question}")
+    base = make_scores(questions * languages, choices, groups)
+    correct = np.array(flags)
+    scores = replace(
+        base,
+        tokens=np.full(len(flags), 4, np.int32),
+        token_ids=np.array(texts, np.int32).ravel(),
+        correct=correct,
+        best=correct,
+    )
+    meaning = np.array(texts)[:, 1]
+    assert (meaning[copied(scores, answers(scores))] == meaning).all()
+    drawn, best = redrawn(scores, 20, 0)
+    for own in drawn:
+        assert (np.bincount(scores.item[own]) == 1).all()
+        truths = meaning[own].reshape(questions, languages)
+        assert (truths == truths[:, :1]).all()
+    assert (drawn == best).all()
+    # One in four keeps its truth.
+    assert (drawn & correct).sum(1).mean() / (questions * languages) == pytest.approx(0.25, abs=0.1)
+
+
+def test_items_of_a_group_that_are_no_copies_are_redrawn_apart():
+    words = np.arange(80).reshape(20, 4)
+    scores = worded(words, np.eye(4, dtype=bool)[np.arange(20) % 4], ["one"] * 20)
+    assert (copied(scores, answers(scores)) == np.arange(80)).all()
 
 
 def test_answers_of_one_group_or_of_few_count_as_none():

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info
 
 from strata.errors import StrataError
 from strata.items import Item
 from strata.measures import probing
+from strata.measures.lanes import side_by_side
 from strata.measures.metrics import item_values
 from strata.measures.probe_rows import probe_table
 from strata.measures.probing import Plan, as_scores, probe_task, surface_features
@@ -112,6 +115,17 @@ def test_redrawn_labels_are_fitted_as_true_ones_are(found, monkeypatch):
         values = item_values(as_scores(again, "residual", probe), probe, "mc1")[0]
         drawn = decisions.readings[f"residual/correct/{probe}"].null[:, 0, 0]
         assert values.mean(1) == pytest.approx(drawn.mean(1), abs=0.006)
+
+
+def test_each_layer_has_one_thread_of_blas_and_the_caller_its_own_again():
+    def threads(_=None):
+        return [own["num_threads"] for own in threadpool_info() if own["user_api"] == "blas"]
+
+    before = threads()
+    assert before
+    for inside in side_by_side(threads, range(3), 2):
+        assert set(inside) == {1}
+    assert threads() == before
 
 
 def test_any_number_of_threads_gives_the_same_bits():
@@ -382,6 +396,8 @@ def test_a_direction_transfers_to_tasks_that_share_it():
     decisions = {name: probed(own, dumps[name]) for name, own in sets.items()}
     assert best_layer(decisions, "ridge") == 1
     table = transfer_table(decisions, lambda task, layer: dumps[task][layer], "m", PLAN)
+    again = transfer_table(decisions, lambda task, layer: dumps[task][layer], "m", PLAN, threads=3)
+    pd.testing.assert_frame_equal(table, again, check_exact=True)
     area = table[(table.metric == "auroc") & (table.probe == "ridge") & (table.which == "last")]
     assert (area.layer == 1).all()
     assert row(area, train="a", test="b").ci_low > 0.9

@@ -7,6 +7,9 @@ answer is true equally often, one that is true in the held-out fold is true less
 others, and what has learnt how often answers are true does worse than chance, under true labels
 and under redrawn ones alike.
 
+Items that are copies of one another, as a question in several languages, have one truth, so they
+are redrawn as one: their choices are matched by the tokens they share.
+
 The redraws are the ends of walks that start from one point, to which a walk leads from the true
 labels. A walk is reversible and uniform over all labellings that keep the counts, so under the null
 true labels and redraws are exchangeable, however long the walks (Besag and Clifford 1989). A step
@@ -19,6 +22,7 @@ import random
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
 from strata.measures.metrics import Choices
@@ -33,16 +37,46 @@ LONGEST = 20  # a step that moves more labels than this multiple of them is take
 def answers(scores: Scores) -> np.ndarray:
     """(c,) number of the answer that a choice is, from 1 on, if choices of OFTEN groups are the
     same (token by token); 0 for all others."""
-    ends = np.cumsum(scores.tokens)
-    texts = [
-        scores.token_ids[end - size : end].tobytes().hex()
-        for end, size in zip(ends, scores.tokens, strict=True)
-    ]
+    texts = [own.tobytes().hex() for own in _texts(scores)]
     _, text = np.unique(texts, return_inverse=True)
     group = np.unique(scores.groups, return_inverse=True)[1][scores.item]
     owners = np.unique(np.stack([text, group]), axis=1)[0]
     again = np.bincount(owners)[text] >= OFTEN
     return np.where(again, np.unique(np.where(again, text, -1), return_inverse=True)[1] + 1, 0)
+
+
+def _texts(scores: Scores) -> list[np.ndarray]:
+    """The tokens of each choice."""
+    return np.split(scores.token_ids, np.cumsum(scores.tokens)[:-1])
+
+
+def copied(scores: Scores, answer: np.ndarray) -> np.ndarray:
+    """(c,) the choice whose label each choice has too: of the first item of its group that it is a
+    copy of, else its own.
+
+    An item is a copy if its choices can be matched with the other's one by one, by the pairs of
+    neighbouring tokens that they share, so that each shares some and true ones meet true ones.
+    Items with an answer that comes up again (`answers`) are not asked: these are redrawn by answer.
+    """
+    pairs = [set(zip(own.tolist(), own[1:].tolist(), strict=False)) for own in _texts(scores)]
+    rows = np.split(np.arange(len(answer)), np.flatnonzero(np.diff(scores.item)) + 1)
+    lead = np.arange(len(answer))
+    first: dict[str, list[np.ndarray]] = {}
+    for group, own in zip(scores.groups, rows, strict=True):
+        if (answer[own] > 0).any():
+            continue
+        for other in first.setdefault(group, []):
+            if len(other) == len(own):
+                shared = np.array([[len(pairs[a] & pairs[b]) for b in other] for a in own])
+                sizes = np.array([[len(pairs[a] | pairs[b]) for b in other] for a in own])
+                mine, its = linear_sum_assignment(-shared / np.maximum(sizes, 1))
+                alike = scores.correct[own[mine]] == scores.correct[other[its]]
+                if (shared[mine, its] > 0).all() and alike.all():
+                    lead[own[mine]] = other[its]
+                    break
+        else:
+            first[group].append(own)
+    return lead
 
 
 @dataclass
@@ -120,10 +154,12 @@ class _Walk:
 def redrawn(scores: Scores, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(count, c) which choices are true, and which is its item's best, in each redraw."""
     answer = answers(scores)
-    true = np.flatnonzero(scores.correct)
+    lead = copied(scores, answer)
+    leads = lead == np.arange(len(lead))
+    true = np.flatnonzero(scores.correct & leads)
     order = true[np.argsort(answer[true], kind="stable")]
     slots = np.bincount(answer[true], minlength=answer.max() + 1)
-    ever = np.flatnonzero(slots[answer] > 0)
+    ever = np.flatnonzero((slots[answer] > 0) & leads)
     by_item = np.split(ever, np.searchsorted(scores.item[ever], np.arange(1, len(scores.ids))))
     choices = [own.tolist() for own in by_item]
     walk = _Walk(
@@ -142,7 +178,7 @@ def redrawn(scores: Scores, count: int, seed: int) -> tuple[np.ndarray, np.ndarr
         at = np.array(walk.walk(start, steps).at)
         correct[number, at] = True
         best[number, at[scores.best[order]]] = True
-    return correct, best
+    return correct[:, lead], best[:, lead]
 
 
 def by_answer(answer: np.ndarray, count: int, seed: int) -> np.ndarray:

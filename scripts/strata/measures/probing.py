@@ -160,29 +160,42 @@ class _Prompts:
 
     def read(self, features: np.ndarray, null: bool = True) -> dict[str, Reading]:
         """{target}/ridge: a Reading of one layer; without the shuffled targets if not `null`."""
-        found = {}
-        for name, wanted in self.targets.items():
-            wanted = wanted if null else wanted[:1]
-            # Left out where the truth is not known; shuffled ones are of the known items too.
-            known = ~np.isnan(wanted[0]).any(1)
-            found[f"{name}/{RIDGE}"] = self._reading(features, wanted, known)
+        wanted = {name: own if null else own[:1] for name, own in self.targets.items()}
+        found: dict[str, Reading] = {}
+        # Items whose truth is not known are left out; targets of the same items share a fit.
+        known = {name: ~np.isnan(own[0]).any(1) for name, own in wanted.items()}
+        for rows in {own.tobytes(): own for own in known.values()}.values():
+            names = [name for name, own in known.items() if np.array_equal(own, rows)]
+            found |= self._read(features, rows, {name: wanted[name] for name in names})
         return found
 
-    def _reading(self, features: np.ndarray, wanted: np.ndarray, known: np.ndarray) -> Reading:
-        count, items, width = wanted.shape
-        columns = wanted[:, known].transpose(1, 0, 2).reshape(known.sum(), count * width)
-        block = np.repeat(np.arange(count), width)
-        rows, fold = features[known], self.fold[known]
-        fitted = _fit(RIDGE, rows, columns, fold, self.plan, together=block)
-        decisions = np.full((count, items, width), np.nan)
-        decisions[:, known] = fitted.decisions.reshape(-1, count, width).transpose(1, 0, 2)
-        null = [readouts.item_values(*pair) for pair in zip(wanted[1:], decisions[1:], strict=True)]
-        return _reading(
-            decisions[0],
-            fitted,
-            np.array(null).reshape(1, count - 1, items),
-            np.empty((0, items)),
-        )
+    def _read(
+        self, features: np.ndarray, rows: np.ndarray, wanted: dict[str, np.ndarray]
+    ) -> dict[str, Reading]:
+        parts = [np.concatenate(list(own[:, rows]), axis=1) for own in wanted.values()]
+        # One penalty for the classes of a draw.
+        draws = [(name, draw) for name, own in wanted.items() for draw in range(len(own))]
+        widths = [wanted[name].shape[2] for name, _ in draws]
+        block, columns = np.repeat(np.arange(len(draws)), widths), np.concatenate(parts, 1)
+        fold = self.fold[rows]
+        fitted = _fit(RIDGE, features[rows], columns, fold, self.plan, together=block)
+        found = {}
+        for name, own in wanted.items():
+            mine = np.isin(block, [at for at, (kind, _) in enumerate(draws) if kind == name])
+            part = Fit(fitted.decisions[:, mine], fitted.penalty[:, mine], fitted.overall[mine])
+            found[f"{name}/{RIDGE}"] = _of_draws(part, own, rows)
+        return found
+
+
+def _of_draws(found: Fit, wanted: np.ndarray, rows: np.ndarray) -> Reading:
+    """From the fits on (draws, i, w) targets, of which the first is the truth; rows: (i,) which
+    items they are of."""
+    count, items, width = wanted.shape
+    decisions = np.full(wanted.shape, np.nan)
+    decisions[:, rows] = found.decisions.reshape(-1, count, width).transpose(1, 0, 2)
+    null = [readouts.item_values(*pair) for pair in zip(wanted[1:], decisions[1:], strict=True)]
+    shaped = np.array(null).reshape(1, count - 1, items)
+    return _reading(decisions[0], found, shaped, np.empty((0, items)))
 
 
 def _reading(decisions: np.ndarray, found: Fit, null: np.ndarray, types: np.ndarray) -> Reading:

@@ -66,7 +66,7 @@ def probes(depths: dict[str, int], labels: dict, calculation: str = "sums") -> p
 
 def _probe_rows(model, task, depth, target, probe, metric) -> list[tuple]:
     lines = []
-    for labels, start, step in (("true", 0.25, 0.5), ("null", 0.22, 0), ("excess", 0, 0.5)):
+    for labels, start, step in (("true", 0.25, 0.5), ("redrawn", 0.22, 0), ("excess", 0, 0.5)):
         what = (target, probe, metric, labels)
         value = 0.3 + start / 10
         better = 0.04 if labels == "true" else None

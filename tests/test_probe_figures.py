@@ -81,7 +81,7 @@ def test_probe_curves_show_the_table_of_lens_against_probe():
     for axes, model in zip(figure.axes, labels["models"], strict=True):
         shown = {line.get_gid(): line.get_xydata() for line in axes.lines if line.get_gid()}
         own = rows[rows["model"] == model]
-        for reader in ("lens", "probe", "null"):
+        for reader in ("lens", "probe", "redrawn"):
             known = own.dropna(subset=f"{reader}_value")
             expected = np.column_stack([known["layer"], 100 * known[f"{reader}_value"]])
             np.testing.assert_allclose(shown[reader], expected)

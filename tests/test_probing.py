@@ -77,7 +77,7 @@ def test_noise_is_at_chance_and_signal_well_above_redrawn_labels(found, probe, m
     table = table[(table.probe == probe) & (table.metric == metric)]
     noise = row(table, layer=0, labels="true")
     signal, null, excess = (
-        row(table, layer=1, labels=labels) for labels in ("true", "null", "excess")
+        row(table, layer=1, labels=labels) for labels in ("true", "redrawn", "excess")
     )
     assert noise.ci_low - 0.02 <= noise.chance <= noise.ci_high + 0.02
     assert noise.p > 0.05
@@ -97,7 +97,7 @@ def test_the_table_is_made_of_the_decisions_that_are_kept(found):
     kept = row(table, layer=1, labels="true", probe="ridge", metric="mc1")
     assert kept.value == pytest.approx(values[1].mean())
     drawn = decisions.readings["residual/correct/ridge"].null[1, 0]
-    null = row(table, layer=1, labels="null", probe="ridge", metric="mc1")
+    null = row(table, layer=1, labels="redrawn", probe="ridge", metric="mc1")
     assert null.value == pytest.approx(drawn.mean())
     assert null.stderr == pytest.approx(drawn.mean(1).std(ddof=1), rel=1e-5)
 
@@ -190,7 +190,7 @@ def test_answers_that_are_true_equally_often_make_no_floor_below_chance():
     floor = table[(table.features == "surface") & (table.probe == "ridge")]
     for metric in ("mc1", "auroc"):
         own = floor[floor.metric == metric]
-        found, null, excess = (row(own, labels=labels) for labels in ("true", "null", "excess"))
+        found, null, excess = (row(own, labels=labels) for labels in ("true", "redrawn", "excess"))
         assert found.ci_high < found.chance
         assert null.value < found.chance - 0.05
         assert found.p > 0.05
@@ -307,10 +307,10 @@ def test_what_is_read_off_the_prompt_s_end_stands_beside_its_text():
         text = row(own, features="input", labels="true")
         noise, planted = (
             {name: row(own, features="residual", layer=layer, labels=name) for name in names}
-            for layer, names in ((0, ("true", "null", "increment")), (1, ("true", "increment")))
+            for layer, names in ((0, ("true", "redrawn", "increment")), (1, ("true", "increment")))
         )
         assert noise["true"].p > 0.05
-        assert noise["null"].value < noise["true"].chance + 0.05
+        assert noise["redrawn"].value < noise["true"].chance + 0.05
         assert noise["increment"].ci_low < 0.01
         assert planted["true"].value > 0.85
         assert planted["true"].p < 0.05

@@ -23,7 +23,7 @@ RIDGE, MEANS, CONDITIONAL = "ridge", "means", "conditional"
 PROBES = {RIDGE: "ridge probe", MEANS: "means probe", CONDITIONAL: "conditional probe"}
 FEATURES = ("order", "surface", "input", "residual")
 TARGETS = ("correct", "result", "digit", "operation")
-LABELS = ("true", "null", "excess", "increment", "types")
+LABELS = ("true", "redrawn", "excess", "increment", "types")
 
 # Languages of answers. The paper translated them from English into the others.
 ENGLISH, SPANISH, FRENCH, CHINESE, THAI = "en", "es", "fr", "zh", "th"

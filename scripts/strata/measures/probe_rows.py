@@ -13,7 +13,7 @@ from strata.measures.statistics import Estimate, clusters, contrast, estimate
 from strata.names import LABELS, MC1, PROMPT_END
 from strata.store import Decisions, Reading
 
-TRUE, NULL, EXCESS, INCREMENT, TYPES = LABELS
+TRUE, REDRAWN, EXCESS, INCREMENT, TYPES = LABELS
 AUROC, R2, ACCURACY = "auroc", "r2", "accuracy"
 
 
@@ -25,10 +25,10 @@ def probe_table(decisions: Decisions, model: str, task: str, plan: Plan) -> pd.D
     of result, accuracy of digit and operation), labels, value, n, chance, stderr, ci_low, ci_high,
     p, penalty (what all folds together choose), note (why there is no value).
 
-    labels: true; null (the mean under redrawn labels, between ci_low and ci_high 95 % of them);
-    excess (true less null); types (AUROC in the control task); increment (what residual stream and
-    text together read beyond the text). p, beside true, is that of the true labels being redrawn
-    ones.
+    labels: true; redrawn (the mean under redrawn labels, between ci_low and ci_high 95 % of them);
+    excess (true less redrawn); types (AUROC in the control task); increment (what residual stream
+    and text together read beyond the text). p, beside true, is that of the true labels being
+    redrawn ones.
     """
     rows = []
     for name, reading in decisions.readings.items():
@@ -118,14 +118,14 @@ def _by_labels(
     whether values are in [0, 1]."""
     own, known = mean_of(values, cluster, shares), ~np.isnan(values)
     if not known.any():
-        return dict.fromkeys((TRUE, NULL, EXCESS), (own, np.nan))
+        return dict.fromkeys((TRUE, REDRAWN, EXCESS), (own, np.nan))
     values, null, cluster = values[known], null[:, known].astype(float), clusters(cluster[known])
     means = null.mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
     drawn = Estimate(means.mean(), means.std(ddof=1), low, high, own.n, own.groups)
     return {
         TRUE: (own, above(values, null, cluster)),
-        NULL: (drawn, np.nan),
+        REDRAWN: (drawn, np.nan),
         EXCESS: (excess(values, null, cluster), np.nan),
     }
 

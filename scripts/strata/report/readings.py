@@ -1,4 +1,4 @@
-"""Lens, probe and null side by side, and the probes' floors."""
+"""Lens, probe and redrawn labels side by side, and the probes' floors."""
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,13 @@ def readings(
     metrics: pd.DataFrame, probes: pd.DataFrame, labels: dict, lens: str, probe: str
 ) -> pd.DataFrame:
     """MC1 of whole tasks by a lens and by a probe, layer by layer: columns reader (lens, probe,
-    null), model, task, layer, value, ci_low, ci_high, n, chance, p (of a probe, being no better
+    redrawn), model, task, layer, value, ci_low, ci_high, n, chance, p (of a probe, being no better
     than under redrawn labels). What isn't defined is nan."""
     columns = ["reader", "model", "task", "layer", "value", "ci_low", "ci_high", "n", "chance", "p"]
     seen = select(whole(metrics), labels, lens=lens, metric=MC1).assign(reader="lens", p=np.nan)
     fitted = select(probes, labels, features="residual", target="correct", probe=probe, metric=MC1)
     parts = [seen[columns]]
-    for kind, reader in (("true", "probe"), ("null", "null")):
+    for kind, reader in (("true", "probe"), ("redrawn", "redrawn")):
         own = fitted[fitted["labels"] == kind]
         parts.append(own.assign(reader=reader)[columns].astype({"layer": int}))
     return pd.concat(parts, ignore_index=True)

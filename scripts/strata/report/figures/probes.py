@@ -47,7 +47,7 @@ def probe_curves(
         face = model_look(model, labels, style)
         for reader, look in (("lens", face | {"linestyle": "-"}), ("probe", face | HOLLOW)):
             by_layer(panel, part[part["reader"] == reader], reader, look, style)
-        by_layer(panel, part[part["reader"] == "null"], "null", NULL, style)
+        by_layer(panel, part[part["reader"] == "redrawn"], "redrawn", NULL, style)
         if floor.notna().get(model, False):
             panel.axhline(100 * floor[model], gid="surface", **SURFACE)
         if style["chance"]:
@@ -95,7 +95,7 @@ def readout(
             face = model_look(model, labels, style)
             by_layer(panel, part[part["labels"] == "true"], model, face, style)
             faint = {**NULL, "color": face["color"], "alpha": 0.6}
-            by_layer(panel, part[part["labels"] == "null"], "null", faint, style, band=False)
+            by_layer(panel, part[part["labels"] == "redrawn"], "redrawn", faint, style, band=False)
         if text["value"].notna().any():
             # The same for every model, which all have the same questions.
             panel.axhline(100 * text["value"].iloc[0], gid="input", **SURFACE)

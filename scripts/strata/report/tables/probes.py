@@ -143,7 +143,7 @@ def emergence_table(
 ) -> Table:
     """The layer at which each task first reaches 90 % of its best MC1, by lens and by probe."""
     rows = readings(metrics, probes, labels, lens, probe)
-    tidy = emergence_layers(rows[rows["reader"] != "null"])
+    tidy = emergence_layers(rows[rows["reader"] != "redrawn"])
     tidy = arrange(tidy, labels, ["task", "model", "reader"])
     cell = [
         NOTHING if pd.isna(row.layer) else f"{row.layer} of {row.layers}"

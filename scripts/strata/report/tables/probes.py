@@ -204,6 +204,5 @@ def transfer_table(transfer: pd.DataFrame, labels: dict, probe: str) -> Table:
         rows.rename(columns={"test": "task"}),
         labels,
         PROBES[probe],
-        of=" choices",
     )
     return Table(tidy, shown, title, caption)

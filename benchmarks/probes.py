@@ -2,11 +2,13 @@
 
     python benchmarks/probes.py                       # 8 layers x 10,000 choices x 512 features
     python benchmarks/probes.py --loop-layers 0 --layers 32 --choices 28000 --features 4096
+    python benchmarks/probes.py --whole --threads 2 --layers 31 --choices 2968 --features 576
 
 Both choose a penalty for each fold inside its training folds, each of those left out in turn, and
 both give every choice's held-out decision. The loop refits scikit-learn's pipeline of
 StandardScaler and RidgeClassifier for each fold, inner fold and penalty (205 fits a layer); it is
-run on `--loop-layers` of the layers, since all are alike.
+run on `--loop-layers` of the layers, since all are alike. --whole is a task as the workflow has it:
+every probe, 20 redraws of the labels, the floors, the table.
 """
 
 import argparse
@@ -26,11 +28,55 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from strata.measures.probe_rows import probe_table
 from strata.measures.probes import Layer, fit, group_folds
-from strata.names import RIDGE
+from strata.measures.probing import Plan, probe_task
+from strata.names import PROBES, RIDGE
+from strata.store import Dump, Scores
+
+
+def whole(arguments: argparse.Namespace) -> None:
+    count, item = arguments.choices, np.arange(arguments.choices) // 4
+    labels = np.where(np.arange(count) % 4 == 0, 1.0, -1.0)
+    names = [str(number) for number in range(item[-1] + 1)]
+    dice = np.random.default_rng(0)
+    scores = Scores(
+        logprob={},
+        tokens=np.full(count, 8, np.int32),
+        bytes=dice.integers(20, 60, count).astype(np.int32),
+        item=item,
+        choice=np.arange(count) % 4,
+        correct=labels > 0,
+        best=labels > 0,
+        merged=np.zeros(count, bool),
+        token_ids=(dice.zipf(1.3, 8 * count) % 5000).astype(np.int32),
+        ids=names,
+        groups=names,
+        subtasks=[""] * len(names),
+    )
+
+    def read(number: int) -> Dump:
+        features = make_layer(number, labels, arguments.features)
+        return Dump(features, features[::4], item, scores.choice, scores.correct)
+
+    plan = Plan(tuple(PROBES), 5, tuple(10.0 ** np.arange(-4, 3)), 20, 0)
+    start, spent = time.perf_counter(), time.process_time()
+    layers = range(arguments.layers)
+    decisions = probe_task(scores, layers, plan, threads=arguments.threads, read=read)
+    rows = len(probe_table(decisions, "model", "task", plan))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"{arguments.layers} layers x {count} choices x {arguments.features} features, all of "
+        f"{', '.join(PROBES)}, 20 redraws, floors, {rows} rows, {arguments.threads} threads: "
+        f"{time.perf_counter() - start:.0f} s, {time.process_time() - spent:.0f} CPU s; "
+        f"peak memory {peak:.1f} GB; load of the machine {os.getloadavg()[0]:.1f}"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:
+    if arguments.whole:
+        whole(arguments)
+        return
     folds = group_folds((np.arange(arguments.choices) // 4).astype(str), 5, 0)
     labels = np.where(np.arange(arguments.choices) % 4 == 0, 1.0, -1.0)
     penalties = 10.0 ** np.arange(-5, 5)
@@ -100,6 +146,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--choices", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=512)
+    parser.add_argument("--whole", action="store_true", help="a task as the workflow has it")
+    parser.add_argument("--threads", type=int, default=1, help="of a whole task")
     parser.add_argument("--loop-layers", type=int, default=1, help="layers the loop is run on")
     return parser.parse_args(argv)
 

@@ -301,7 +301,6 @@ FILES = {
     "transfer": "<results>/transfer/{model}.csv",
     "models": "<results>/models/{model}.json",
     "audits": "<results>/tasks/{task}.audit.json",
-    "comparisons": "<results>/tables/comparisons.csv",
     "emergence": "<results>/tables/emergence.csv",
     "settling": "<results>/tables/settling.csv",
     "published": str(PUBLISHED),

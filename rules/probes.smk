@@ -15,17 +15,18 @@ rule probe:
         "<results>/benchmarks/probe/{model}/{task}.tsv"
     threads: config["threads"]
     resources:
-        **growing(8000, 720),
+        # Each thread holds a layer.
+        **growing(5000 + 3000 * config["threads"], 720),
     params:
         plan=PROBE_PLAN,
         calculation=lambda wildcards: "--calculation" * (wildcards.task in study.calculation),
         stage=STAGES["probes"],
     message:
-        "Probing {wildcards.model} on {wildcards.task}: every layer, held-out folds, control task."
+        "Probing {wildcards.model} on {wildcards.task}: every layer, held-out folds, redrawn labels."
     shell:
         "{RUN}/probe.py --model {wildcards.model} --task {wildcards.task} --scores {input.scores}"
         " --dumps {input.dumps} --items {input.jsonl} {params.calculation} --plan {params.plan:q}"
-        " --decisions {output.decisions} --out {output.table} --log {log}"
+        " --threads {threads} --decisions {output.decisions} --out {output.table} --log {log}"
 
 
 rule transfer:
@@ -48,4 +49,4 @@ rule transfer:
         "Reading every task of {wildcards.model} with the probes of every other."
     shell:
         "{RUN}/transfer.py --model {wildcards.model} --decisions {input.decisions}"
-        " --dumps {input.dumps} --plan {params.plan:q} --out {output} --log {log}"
+        " --dumps {input.dumps} --plan {params.plan:q} --threads {threads} --out {output} --log {log}"

@@ -9,8 +9,9 @@ from strata import STAGES, __version__
 from strata.errors import StrataError
 from strata.files import atomic
 from strata.items import read_items
-from strata.measures.probing import Plan, probe_table, probe_task
-from strata.store import read_dump, read_scores, write_decisions
+from strata.measures.probe_rows import probe_table
+from strata.measures.probing import Plan, probe_task
+from strata.store import read_scores, write_decisions
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -18,7 +19,7 @@ def main(arguments: argparse.Namespace) -> None:
     scores = read_scores(arguments.scores)
     items = read_items(arguments.items) if arguments.calculation else None
     try:
-        decisions = probe_task(scores, map(read_dump, arguments.dumps), plan, items)
+        decisions = probe_task(scores, arguments.dumps, plan, items, arguments.threads)
     except StrataError as error:
         raise StrataError(f"{arguments.model}, {arguments.task}: {error}") from None
     attributes = scores.attributes | {
@@ -43,6 +44,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--items", required=True, help="the task's items, from prepare.py")
     parser.add_argument("--calculation", action="store_true", help="read off results, operations")
     parser.add_argument("--plan", required=True, help="the study's `probes`, as JSON")
+    parser.add_argument("--threads", type=int, default=1, help="layers side by side")
     parser.add_argument("--decisions", required=True, help="HDF5 file of decision values to write")
     parser.add_argument("--out", required=True, help="csv to write")
     parser.add_argument("--log")

@@ -21,6 +21,7 @@ def main(arguments: argparse.Namespace) -> None:
         lambda task, layer: read_dump(dumps[task][layer]),
         arguments.model,
         Plan(**json.loads(arguments.plan)),
+        arguments.threads,
     )
     with atomic(arguments.out) as part:
         table.to_csv(part, index=False)
@@ -32,6 +33,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--decisions", nargs="+", required=True, help="{task}.h5 of probe.py")
     parser.add_argument("--dumps", nargs="+", required=True, help="{task}/layer_{layer}.h5, sorted")
     parser.add_argument("--plan", required=True, help="the study's `probes`, as JSON")
+    parser.add_argument("--threads", type=int, default=1, help="tasks to fit on side by side")
     parser.add_argument("--out", required=True, help="csv to write")
     parser.add_argument("--log")
     return parser.parse_args(argv)

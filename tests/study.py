@@ -61,24 +61,25 @@ def probes(depths: dict[str, int], labels: dict, calculation: str = "sums") -> p
                     lines += _probe_rows(model, task, depth, "correct", probe, metric)
             if task == calculation:
                 lines += _probe_rows(model, task, depth, "result", "ridge", "r2")
+                lines += _probe_rows(model, task, depth, "digit", "ridge", "accuracy")
                 lines += _probe_rows(model, task, depth, "operation", "ridge", "accuracy")
     return pd.DataFrame(lines, columns=list(PROBE_COLUMNS)).astype({"layer": "Int64"})
 
 
 def _probe_rows(model, task, depth, target, probe, metric) -> list[tuple]:
     lines = []
-    for labels, start, step in (("true", 0.25, 0.5), ("control", 0.22, 0), ("selectivity", 0, 0.5)):
+    for labels, start, step in (("true", 0.25, 0.5), ("redrawn", 0.22, 0), ("excess", 0, 0.5)):
         what = (target, probe, metric, labels)
-        if target == "correct":
-            value = 0.3 + start / 10
-            numbers = (value, 200, 0.25, 0.02, value - 0.04, value + 0.04, 1.0, "")
-            for floor in ("surface", "order"):
-                lines.append((model, task, floor, None, *what, *numbers))
+        value = 0.3 + start / 10
+        better = 0.04 if labels == "true" else None
+        numbers = (value, 200, 0.25, 0.02, value - 0.04, value + 0.04, better, 1.0, "")
+        for floor in ("surface", "order") if target == "correct" else ("input",):
+            lines.append((model, task, floor, None, *what, *numbers))
         for layer in range(depth + 1):
             value = start + step * min(1, 2 * layer / depth)
-            numbers = (value, 200, 0.25, 0.02, value - 0.04, value + 0.04, 1.0, "")
+            numbers = (value, 200, 0.25, 0.02, value - 0.04, value + 0.04, better, 1.0, "")
             if layer == 0:
-                numbers = (None, 200, 0.25, None, None, None, None, "not defined: for a reason")
+                numbers = (None, 200, 0.25, *[None] * 5, "not defined: for a reason")
             lines.append((model, task, "residual", layer, *what, *numbers))
     return lines
 

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import contestants
 import extraction
+import probes
 
 
 def run(tmp_path, *options):
@@ -46,6 +47,14 @@ def test_all_contestants_score_the_same_items_alike_and_are_timed(tmp_path):
         if who != "Strata":
             assert float(row["differs by, nats"]) < 1e-3
     assert int(found["naive way"]["tokens"]) > 5 * int(found["Strata"]["tokens"])
+
+
+def test_probes_are_timed_layer_by_layer_and_as_a_whole_task(capsys):
+    size = ["--layers", "2", "--choices", "120", "--features", "6"]
+    probes.main(probes.parse(size))
+    assert "largest difference of a decision" in capsys.readouterr().out
+    probes.main(probes.parse(["--whole", "--threads", "2", *size]))
+    assert "all of ridge, means, conditional, 20 redraws" in capsys.readouterr().out
 
 
 def test_a_difference_is_seen_in_any_layer_or_in_the_last_alone():

@@ -1,6 +1,7 @@
 """Figures and tables of probes: legible, and showing the same numbers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
@@ -12,8 +13,8 @@ from strata.report.figures.radars import overall_radar
 from strata.report.frames import read_probes
 from strata.report.readings import readings
 from strata.report.tables.probes import (
-    lens_vs_probe_table,
     probes_table,
+    tabled,
     transfer_table,
 )
 from strata.report.writers import write_table
@@ -59,21 +60,25 @@ def test_styled_figures_are_legible(kind, style):
     assert_legible(draw(kind, results(), **style))
 
 
+def leads_of(found, **changes) -> pd.DataFrame:
+    """Leads as leads.leads gives them: 0.1 at every layer."""
+    frame, fitted, _, labels = found
+    rows = readings(frame, fitted, labels, *READERS)
+    rows = rows[rows["reader"] == "lens"][["model", "task", "layer"]]
+    numbers = {"difference": 0.1, "stderr": 0.01, "ci_low": 0.05, "ci_high": 0.15, "p": 0.01}
+    return rows.assign(**{**numbers, **changes})
+
+
 def test_probe_curves_show_the_table_of_lens_against_probe():
     found = results()
     frame, fitted, _, labels = found
-    tests = readings(frame, fitted, labels, *READERS)
-    tests = tests[tests["reader"] == "lens"].rename(
-        columns={"model": "model_a", "layer": "layer_a"}
-    )
-    tests = tests.assign(family="readers", difference=0.1, stderr=0.01, p=0.5, p_holm=0.5)
-    table = lens_vs_probe_table(frame, fitted, tests, labels, *READERS)
+    table = tabled(frame, fitted, leads_of(found), labels, *READERS)
     rows = table.tidy[table.tidy["task"] == "t0"]
     figure = draw("probe_curves", found)
     for axes, model in zip(figure.axes, labels["models"], strict=True):
         shown = {line.get_gid(): line.get_xydata() for line in axes.lines if line.get_gid()}
         own = rows[rows["model"] == model]
-        for reader in ("lens", "probe", "control"):
+        for reader in ("lens", "probe", "redrawn"):
             known = own.dropna(subset=f"{reader}_value")
             expected = np.column_stack([known["layer"], 100 * known[f"{reader}_value"]])
             np.testing.assert_allclose(shown[reader], expected)
@@ -85,19 +90,50 @@ def test_probe_curves_show_the_table_of_lens_against_probe():
     assert best["Surface"] == "32.5"
 
 
+def test_a_lead_is_shown_only_where_the_probe_beats_redrawn_labels():
+    found = results()
+    frame, fitted, _, labels = found
+    leads = leads_of(found)
+    leads["difference"] = leads["layer"] / 10
+    name = ("Ability 0", labels["models"]["m0"])
+    most = tabled(frame, fitted, leads, labels, *READERS).shown.loc[name]
+    assert most["Probe leads most"] == "+50.0 [+5.0, +15.0] (layer 5)"
+    assert most["p"] == "0.010"
+    at_chance = fitted.assign(p=fitted["p"].where(fitted["layer"] != 5, 0.3))
+    most = tabled(frame, at_chance, leads, labels, *READERS).shown.loc[name]
+    assert most["Probe leads most"] == "+40.0 [+5.0, +15.0] (layer 4)"
+    never = fitted.assign(p=fitted["p"] * 2)
+    most = tabled(frame, never, leads, labels, *READERS).shown.loc[name]
+    assert most[["Probe leads most", "p"]].tolist() == ["–", "–"]
+
+
+def test_a_floor_no_better_than_redrawn_labels_is_none():
+    frame, fitted, moved, labels = results()
+    chance = fitted.assign(p=fitted["p"].where(fitted["features"] != "surface", 0.5))
+    figure = draw("probe_curves", (frame, chance, moved, labels))
+    for axes in figure.axes:
+        assert "surface" not in {line.get_gid() for line in axes.lines}
+    table = tabled(frame, chance, leads_of(results()), labels, *READERS)
+    best = table.shown.loc[("Ability 0", labels["models"]["m0"])]
+    assert (best["Surface"], best["Order"]) == ("–", "32.5")
+
+
 def test_the_readout_shows_the_table_of_probes():
     found = results()
     _, fitted, _, labels = found
     table = probes_table(fitted, labels, "ridge").tidy
     figure = draw("readout", found)
-    for axes, target in zip(figure.axes, ("result", "operation"), strict=False):
+    for axes, target in zip(figure.axes, ("operation", "result", "digit"), strict=False):
         shown = {line.get_gid(): line.get_xydata() for line in axes.lines if line.get_gid()}
+        rows = table[(table["target"] == target) & (table["labels"] == "true")]
         for model in labels["models"]:
-            own = table[(table["model"] == model) & (table["target"] == target)]
-            own = own[own["labels"] == "true"].dropna(subset="value")
+            own = rows[(rows["model"] == model) & (rows["features"] == "residual")]
+            own = own.dropna(subset="value")
             expected = np.column_stack([own["layer"].astype(float), 100 * own["value"]])
             np.testing.assert_allclose(shown[model], expected)
-    assert figure.axes[2].get_title() == "Right answer, by the lens"
+        text = rows[rows["features"] == "input"]["value"].iloc[0]
+        assert shown["input"][0, 1] == pytest.approx(100 * text)
+    assert figure.axes[3].get_title().split() == ["Right", "answer,", "by", "the", "lens"]
 
 
 @pytest.mark.parametrize("models", [1, 3])
@@ -145,7 +181,7 @@ def test_the_table_of_probes_keeps_everything_and_shows_one_probe(tmp_path):
     assert len(table.tidy) == len(fitted)
     label = labels["models"]["m0"]
     assert table.shown.loc[(label, "0"), "Ability 0"] == "–"
-    assert table.shown.loc[(label, "5"), "Ability 0"] == "75.0 [71.0, 79.0]"
+    assert table.shown.loc[(label, "5"), "Ability 0"] == "75.0 [71.0, 79.0]*"
     for floor in ("surface", "order"):
         assert table.shown.loc[(label, floor), "Ability 0"].startswith("32.5")
     assert len(table.shown.loc[labels["models"]["m1"]]) < 25  # 81 layers, thinned

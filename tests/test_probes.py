@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from strata.errors import StrataError
-from strata.measures.probes import Layer, fit, group_folds, naive_ridge
+from strata.measures.probes import Layer, fit, group_folds, naive_ridge, within_items
 from strata.measures.statistics import auroc
 
 PENALTIES = [1e-4, 1e-2, 1.0, 100.0]
@@ -23,7 +23,8 @@ def random_layer(n=200, d=20, seed=0, signal=1.0, folds=5, per_group=4):
     own = (x[:, 0] - x[:, 0].mean()) / x[:, 0].std()
     y = np.sign(signal * own + rng.normal(size=n))
     groups = [f"g{index // per_group}" for index in range(n)]
-    return Layer(x.astype(np.float32), y, group_folds(groups, folds, seed))
+    item = np.arange(n) // per_group
+    return Layer(x.astype(np.float32), y, group_folds(groups, folds, seed), item)
 
 
 @settings(max_examples=15, deadline=None)
@@ -59,19 +60,6 @@ def test_ridge_is_scikit_learn_s_fold_by_fold(d):
                 assert decided == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("d", [20, 300])
-def test_logistic_is_scikit_learn_s(d):
-    layer = random_layer(d=d)
-    x, y, training = layer.features.astype(float), layer.targets[:, 0], layer.fold != 0
-    scaler = StandardScaler().fit(x[training])
-    ours = layer.logistic((0,), [0.01, 1.0])(layer.features)[..., 0]
-    for penalty, decided in zip([0.01, 1.0], ours, strict=True):
-        theirs = LogisticRegression(C=1 / (penalty * training.sum()), tol=1e-10, max_iter=10000)
-        theirs.fit(scaler.transform(x[training]), y[training])
-        expected = theirs.decision_function(scaler.transform(x))
-        assert decided == pytest.approx(expected, abs=2e-4)
-
-
 def test_means_point_from_false_to_true():
     layer = random_layer()
     training = layer.fold != 2
@@ -82,32 +70,32 @@ def test_means_point_from_false_to_true():
     assert np.corrcoef(ours, z @ between)[0, 1] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("probe", ["ridge", "means", "logistic"])
+@pytest.mark.parametrize("probe", ["ridge", "means", "conditional"])
 def test_scale_and_shift_of_a_feature_change_nothing(probe):
     layer = random_layer(n=80, d=6)
     moved = layer.features * np.float32([1, 64, 1, 0.125, 1, 8]) + np.float32([0, 0, 4, 0, 0, 0])
-    other = Layer(moved, layer.targets, layer.fold)
+    other = Layer(moved, layer.targets, layer.fold, layer.item)
     ours, theirs = (fit(probe, some, [0.1]).decisions for some in (layer, other))
     assert ours == pytest.approx(theirs, abs=2e-4)
 
 
 @pytest.mark.parametrize("wide", [False, True])
-@pytest.mark.parametrize("probe", ["ridge", "means", "logistic"])
+@pytest.mark.parametrize("probe", ["ridge", "means", "conditional"])
 def test_features_that_training_never_sees_vary_say_nothing(probe, wide):
     layer = random_layer(n=60, d=80 if wide else 8)
     x = layer.features.copy()
     x[:, 1] = 3.7
     x[:, 2] = np.where(layer.fold == 1, np.arange(60), 0)  # varies in one fold alone
-    decisions = fit(probe, Layer(x, layer.targets, layer.fold), [0.01]).decisions
+    decisions = fit(probe, Layer(x, layer.targets, layer.fold, layer.item), [0.01]).decisions
     x[:, 1] = 0
     x[layer.fold == 1, 2] = 1e6
-    again = fit(probe, Layer(x, layer.targets, layer.fold), [0.01]).decisions
+    again = fit(probe, Layer(x, layer.targets, layer.fold, layer.item), [0.01]).decisions
     assert np.isfinite(decisions).all()
     tested = layer.fold == 1
     assert decisions[tested] == pytest.approx(again[tested], abs=1e-4)
 
 
-@pytest.mark.parametrize("probe", ["ridge", "means", "logistic"])
+@pytest.mark.parametrize("probe", ["ridge", "means", "conditional"])
 def test_a_planted_direction_is_read_as_well_as_theory_allows(probe):
     """Two classes a distance 2 a apart along one direction, unit noise: AUROC = Phi(a sqrt 2)."""
     rng = np.random.default_rng(3)
@@ -116,7 +104,8 @@ def test_a_planted_direction_is_read_as_well_as_theory_allows(probe):
     direction = rng.normal(size=d)
     direction *= a / np.linalg.norm(direction)
     x = (rng.normal(size=(n, d)) + y[:, None] * direction).astype(np.float32)
-    layer = Layer(x, y, group_folds((np.arange(n) // 4).astype(str), 5, 0))
+    item = np.arange(n) // 4
+    layer = Layer(x, y, group_folds(item.astype(str), 5, 0), item)
     decided = fit(probe, layer, PENALTIES).decisions[:, 0]
     found = auroc(decided, y > 0, np.ones((n, 1), np.float32))[0]
     assert found == pytest.approx(norm.cdf(a * np.sqrt(2)), abs=0.012)
@@ -162,8 +151,10 @@ def test_targets_are_fitted_each_with_its_own_penalty_or_together():
         alone = fit("ridge", Layer(layer.features, targets, layer.fold), PENALTIES)
         assert found.decisions[:, column] == pytest.approx(alone.decisions[:, 0])
         assert (found.penalty[:, column] == alone.penalty[:, 0]).all()
-    together = fit("ridge", both, PENALTIES, together=True)
+    together = fit("ridge", both, PENALTIES, together=np.array([0, 0]))
     assert (together.penalty[:, 0] == together.penalty[:, 1]).all()
+    apart = fit("ridge", both, PENALTIES, together=np.array([0, 1]))
+    assert (apart.penalty == found.penalty).all()
 
 
 @given(
@@ -178,6 +169,31 @@ def test_folds_keep_groups_whole_and_sizes_even(sizes, count, seed):
     filled = np.bincount(fold, minlength=count)
     assert filled.max() - filled.min() <= max(sizes)
     assert (fold == group_folds(groups, count, seed)).all()
+
+
+def test_every_fold_has_its_share_of_each_stratum():
+    strata = np.repeat(["a", "b", "c"], [50, 15, 10])
+    fold = group_folds([f"g{index}" for index in range(75)], 5, 3, strata)
+    for name, share in (("a", 10), ("b", 3), ("c", 2)):
+        assert (np.bincount(fold[strata == name], minlength=5) == share).all()
+
+
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8),
+    shift=st.sampled_from([0.0, 1e4]),
+    seed=st.integers(0, 99),
+)
+def test_features_within_items_are_less_their_mean_and_what_is_shared_is_nothing(
+    sizes, shift, seed
+):
+    item = np.repeat(np.arange(len(sizes)), sizes)
+    x = np.random.default_rng(seed).normal(size=(len(item), 3)).astype(np.float32) + shift
+    x[:, 2] = np.float32(0.1) * item  # what the choices of an item share
+    found = within_items(x, item)
+    for number in range(len(sizes)):
+        own = x[item == number].astype(float)
+        assert found[item == number] == pytest.approx(own - own.mean(0), abs=1e-5 + 1e-6 * shift)
+    assert (found[:, 2] == 0).all()
 
 
 def test_too_few_groups_and_folds_are_refused():

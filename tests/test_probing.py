@@ -1,26 +1,25 @@
-"""A task probed: control at chance, floors, what isn't defined said so, and files that agree."""
+"""A task probed: redrawn labels at chance, floors, what isn't defined said so, files that agree."""
 
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info
 
 from strata.errors import StrataError
 from strata.items import Item
+from strata.measures import probing
+from strata.measures.lanes import side_by_side
 from strata.measures.metrics import item_values
-from strata.measures.probing import (
-    Plan,
-    as_scores,
-    calculation_truths,
-    probe_table,
-    probe_task,
-    shuffle_within_items,
-    surface_features,
-)
+from strata.measures.probe_rows import probe_table
+from strata.measures.probing import Plan, as_scores, probe_task, surface_features
+from strata.measures.readouts import input_features, truths
+from strata.measures.readouts import item_values as item_parts
 from strata.measures.transfer import best_layer, transfer_table
 from strata.store import Dump, Scores, read_decisions, write_decisions
 
-PLAN = Plan(("ridge", "means", "logistic"), 5, (0.01, 1.0, 100.0), 0, 200)
+PLAN = Plan(("ridge", "means", "conditional"), 5, (0.01, 1.0, 100.0), 20, 0)
 
 
 def make_scores(items=200, choices=4, groups=None, prefix="") -> Scores:
@@ -54,8 +53,7 @@ def make_dump(scores: Scores, signal: float, seed=0, d=8, direction=0) -> Dump:
 
 
 def probed(scores, dumps, plan=PLAN, items=None):
-    decisions = probe_task(scores, dumps, plan, items)
-    return replace(decisions, attributes={"seed": plan.seed})
+    return probe_task(scores, dumps, plan, items, read=lambda dump: dump)
 
 
 def row(table, **wanted):
@@ -74,19 +72,22 @@ def found():
 
 @pytest.mark.parametrize("probe", PLAN.kinds)
 @pytest.mark.parametrize("metric", ["mc1", "auroc"])
-def test_noise_is_at_chance_and_signal_well_above_control(found, probe, metric):
+def test_noise_is_at_chance_and_signal_well_above_redrawn_labels(found, probe, metric):
     _, table = found
     table = table[(table.probe == probe) & (table.metric == metric)]
     noise = row(table, layer=0, labels="true")
-    signal, control, selectivity = (
-        row(table, layer=1, labels=labels) for labels in ("true", "control", "selectivity")
+    signal, null, excess = (
+        row(table, layer=1, labels=labels) for labels in ("true", "redrawn", "excess")
     )
     assert noise.ci_low - 0.02 <= noise.chance <= noise.ci_high + 0.02
-    assert control.ci_low - 0.03 <= control.chance <= control.ci_high + 0.03
+    assert noise.p > 0.05
+    assert null.value == pytest.approx(null.chance, abs=0.03)
+    assert null.ci_low < null.chance < null.ci_high
     assert signal.ci_low > signal.chance + 0.3
-    assert selectivity.value == pytest.approx(signal.value - control.value)
-    assert selectivity.ci_low > 0.25
-    assert signal.n == (400 if metric == "mc1" else 1600)
+    assert signal.p == pytest.approx(1 / 21)
+    assert excess.value == pytest.approx(signal.value - null.value)
+    assert excess.ci_low > 0.25
+    assert signal.n == 400
 
 
 def test_the_table_is_made_of_the_decisions_that_are_kept(found):
@@ -95,11 +96,49 @@ def test_the_table_is_made_of_the_decisions_that_are_kept(found):
     values, _ = item_values(own, "ridge", "mc1")
     kept = row(table, layer=1, labels="true", probe="ridge", metric="mc1")
     assert kept.value == pytest.approx(values[1].mean())
-    control = as_scores(decisions, "residual", "ridge", "control")
-    assert not np.array_equal(control.correct, own.correct)
-    assert np.array_equal(
-        np.bincount(own.item, control.correct), np.bincount(own.item, own.correct)
+    drawn = decisions.readings["residual/correct/ridge"].null[1, 0]
+    null = row(table, layer=1, labels="redrawn", probe="ridge", metric="mc1")
+    assert null.value == pytest.approx(drawn.mean())
+    assert null.stderr == pytest.approx(drawn.mean(1).std(ddof=1), rel=1e-5)
+
+
+def test_redrawn_labels_are_fitted_as_true_ones_are(found, monkeypatch):
+    """The first redraw, given as the true labels, scores what it scored as a redraw."""
+    decisions, _ = found
+    scores = decisions.scores
+    correct, best = probing.redrawn(scores, PLAN.draws, PLAN.seed)
+    monkeypatch.setattr(probing, "redrawn", lambda *_: (correct[1:], best[1:]))
+    given = replace(scores, correct=correct[0], best=best[0])
+    plan = replace(PLAN, draws=PLAN.draws - 1)
+    again = probed(given, [make_dump(scores, 0.0, 1), make_dump(scores, 1.2, 2)], plan)
+    for probe in PLAN.kinds:
+        values = item_values(as_scores(again, "residual", probe), probe, "mc1")[0]
+        drawn = decisions.readings[f"residual/correct/{probe}"].null[:, 0, 0]
+        assert values.mean(1) == pytest.approx(drawn.mean(1), abs=0.006)
+
+
+def test_each_layer_has_one_thread_of_blas_and_the_caller_its_own_again():
+    def threads(_=None):
+        return [own["num_threads"] for own in threadpool_info() if own["user_api"] == "blas"]
+
+    before = threads()
+    assert before
+    for inside in side_by_side(threads, range(3), 2):
+        assert set(inside) == {1}
+    assert threads() == before
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    scores = make_scores(60)
+    dumps = [make_dump(scores, signal, seed) for seed, signal in enumerate((0, 0.5, 1, 2))]
+    one, three = (
+        probe_task(scores, dumps, PLAN, threads=threads, read=lambda dump: dump)
+        for threads in (1, 3)
     )
+    for name, reading in one.readings.items():
+        for part in ("decisions", "penalty", "overall", "null", "types"):
+            ours, theirs = getattr(reading, part), getattr(three.readings[name], part)
+            assert np.array_equal(ours, theirs, equal_nan=True)
 
 
 def test_decisions_come_back_from_their_file(found, tmp_path):
@@ -112,7 +151,7 @@ def test_decisions_come_back_from_their_file(found, tmp_path):
     back = read_decisions(tmp_path / "t.h5")
     assert set(back.readings) == set(decisions.readings)
     for name, reading in decisions.readings.items():
-        for part in ("decisions", "penalty", "overall"):
+        for part in ("decisions", "penalty", "overall", "null", "types"):
             assert np.array_equal(
                 getattr(back.readings[name], part), getattr(reading, part), equal_nan=True
             )
@@ -120,15 +159,6 @@ def test_decisions_come_back_from_their_file(found, tmp_path):
     assert back.scores.groups == decisions.scores.groups
     assert list(back.truths["operation"]) == ["add", "sub"]
     assert np.isnan(back.truths["result"][1])
-
-
-def test_labels_are_shuffled_within_items():
-    item = np.repeat([0, 1, 2, 3], [2, 5, 3, 9])
-    shuffled = shuffle_within_items(item, 7)
-    assert np.array_equal(item[shuffled], item)
-    assert sorted(shuffled) == list(range(len(item)))
-    assert not np.array_equal(shuffled, np.arange(len(item)))
-    assert np.array_equal(shuffled, shuffle_within_items(item, 7))
 
 
 def test_surface_features_count_lengths_and_shared_tokens():
@@ -141,6 +171,34 @@ def test_surface_features_count_lengths_and_shared_tokens():
     assert surface_features(scores).tolist() == [[1, 3, 1], [2, 6, 1], [2, 7, 0], [1, 4, 1]]
 
 
+def test_answers_that_are_true_equally_often_make_no_floor_below_chance():
+    """Every answer is true as often as any other, so that a probe of which answer it is does worse
+    than chance; redrawn labels, which keep that, do as badly, and nothing is found."""
+    rng = np.random.default_rng(6)
+    words = np.stack([rng.permutation(10)[:4] for _ in range(200)])
+    true = np.full(200, -1)
+    left = np.full(10, 20)
+    for number in rng.permutation(200):  # the answer least used so far among the item's
+        open_ones = left[words[number]]
+        true[number] = open_ones.argmax()
+        left[words[number, true[number]]] -= 1
+    scores = make_scores(200)
+    flags = (np.arange(4) == true[:, None]).ravel()
+    ones = np.ones(800, np.int32)
+    scores = replace(scores, tokens=ones, token_ids=words.ravel(), correct=flags, best=flags.copy())
+    table = probe_table(probed(scores, [make_dump(scores, 0.0)]), "m", "t", PLAN)
+    floor = table[(table.features == "surface") & (table.probe == "ridge")]
+    for metric in ("mc1", "auroc"):
+        own = floor[floor.metric == metric]
+        found, null, excess = (row(own, labels=labels) for labels in ("true", "redrawn", "excess"))
+        assert found.ci_high < found.chance
+        assert null.value < found.chance - 0.05
+        assert found.p > 0.05
+        assert excess.ci_low < 0 < excess.ci_high
+    by_heart = row(floor, labels="types", metric="auroc")
+    assert by_heart.value > 0.99  # which label an answer has by a coin, surface features learn
+
+
 def test_a_surface_that_tells_is_found():
     scores = make_scores()
     longer = np.where(scores.correct, 9, 4).astype(np.int32)
@@ -150,9 +208,8 @@ def test_a_surface_that_tells_is_found():
     floor = table[(table.features == "surface") & (table.labels == "true")]
     assert (floor.value == 1).all()
     assert floor.layer.isna().all()
-    # Every item is right: no bootstrap sample differs, and the interval is Wilson's.
-    mc1 = floor[floor.metric == "mc1"]
-    assert ((mc1.ci_low > 0.95) & (mc1.ci_low < 1)).all()
+    # Every item is right, and the interval is not nothing.
+    assert ((floor.ci_low > 0.95) & (floor.ci_low < 1)).all()
 
 
 def test_an_order_that_tells_is_found_and_is_no_surface():
@@ -174,7 +231,9 @@ def test_constant_features_and_too_few_groups_are_not_defined():
     table = probe_table(probed(scores, [flat, make_dump(scores, 1.0)]), "m", "t", PLAN)
     undefined = table[(table.layer == 0)]
     assert undefined.value.isna().all()
-    assert (undefined.note == "not defined: the features are the same in every row").all()
+    assert (
+        undefined.note == "not defined: the features are the same in all choices of an item"
+    ).all()
     assert table[table.layer == 1].value.notna().all()
     lonely = make_scores(20, groups=["one"] * 20)
     table = probe_table(probed(lonely, [make_dump(lonely, 1.0)]), "m", "t", PLAN)
@@ -196,46 +255,90 @@ def test_activations_that_are_not_finite_or_of_other_items_are_refused():
     broken = make_dump(scores, 1.0)
     broken.activations[3, 2] = np.nan
     with pytest.raises(StrataError, match="layer 1 are not finite"):
-        probe_task(scores, [make_dump(scores, 1.0), broken], PLAN)
+        probed(scores, [make_dump(scores, 1.0), broken])
     with pytest.raises(StrataError, match="layer 0 holds other choices"):
-        probe_task(scores, [make_dump(make_scores(19), 1.0)], PLAN)
+        probed(scores, [make_dump(make_scores(19), 1.0)])
 
 
 def test_choices_that_are_all_correct_are_refused():
     scores = make_scores(20)
     scores = replace(scores, correct=np.ones_like(scores.correct))
     with pytest.raises(StrataError, match="all choices are correct"):
-        probe_task(scores, [make_dump(scores, 1.0)], PLAN)
+        probed(scores, [make_dump(scores, 1.0)])
 
 
 def calculation_items(count=300):
+    """Sums of numbers of one or two digits, called by one of three operations."""
     rng = np.random.default_rng(0)
-    results = rng.integers(1, 10_000, count)
+    one, other = rng.integers(1, 100, (2, count))
     names = rng.choice(["add", "sub", "mul"], count)
+    signs = {"add": "+", "sub": "-", "mul": "*"}
     return [
-        Item(str(i), str(i), f"int/1/{name}", "?", (f" {r}", f" {r + 1}"), (True, False), 0)
-        for i, (r, name) in enumerate(zip(results, names, strict=True))
+        Item(
+            str(i),
+            str(i),
+            f"int/1/{name}",
+            f"Calculate.\n\nQ: {a} {signs[name]} {b} = ?\nA:",
+            (f" {a + b}", f" {a + b + 1}"),
+            (True, False),
+            0,
+        )
+        for i, (a, b, name) in enumerate(zip(one, other, names, strict=True))
     ]
 
 
-def test_result_and_operation_are_read_off_the_prompt_where_they_are():
+def test_what_is_read_off_the_prompt_s_end_stands_beside_its_text():
+    """Planted at layer 1: the first digit, of which the text's digits tell little, and the size and
+    the operation, of which they tell nearly all."""
     items = calculation_items()
     scores = make_scores(300, 2)
-    truths = calculation_truths(items, scores.ids)
-    assert truths["result"][0] == pytest.approx(np.log10(float(items[0].choices[0])))
-    there, absent = make_dump(scores, 0, 1, d=12), make_dump(scores, 0, 2, d=12)
-    there.prompts[:, 0] += 3 * truths["result"]
+    truth = truths(items, scores.ids)
+    assert truth["result"][0] == pytest.approx(np.log10(float(items[0].choices[0])))
+    assert truth["digit"][0] == items[0].choices[0][1]
+    absent, there = make_dump(scores, 0, 1, d=16), make_dump(scores, 0, 2, d=16)
+    there.prompts[:, 0] += 12 * truth["result"]
     for place, name in enumerate(("add", "sub", "mul")):
-        there.prompts[:, 1 + place] += 6 * (truths["operation"] == name)
+        there.prompts[:, 1 + place] += 6 * (truth["operation"] == name)
+    for digit in range(1, 10):
+        there.prompts[:, 4 + digit] += 6 * (truth["digit"] == str(digit))
     table = probe_table(probed(scores, [absent, there], items=items), "m", "t", PLAN)
-    table = table[table.labels != "selectivity"]
-    spread = 9 * truths["result"].var()  # beside noise of variance 1
-    wanted = {"result": spread / (spread + 1), "operation": 1.0}
-    for target, metric, floor in (("result", "r2", 0), ("operation", "accuracy", 1 / 3)):
+    for target, metric in (("result", "r2"), ("digit", "accuracy"), ("operation", "accuracy")):
         own = table[(table.target == target) & (table.metric == metric)]
-        assert row(own, layer=1, labels="true").value == pytest.approx(wanted[target], abs=0.1)
-        for layer, labels in ((0, "true"), (1, "control")):
-            assert row(own, layer=layer, labels=labels).value < floor + 0.12
+        text = row(own, features="input", labels="true")
+        noise, planted = (
+            {name: row(own, features="residual", layer=layer, labels=name) for name in names}
+            for layer, names in ((0, ("true", "redrawn", "increment")), (1, ("true", "increment")))
+        )
+        assert noise["true"].p > 0.05
+        assert noise["redrawn"].value < noise["true"].chance + 0.05
+        assert noise["increment"].ci_low < 0.01
+        assert planted["true"].value > 0.85
+        assert planted["true"].p < 0.05
+        if target == "digit":
+            assert text.value < 0.6
+            assert planted["increment"].ci_low > 0.2
+        else:
+            assert text.value > 0.75
+        if target == "operation":
+            assert text.value == 1
+            assert planted["increment"].value == 0
+
+
+def test_the_text_s_features_are_its_digits_places_and_operators():
+    items = [
+        Item("a", "a", "int/1/add", "Do.\n\nQ: 17 + 2.5 = ?\nA:", (" 1", " 2"), (True, False), 0),
+        Item("b", "b", "int/1/sub", "Do.\n\nQ: 3 - 40 = ?\nA:", (" 1", " 2"), (True, False), 0),
+    ]
+    found = input_features(items, ["a", "b"])
+    # Operands, characters; 2 places of the first, size; 2 and 1 of the second, size; 1 operator.
+    assert found.shape == (2, 2 + 20 + 1 + 30 + 1 + 4)
+    assert found[:, 0].tolist() == [2, 2]
+    assert found[0, 2:22].nonzero()[0].tolist() == [7, 11]  # ones: 7, tens: 1
+    assert found[1, 2:22].nonzero()[0].tolist() == [3]
+    assert found[0, 23:53].nonzero()[0].tolist() == [2, 25]  # 2 and, behind the point, 5
+    assert found[1, 23:53].nonzero()[0].tolist() == [0, 14]
+    assert found[:, -4:].tolist() == [[1, 0, 0, 0], [0, 1, 0, 0]]
+    assert found[0, 53] == pytest.approx(np.log10(2.5))
 
 
 def test_a_result_of_zero_is_left_out():
@@ -243,10 +346,13 @@ def test_a_result_of_zero_is_left_out():
     items[3] = replace(items[3], choices=(" 0", " 1"))
     scores = make_scores(40, 2)
     decisions = probed(scores, [make_dump(scores, 1)], items=items)
-    reading = decisions.readings["residual/result/true/ridge"]
+    reading = decisions.readings["residual/result/ridge"]
     assert np.flatnonzero(np.isnan(reading.decisions[0, :, 0])).tolist() == [3]
+    assert np.flatnonzero(np.isnan(reading.null[0, 0]).any(0)).tolist() == [3]
     table = probe_table(decisions, "m", "t", PLAN)
-    assert table[table.target == "result"].value.notna().all()
+    own = table[table.target == "result"]
+    assert own.value.notna().all()
+    assert (own.n == 39).all()
 
 
 def test_one_operation_and_results_that_are_all_zero_stop_nothing():
@@ -254,11 +360,23 @@ def test_one_operation_and_results_that_are_all_zero_stop_nothing():
     items = [
         replace(item, choices=(" 0", " 1"), subtask="int/1/sub") for item in calculation_items(40)
     ]
-    with np.errstate(all="ignore"):
-        table = probe_table(probed(scores, [make_dump(scores, 1)], items=items), "m", "t", PLAN)
+    table = probe_table(probed(scores, [make_dump(scores, 1)], items=items), "m", "t", PLAN)
     assert table[table.target == "result"].value.isna().all()
-    operation = table[(table.target == "operation") & (table.labels == "true")].iloc[0]
-    assert operation.value == operation.chance == 1
+    operation = table[(table.target == "operation") & (table.labels == "true")]
+    assert (operation.chance == 1).all()
+
+
+def test_r2_has_the_interval_that_its_repetition_has():
+    """The delta method's standard error of R2 is the spread of R2 over repeated samples."""
+    rng = np.random.default_rng(8)
+
+    def sample():
+        truth = rng.normal(size=(300, 1))
+        return item_parts(truth, 0.6 * truth + rng.normal(0, 0.5, (300, 1)))
+
+    parts = [sample() for _ in range(400)]
+    errors = np.mean([own.std(ddof=1) / np.sqrt(300) for own in parts])
+    assert errors == pytest.approx(np.std([own.mean() for own in parts]), rel=0.1)
 
 
 def test_a_strong_penalty_makes_no_ties():
@@ -278,6 +396,8 @@ def test_a_direction_transfers_to_tasks_that_share_it():
     decisions = {name: probed(own, dumps[name]) for name, own in sets.items()}
     assert best_layer(decisions, "ridge") == 1
     table = transfer_table(decisions, lambda task, layer: dumps[task][layer], "m", PLAN)
+    again = transfer_table(decisions, lambda task, layer: dumps[task][layer], "m", PLAN, threads=3)
+    pd.testing.assert_frame_equal(table, again, check_exact=True)
     area = table[(table.metric == "auroc") & (table.probe == "ridge") & (table.which == "last")]
     assert (area.layer == 1).all()
     assert row(area, train="a", test="b").ci_low > 0.9
@@ -285,6 +405,7 @@ def test_a_direction_transfers_to_tasks_that_share_it():
     own = probe_table(decisions["a"], "m", "a", PLAN)
     same = row(own, layer=1, metric="auroc", probe="ridge", labels="true")
     assert row(area, train="a", test="a").value == pytest.approx(same.value, abs=1e-6)
+    assert row(area, train="a", test="a").ci_low == pytest.approx(same.ci_low, abs=1e-6)
 
 
 def test_tasks_of_too_few_groups_transfer_nothing_and_stop_nothing():
@@ -297,19 +418,23 @@ def test_tasks_of_too_few_groups_transfer_nothing_and_stop_nothing():
     assert (table.layer == 1).all()
 
 
-def test_groups_that_two_tasks_share_are_left_out_of_the_fit():
-    """The same items twice: a probe fitted on them all would know each item's own direction."""
-    one, two = make_scores(60, prefix="x"), make_scores(60, prefix="y")
+def test_groups_that_two_tasks_share_are_read_by_fits_that_left_them_out():
+    """The same items twice: a probe fitted on them all would know each item's own direction; one
+    that left an item's fold out knows what all of them share, and no more."""
+    one, two = make_scores(80, prefix="x"), make_scores(80, prefix="y")
     two = replace(two, groups=one.groups)
     rng = np.random.default_rng(0)
-    own = np.repeat(rng.normal(size=(60, 300)), 4, axis=0)
-    x = (own * np.where(one.correct, 1, -1)[:, None]).astype(np.float32)
-    dump = Dump(x, x[::4].copy(), one.item, one.choice, one.correct)
-    decisions = {"x": probed(one, [dump]), "y": probed(two, [dump])}
-    table = transfer_table(decisions, lambda task, layer: dump, "m", PLAN)
-    assert table[(table.train != table.test)].value.isna().all()  # all groups are shared
-    half = replace(two, groups=[*one.groups[:30], *(f"new{i}" for i in range(30))])
-    decisions["y"] = probed(half, [dump])
-    table = transfer_table(decisions, lambda task, layer: dump, "m", PLAN)
-    across = row(table, train="x", test="y", probe="ridge", metric="auroc", which="last")
-    assert across.value < 0.95
+    own = np.repeat(rng.normal(size=(80, 300)), 4, axis=0)
+    sign = np.where(one.correct, 1, -1)[:, None]
+    for shared, low, high in ((0.0, 0.35, 0.65), (3.0, 0.9, 1.0)):
+        x = (own * sign + shared * sign * (np.arange(300) < 150)).astype(np.float32)
+        dump = Dump(x, x[::4].copy(), one.item, one.choice, one.correct)
+        decisions = {"x": probed(one, [dump]), "y": probed(two, [dump])}
+        table = transfer_table(decisions, lambda task, layer: dump, "m", PLAN)  # noqa: B023
+        for probe in PLAN.kinds:
+            across, itself = (
+                row(table, train="x", test=test, probe=probe, metric="auroc", which="last")
+                for test in ("y", "x")
+            )
+            assert low <= across.value <= high
+            assert across.value == pytest.approx(itself.value, abs=0.01)

@@ -124,7 +124,7 @@ def study(tmp_path):
 
 def small_study(folder: Path) -> Study:
     study = Study(folder, models=["small"])
-    study.config["probes"] = {"kinds": ["ridge"], "resamples": 100}
+    study.config["probes"] = {"kinds": ["ridge"]}
     return study
 
 

@@ -362,7 +362,7 @@ def test_probes_agree_with_their_tables_and_decisions(done):
     np.testing.assert_allclose(kept.sort_values("layer")["value"], values, equal_nan=True)
     assert decisions.attributes["penalties"].tolist() == [0.0001, 0.001, 0.01, 0.1, 1, 10, 100]
     arithmetic = pd.read_csv(done.results / "probes" / "small" / "arithmetic.csv")
-    assert set(arithmetic["target"]) == {"correct", "result", "operation"}
+    assert set(arithmetic["target"]) == {"correct", "result", "digit", "operation"}
 
 
 def test_a_study_without_probes_or_activations_has_none_of_theirs(tmp_path):

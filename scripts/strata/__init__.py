@@ -10,7 +10,7 @@ STAGES = {
     "extract": 5,
     "untrained": 1,
     "metrics": 2,
-    "probes": 2,
-    "tables": 5,
-    "figures": 5,
+    "probes": 3,
+    "tables": 6,
+    "figures": 6,
 }

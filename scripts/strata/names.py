@@ -23,11 +23,11 @@ BLIND = (MC1_PMI, MC1_BLIND)  # of choices asked without the question too (extra
 
 # Probes (measures/probes.py); the features they are fitted on, what they read, and the labels they
 # are given.
-RIDGE, MEANS, LOGISTIC = "ridge", "means", "logistic"
-PROBES = {RIDGE: "ridge probe", MEANS: "means probe", LOGISTIC: "logistic probe"}
-FEATURES = ("order", "surface", "residual")
-TARGETS = ("correct", "result", "operation")
-LABELS = ("true", "control", "selectivity")
+RIDGE, MEANS, CONDITIONAL = "ridge", "means", "conditional"
+PROBES = {RIDGE: "ridge probe", MEANS: "means probe", CONDITIONAL: "conditional probe"}
+FEATURES = ("order", "surface", "input", "residual")
+TARGETS = ("correct", "result", "digit", "operation")
+LABELS = ("true", "redrawn", "excess", "increment", "types")
 
 # Languages of answers. The paper translated them from English into the others.
 ENGLISH, SPANISH, FRENCH, CHINESE, THAI = "en", "es", "fr", "zh", "th"

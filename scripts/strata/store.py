@@ -91,11 +91,16 @@ class Reading:
     decisions: (rows, c), or of what is read off prompts (rows, i, 1 or classes), nan where not
     defined; float64, since under a strong penalty they differ in late digits alone.
     penalty: (rows, folds) what each fold chose; overall: (rows,) what all of them together choose.
+    null: (rows, metrics, draws, i) what the same fits on redrawn labels score on each item; the
+    metrics of correctness are MC1 and AUROC, those of what is read off prompts one.
+    types: (rows, draws, i) AUROC of the control task, no draws where answers don't come up again.
     """
 
     decisions: np.ndarray
     penalty: np.ndarray
     overall: np.ndarray
+    null: np.ndarray
+    types: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -103,16 +108,14 @@ class Decisions:
     """What the probes of a (model, task) say of items they were not fitted on.
 
     scores: the choices and items they speak of, as in Scores, without log-probabilities.
-    fold: (i,) the fold of each item. shuffled: (c,) the choice whose labels a choice has in the
-    control task. readings: by features/target/labels/probe, such as residual/correct/true/ridge;
-    features: residual, surface or order; target: correct, or for calculation result and operation,
-    read off the end of the prompt; labels: true or control. truths: result and operation of each
-    item.
+    fold: (i,) the fold of each item. readings: by features/target/probe, such as
+    residual/correct/ridge; features: residual, surface or order, of a calculation's prompts
+    residual, input (the question's text) or both; target: correct, or of a calculation's prompts
+    result, digit and operation. truths: these three of each item.
     """
 
     scores: Scores
     fold: np.ndarray
-    shuffled: np.ndarray
     readings: dict[str, Reading]
     truths: dict[str, np.ndarray] = field(default_factory=dict)
     attributes: dict = field(default_factory=dict)
@@ -225,10 +228,12 @@ def read_attributes(path: str | Path) -> tuple[dict, list[str]]:
 def write_decisions(path: str | Path, decisions: Decisions) -> None:
     with _writing(path) as file:
         _write_choices(file, decisions.scores)
-        file["fold"], file["shuffled"] = decisions.fold, decisions.shuffled
+        file["fold"] = decisions.fold
         for name, reading in decisions.readings.items():
-            for part in ("decisions", "penalty", "overall"):
-                file[f"readings/{name}/{part}"] = getattr(reading, part)
+            for part in Reading.__dataclass_fields__:
+                values = getattr(reading, part)
+                packed = "gzip" if part == "null" and values.size else None
+                file.create_dataset(f"readings/{name}/{part}", data=values, compression=packed)
         for name, values in decisions.truths.items():
             kind = h5py.string_dtype() if values.dtype.kind in "UO" else None
             file.create_dataset(f"truths/{name}", data=values.astype(kind or float), dtype=kind)
@@ -248,7 +253,6 @@ def read_decisions(path: str | Path) -> Decisions:
         return Decisions(
             _read_choices(file),
             file["fold"][()],
-            file["shuffled"][()],
             readings,
             {
                 name: values.asstr()[()] if h5py.check_string_dtype(values.dtype) else values[()]

@@ -2,38 +2,37 @@
 
 ridge: least squares on +1 and -1 (or any target) with a squared penalty, in closed form.
 means: the difference of the two classes' means.
-logistic: logistic regression with a squared penalty.
+conditional: conditional logit, of which choice of an item is true (conditional.py).
 
-All see features standardised on the training folds alone. Folds hold whole groups, so the choices
-of one question never stand on both sides. The penalty is chosen inside the training folds
-(nested), by each probe's own loss. A penalty counts per row: `ridge` minimises
-sum((y - x w - b)^2) / n + penalty * w.w, scikit-learn's Ridge with alpha = n * penalty.
+What tells the choices of an item apart is read from features less their mean over the item
+(`within_items`), which needs no label: a fit then spends nothing on what they share. All probes see
+features standardised on the training folds alone. Folds hold whole groups, so the choices of one
+question never stand on both sides. The penalty is chosen inside the training folds (nested), by
+each probe's own loss. A penalty counts per row: `ridge` minimises sum((y - x w - b)^2) / n +
+penalty * w.w, scikit-learn's Ridge with alpha = n * penalty.
 
 A layer is read once: the moments of its folds (sums, Gram matrices) are taken apart and put
 together again for whatever is held out, so that a fit costs one factorisation of a d x d matrix
-and not a pass over the rows. Where there are fewer rows than features, the n x n matrix of inner
-products takes its place.
+and not a pass over the rows, and more targets cost next to nothing. Where there are fewer rows than
+features, the n x n matrix of inner products takes its place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.lapack import dtrtrs
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from strata.errors import StrataError
-from strata.names import LOGISTIC, MEANS
+from strata.measures.conditional import Items, Space, path
+from strata.names import CONDITIONAL, MEANS
 
 # A feature is constant where its variance is below the first share of its mean square about the
 # layer's origin (rounding alone), or the second of that origin squared (float32 could not tell its
 # values apart).
 CONSTANT = 1e-12, 1e-24
-LBFGS = {"gtol": 1e-7, "ftol": 1e-13, "maxiter": 2000}
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,18 @@ class Fit:
     overall: np.ndarray
 
 
-def group_folds(groups: Sequence[str], count: int, seed: int) -> np.ndarray:
+def group_folds(
+    groups: Sequence[str], count: int, seed: int, strata: Sequence[str] | None = None
+) -> np.ndarray:
     """The fold of each row, 0 to count - 1: whole groups, shuffled, into the emptiest fold.
 
-    Raises StrataError where there are fewer groups than folds.
+    strata: (n,) names; the groups of one are dealt out before those of the next, so that every fold
+    has its share of each (a group's stratum is that of its first row). Raises StrataError where
+    there are fewer groups than folds.
     """
-    names, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    names, first, number, sizes = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
     if len(names) < count:
         raise StrataError(
             f"{count} folds need as many groups, and there are {len(names)}; "
@@ -62,11 +67,24 @@ def group_folds(groups: Sequence[str], count: int, seed: int) -> np.ndarray:
         )
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-sizes[order], kind="stable")]
+    if strata is not None:
+        own = np.asarray(strata)[first]
+        order = order[np.argsort(own[order], kind="stable")]
     fold, filled = np.empty(len(names), int), np.zeros(count, int)
     for group in order:
         fold[group] = filled.argmin()
         filled[fold[group]] += sizes[group]
     return fold[number]
+
+
+def within_items(features: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """(n, d) features less their mean over the choices of each item; item: (n,) ascending. What
+    all choices of an item share is 0 to the last bit."""
+    starts = np.flatnonzero(np.r_[True, item[1:] != item[:-1]])
+    place = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(item)]))
+    apart = features - features[starts][place]
+    sizes = np.bincount(place)[:, None]
+    return apart - (np.add.reduceat(apart, starts) / sizes)[place].astype(apart.dtype)
 
 
 @dataclass(frozen=True)
@@ -87,12 +105,22 @@ class _Training:
 
 
 class Layer:
-    """Features (n, d) of one layer, their folds (n,) from 0 on, and targets (n, t) to read off."""
+    """Features (n, d) of one layer, their folds (n,) from 0 on, and targets (n, t) to read off.
 
-    def __init__(self, features: np.ndarray, targets: np.ndarray, fold: np.ndarray) -> None:
+    item: (n,) ascending, whose choices the rows are, for conditional logit; there a positive target
+    means true.
+    """
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        targets: np.ndarray,
+        fold: np.ndarray,
+        item: np.ndarray | None = None,
+    ) -> None:
         if not np.isfinite(features).all():
             raise StrataError("the features are not finite")
-        self.features, self.fold = features, np.asarray(fold)
+        self.features, self.fold, self.item = features, np.asarray(fold), item
         self.targets = np.asarray(targets, float).reshape(len(features), -1)
         self.folds = int(self.fold.max()) + 1
         # Sums are taken from the overall mean, which changes no result and keeps their digits.
@@ -174,33 +202,27 @@ class Layer:
         training = self.training(held)
         return self._lines(training, [training.cross / len(training.rows)])
 
-    def logistic(self, held: Sequence[int], penalties: Sequence[float]) -> "Lines":
-        """A line a penalty, for targets of +1 and -1; decisions are log-odds."""
-        training = self.training(held)
-        z, n = self.standardised(training.rows, training), len(training.rows)
-        count = self.targets.shape[1]
-        weights = np.zeros((len(penalties), z.shape[1], count))
-        intercepts = np.zeros((len(penalties), count))
-        curvature = None if self.wide else self.gram(held, training) / (4 * n)
-        root = None
-        start = np.zeros((z.shape[1] + 1, count))
-        # From the strongest penalty down, each starts where the one before it ended.
-        for index in np.argsort(-np.asarray(penalties)):
-            if curvature is not None:
-                bent = curvature + penalties[index] * np.eye(len(curvature))
-                root = np.asfortranarray(np.linalg.cholesky(bent).T)
-            for target in range(count):
-                signs = self.targets[training.rows, target]
-                found = _logistic(z, signs, penalties[index], root, start[:, target])
-                start[:, target] = found
-                weights[index, :, target], intercepts[index, target] = found[:-1], found[-1]
-        return self._lines(training, weights, intercepts)
+    def items(self, rows: np.ndarray) -> Items:
+        if self.item is None:
+            raise TypeError("conditional logit needs to know the rows' items")
+        return Items(self.item[rows], self.targets[rows] > 0)
 
-    def _lines(self, training: _Training, weights, intercepts=None) -> "Lines":
+    def space(self, held: Sequence[int], training: _Training) -> Space:
+        z = self.standardised(training.rows, training)
+        return Space(z, None if self.wide else self.gram(held, training))
+
+    def conditional(self, held: Sequence[int], penalties: Sequence[float]) -> "Lines":
+        """A line a penalty; decisions are log-odds within an item, up to what its choices share."""
+        training = self.training(held)
+        space, items = self.space(held, training), self.items(training.rows)
+        start = np.zeros((len(space.gram), self.targets.shape[1]))
+        weights = [space.back(space.minimise(items, penalty, start)) for penalty in penalties]
+        return self._lines(training, weights)
+
+    def _lines(self, training: _Training, weights) -> "Lines":
         """From standardised features back to the layer's own."""
         own = np.asarray(weights) / training.scale[:, None]
-        base = training.target if intercepts is None else intercepts
-        return Lines(own, base - (training.mean + self.origin) @ own)
+        return Lines(own, training.target - (training.mean + self.origin) @ own)
 
 
 @dataclass(frozen=True)
@@ -216,65 +238,32 @@ class Lines:
         return features.astype(float) @ self.weights + self.intercept[:, None]
 
 
-def _logistic(z, signs, penalty, root, start) -> np.ndarray:
-    """Minimises mean(log(1 + exp(-y (z w + b)))) + penalty / 2 * w.w by L-BFGS; (d + 1,).
-
-    root: upper Cholesky factor of the most that the loss can curve, a quarter of the features'
-    inner products and the penalty. In coordinates turned by it the loss curves alike in all
-    directions, and some ten steps are enough, not hundreds. None: as the features are.
-    """
-
-    def turned(values: np.ndarray, trans: int) -> np.ndarray:
-        return values if root is None else dtrtrs(root, values, trans=trans)[0]
-
-    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-        w, b = turned(point[:-1], 0), point[-1]
-        margin = signs * (z @ w + b)
-        push = -signs * expit(-margin) / len(signs)
-        slope = turned(z.T @ push + penalty * w, 1)
-        value = np.logaddexp(0, -margin).mean() + penalty / 2 * w @ w
-        return value, np.append(slope, push.sum())
-
-    first = np.append(start[:-1] if root is None else root @ start[:-1], start[-1])
-    found = minimize(loss, first, jac=True, method="L-BFGS-B", options=LBFGS)
-    return np.append(turned(found.x[:-1], 0), found.x[-1])
-
-
-def squared_error(decisions: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return (decisions - targets) ** 2
-
-
-def log_loss(decisions: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return np.logaddexp(0, -targets * decisions)
-
-
-def fit(probe: str, layer: Layer, penalties: Sequence[float], together: bool = False) -> Fit:
+def fit(
+    probe: str, layer: Layer, penalties: Sequence[float], together: np.ndarray | None = None
+) -> Fit:
     """Held-out decisions of one probe, its penalty chosen inside the training folds.
 
     Each fold's penalty is the one with the least loss on the other folds, each of them predicted
-    by a fit that saw neither it nor the fold to be tested. together: one penalty for all targets
-    (a class a column), not one each. Fitting logistic regressions takes longest, so there one
-    other fold judges, not all of them. Raises StrataError for fewer than three folds.
+    by a fit that saw neither it nor the fold to be tested; of conditional logit, which takes
+    longest, one other fold judges, and the search ends where its loss is hopeless (`path`).
+    together: (t,) numbers; targets of one number (the classes of one question) have one penalty.
+    Raises StrataError for fewer than three folds.
     """
     if layer.folds < 3:
         raise StrataError("a penalty is chosen inside the training folds: at least 3 folds, please")
-    draw = getattr(layer, probe)
-    judge: Callable = log_loss if probe == LOGISTIC else squared_error
     grid = np.array([np.nan]) if probe == MEANS else np.asarray(penalties, float)
-    rows = layer.rows
-
-    def losses(lines: Lines, number: int) -> np.ndarray:
-        """(penalties, targets) summed over the rows of a fold."""
-        return judge(lines(layer.features[rows[number]]), layer.targets[rows[number]]).sum(1)
-
+    if probe == CONDITIONAL:
+        return _fit_conditional(layer, grid)
+    draw, rows = getattr(layer, probe), layer.rows
     inner = np.zeros((layer.folds, len(grid), layer.targets.shape[1]))
-    if len(grid) > 1:
-        for one, other in _pairs(layer.folds, all_of_them=probe != LOGISTIC):
-            lines = draw((one, other), grid)
-            inner[one] += losses(lines, other)
-            if probe != LOGISTIC:
-                inner[other] += losses(lines, one)
-    chosen, overall = _least(inner, together), _least(inner.sum(0, keepdims=True), together)[0]
+    for one, other in combinations(range(layer.folds), 2) if len(grid) > 1 else ():
+        lines = draw((one, other), grid)
+        for tested, judged in ((one, other), (other, one)):
+            wanted = layer.targets[rows[judged]]
+            guesses = lines(layer.features[rows[judged]])
+            inner[tested] += ((guesses - wanted) ** 2).sum(1)
+    chosen = _least(inner, together)
+    overall = _least(inner.sum(0, keepdims=True), together)[0]
     decisions = np.empty(layer.targets.shape)
     for number in range(layer.folds):
         used, place = np.unique(chosen[number], return_inverse=True)
@@ -283,17 +272,43 @@ def fit(probe: str, layer: Layer, penalties: Sequence[float], together: bool = F
     return Fit(decisions, grid[chosen], grid[overall])
 
 
-def _pairs(folds: int, all_of_them: bool) -> list[tuple[int, int]]:
-    if all_of_them:
-        return list(combinations(range(folds), 2))
-    return [(number, (number + 1) % folds) for number in range(folds)]
+def _fit_conditional(layer: Layer, grid: np.ndarray) -> Fit:
+    decisions = np.empty(layer.targets.shape)
+    chosen = np.empty((layer.folds, layer.targets.shape[1]), int)
+    for number, tested in enumerate(layer.rows):
+        judging = (number + 1) % layer.folds
+        chosen[number] = _chosen(layer, number, judging, grid)
+        training = layer.training((number,))
+        space, items = layer.space((number,), training), layer.items(training.rows)
+        z = layer.standardised(tested, training)
+        for index in np.unique(chosen[number]):
+            own = np.flatnonzero(chosen[number] == index)
+            start = np.zeros((len(space.gram), len(own)))
+            weights = space.minimise(items.of(own), grid[index], start)
+            decisions[np.ix_(tested, own)] = z @ space.back(weights)
+    # Of an even number of folds the stronger of the two in the middle.
+    overall = np.sort(chosen, 0)[layer.folds // 2]
+    return Fit(decisions, grid[chosen], grid[overall])
 
 
-def _least(losses: np.ndarray, together: bool) -> np.ndarray:
+def _chosen(layer: Layer, number: int, judging: int, grid: np.ndarray) -> np.ndarray:
+    """(t,) the penalties that one fold likes best, by fits on all but it and the one tested."""
+    held = number, judging
+    training = layer.training(held)
+    space, items = layer.space(held, training), layer.items(layer.rows[judging])
+    z = layer.standardised(layer.rows[judging], training)
+
+    def judge(weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return items.of(targets).losses(z @ space.back(weights))
+
+    return path(space, layer.items(training.rows), grid, judge)
+
+
+def _least(losses: np.ndarray, together: np.ndarray | None) -> np.ndarray:
     """(folds, penalties, targets) -> (folds, targets) number of the penalty; the stronger of
     equals, if penalties ascend."""
-    if together:
-        losses = np.broadcast_to(losses.sum(-1, keepdims=True), losses.shape)
+    if together is not None:
+        losses = losses @ (together[:, None] == together)
     return losses.shape[1] - 1 - losses[:, ::-1].argmin(1)
 
 

@@ -1,20 +1,22 @@
 """Whether a direction found on one task tells true from false on another.
 
-A probe fitted on one task reads another of the same model at the same layer. Where the two share
-groups (the same questions in several languages), the fit leaves those out. On its own task it is
-read on held-out folds.
+A probe fitted on one task reads another of the same model at the same layer. Every group is read by
+a fit that did not see it: where two tasks share groups (the same questions in several languages),
+by the fit that left its fold out, as on the task itself; where they don't, by the fit on all items.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from strata.measures.lanes import side_by_side
 from strata.measures.metrics import Choices, item_values
-from strata.measures.probes import Layer, Lines
-from strata.measures.probing import TRUE, Plan, as_scores
-from strata.measures.statistics import auroc, bootstrapped, clusters, draw_groups, weighted_mean
+from strata.measures.nulls import Labels
+from strata.measures.probe_rows import AUROC, mean_of
+from strata.measures.probes import Layer, within_items
+from strata.measures.probing import Plan, as_scores
+from strata.measures.statistics import clusters
 from strata.names import MC1
 from strata.store import Decisions, Dump, Scores
 
@@ -37,23 +39,22 @@ def best_layer(decisions: dict[str, Decisions], probe: str) -> int:
 
 
 def transfer_table(
-    decisions: dict[str, Decisions], read: ReadDump, model: str, plan: Plan
+    decisions: dict[str, Decisions], read: ReadDump, model: str, plan: Plan, threads: int = 1
 ) -> pd.DataFrame:
     """Every task's probes on every task, at the model's last layer and at each probe's best one.
 
-    decisions: by task. read(task, layer) gives a dump. Columns: model, which (last, best), layer,
-    probe, train, test, metric (mc1, auroc), value, n, chance, stderr, ci_low, ci_high. What is not
-    defined is nan.
+    decisions: by task. read(task, layer) gives a dump. threads: tasks to fit on at a time. Columns:
+    model, which (last, best), layer, probe, train, test, metric (mc1, auroc), value, n, chance,
+    stderr, ci_low, ci_high. What is not defined is nan.
     """
     first = next(iter(decisions.values()))
-    last = len(first.readings[f"residual/correct/{TRUE}/{plan.kinds[0]}"].decisions) - 1
+    last = len(first.readings[f"residual/correct/{plan.kinds[0]}"].decisions) - 1
     rows = []
-    draws = {task: _draws(own.scores, plan) for task, own in decisions.items()}
     for probe in plan.kinds:
         layers = {"last": last, "best": best_layer(decisions, probe)}
         # Often the two are one: each layer is fitted once.
         found = {
-            layer: _measured(decisions, read, probe, layer, draws) for layer in {*layers.values()}
+            layer: _measured(decisions, read, probe, layer, threads) for layer in {*layers.values()}
         }
         for which, layer in layers.items():
             where = {"model": model, "which": which, "layer": layer, "probe": probe}
@@ -62,71 +63,70 @@ def transfer_table(
 
 
 def _measured(
-    decisions: dict[str, Decisions], read: ReadDump, probe: str, layer: int, draws: dict
+    decisions: dict[str, Decisions], read: ReadDump, probe: str, layer: int, threads: int
 ) -> list[dict]:
     """Every pair of tasks at one layer: train, test and what `_measures` gives."""
-    dumps = {task: read(task, layer) for task in decisions}
-    return [
-        {"train": train, "test": test, **measured}
-        for train, test, decided in _all_pairs(decisions, dumps, probe, layer)
-        for measured in _measures(decisions[test].scores, decided, *draws[test])
-    ]
-
-
-def _all_pairs(decisions: dict[str, Decisions], dumps: dict[str, Dump], probe: str, layer: int):
-    """(train, test, (c,) decisions on the choices of test), nan where not defined."""
-    for train, own in decisions.items():
-        reading = own.readings[f"residual/correct/{TRUE}/{probe}"]
-        held_out, penalty = reading.decisions[layer], reading.overall[layer]
-        defined = not np.isnan(held_out).any()
-        fitted: dict[bytes, Lines | None] = {}
-        for test, other in decisions.items():
-            if train == test:
-                yield train, test, held_out
-                continue
-            shared = np.isin(own.scores.groups, other.scores.groups)
-            key = shared.tobytes()
-            if defined and key not in fitted:
-                fitted[key] = _line(own, ~shared, dumps[train], probe, penalty)
-            line, features = fitted.get(key), dumps[test].activations
-            yield train, test, line(features)[0, :, 0] if line else np.full(len(features), np.nan)
-
-
-def _line(own: Decisions, kept: np.ndarray, dump: Dump, probe: str, penalty: float) -> Lines | None:
-    """The probe on the items kept, (items,) flags; None where they don't define it."""
-    rows = kept[own.scores.item]
-    if not rows.any():
-        return None
-    signs = own.scores.correct[rows] * 2.0 - 1
-    layer = Layer(dump.activations[rows], signs, np.zeros(rows.sum(), int))
-    return None if layer.constant else getattr(layer, probe)((), [penalty])
-
-
-def _draws(scores: Scores, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    cluster = clusters(scores.groups)
-    return cluster, draw_groups(cluster, plan.resamples, plan.seed)
-
-
-def _measures(
-    scores: Scores, decided: np.ndarray, cluster: np.ndarray, draws: np.ndarray
-) -> list[dict]:
-    values = item_values(replace(scores, logprob={"probe": decided[None]}), "probe", MC1)[0][0]
-    found = {
-        MC1: bootstrapped(weighted_mean(values, draws), cluster),
-        "auroc": bootstrapped(
-            auroc(decided, scores.correct, draws[scores.item]), cluster[scores.item]
-        ),
+    features = {
+        task: within_items(read(task, layer).activations, own.scores.item)
+        for task, own in decisions.items()
     }
-    chance = {MC1: float(Choices(scores).chance(MC1).mean()), "auroc": 0.5}
-    return [
-        {
-            "metric": metric,
-            "value": own.value,
-            "n": own.n,
-            "chance": chance[metric],
-            "stderr": own.stderr,
-            "ci_low": own.low,
-            "ci_high": own.high,
-        }
-        for metric, own in found.items()
-    ]
+
+    def fitted_on(train: str) -> list[dict]:
+        own = _Fitted(decisions[train], features[train], probe, layer)
+        return [
+            {"train": train, "test": test, **measured}
+            for test, other in decisions.items()
+            for measured in _measures(other.scores, own.read(other.scores, features[test]))
+        ]
+
+    return [row for rows in side_by_side(fitted_on, decisions, threads) for row in rows]
+
+
+class _Fitted:
+    """A probe on one task, less a fold (numbered from 0) or on all of it (-1), as asked for."""
+
+    def __init__(self, decisions: Decisions, features: np.ndarray, probe: str, layer: int) -> None:
+        scores, reading = decisions.scores, decisions.readings[f"residual/correct/{probe}"]
+        self.fold = dict(zip(scores.groups, decisions.fold, strict=True))
+        self.penalty = [*reading.penalty[layer], reading.overall[layer]]
+        self.draw = None
+        if not np.isnan(reading.decisions[layer]).any():
+            signs = within_items(scores.correct[:, None] * 2.0 - 1, scores.item)
+            own = Layer(features, signs, decisions.fold[scores.item], scores.item)
+            self.draw = getattr(own, probe)
+
+    def read(self, scores: Scores, features: np.ndarray) -> np.ndarray:
+        """(c,) decisions on the choices of a task, nan where not defined."""
+        decided = np.full(len(features), np.nan)
+        if self.draw is None:
+            return decided
+        unseen = np.array([self.fold.get(group, -1) for group in scores.groups])[scores.item]
+        for fold in np.unique(unseen):
+            rows = unseen == fold
+            line = self.draw((fold,) if fold >= 0 else (), [self.penalty[fold]])
+            decided[rows] = line(features[rows])[0, :, 0]
+        return decided
+
+
+def _measures(scores: Scores, decided: np.ndarray) -> list[dict]:
+    cluster = clusters(scores.groups)
+    labels = Labels(scores, scores.correct[None], scores.best[None])
+    values = {
+        MC1: (float(Choices(scores).chance(MC1).mean()), labels.mc1(decided[:, None])[0]),
+        AUROC: (0.5, labels.auroc(decided[:, None])[0]),
+    }
+    found = []
+    for metric, (chance, own) in values.items():
+        mean = mean_of(own, cluster)
+        found.append(
+            {
+                "metric": metric,
+                "value": mean.value,
+                "n": mean.n,
+                "chance": chance,
+                "stderr": mean.stderr,
+                "ci_low": mean.low,
+                "ci_high": mean.high,
+            }
+        )
+    return found

@@ -157,10 +157,12 @@ TABLES = {
         Entry(
             name="lens_vs_probe",
             question="Controls",
-            shows="lens, probe, control and floor on the same items",
+            shows="lens, probe, redrawn labels and floors on the same items",
             make="strata.report.tables.probes:lens_vs_probe_table",
-            files=("metrics", "probes", "comparisons"),
+            files=("metrics", "probes", "scores", "decisions"),
             options=("lens", "probe"),
+            mem_mb=4000,
+            runtime=30,
         ),
         Entry(
             name="emergence",
@@ -267,7 +269,7 @@ FIGURES = {
         Entry(
             name="probe_curves",
             question="Controls",
-            shows="{task} by lens and by probe, with control and floors, a panel per model",
+            shows="{task} by lens and by probe, with redrawn labels and floor, a panel per model",
             make="strata.report.figures.probes:probe_curves",
             files=("metrics", "probes"),
             options=("lens", "probe"),
@@ -277,7 +279,7 @@ FIGURES = {
         Entry(
             name="readout",
             question="Probes",
-            shows="{task}, result and operation read off the prompt's end, beside the lens",
+            shows="{task}, read off the prompt's end and off its text, beside the lens",
             make="strata.report.figures.probes:readout",
             files=("metrics", "probes"),
             options=("lens",),

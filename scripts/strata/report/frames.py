@@ -20,7 +20,7 @@ COLUMNS = (
 )
 PROBE_COLUMNS = (
     *("model", "task", "features", "layer", "target", "probe", "metric", "labels"),
-    *("value", "n", "chance", "stderr", "ci_low", "ci_high", "penalty", "note"),
+    *("value", "n", "chance", "stderr", "ci_low", "ci_high", "p", "penalty", "note"),
 )
 TRANSFER_COLUMNS = (
     *("model", "which", "layer", "probe", "train", "test", "metric"),
@@ -29,10 +29,6 @@ TRANSFER_COLUMNS = (
 BEST_COLUMNS = (
     *("model", "task", "subtask", "lens", "metric", "layer", "layer_low", "layer_high"),
     *("value", "stderr", "ci_low", "ci_high"),
-)
-COMPARISON_COLUMNS = (
-    *("family", "task", "metric", "model_a", "layer_a", "reader_a", "model_b", "layer_b"),
-    *("reader_b", "difference", "stderr", "ci_low", "ci_high", "n", "p", "p_holm"),
 )
 EMERGENCE_COLUMNS = (
     *("reader", "model", "task", "layer", "ci_low", "ci_high", "height", "layers", "n"),
@@ -47,8 +43,7 @@ MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
 PUBLISHED_COLUMNS = (*COLUMNS, "rounding", "anomaly")
 # Names stay text: a model may be called "7", a language "na".
 NAMES = {
-    *("model", "model_a", "model_b", "task", "subtask", "lens", "metric", "train", "test", "note"),
-    *("reader", "reader_a", "reader_b", "anomaly"),
+    *("model", "task", "subtask", "lens", "metric", "train", "test", "note", "anomaly", "reader"),
 }
 
 
@@ -77,11 +72,6 @@ def read_best(paths: Iterable[str | Path]) -> pd.DataFrame:
 def read_transfer(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the transfer files (transfer.transfer_table), in one frame."""
     return _read(paths, TRANSFER_COLUMNS, "transfer results")
-
-
-def read_comparisons(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """All rows of the comparisons table's csv (comparisons.comparisons)."""
-    return _read(paths, COMPARISON_COLUMNS, "comparisons")
 
 
 def read_emergence(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -163,7 +153,6 @@ READERS = {
     "best": read_best,
     "probes": read_probes,
     "transfer": read_transfer,
-    "comparisons": read_comparisons,
     "emergence": read_emergence,
     "settling": read_settling,
     "published": read_published,

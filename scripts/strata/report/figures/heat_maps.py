@@ -81,12 +81,12 @@ def transfer(results: pd.DataFrame, labels: dict, probe: str, model: str, *, sty
     axes[0, 0].set_ylabel("Fitted on")
     bar = figure.colorbar(colours, ax=axes, label="AUROC (%)", pad=0.02)
     bar.outline.set_visible(False)
-    facts = f"{PROBES[probe]}, read on the task below, n = {extent(rows['n'])} choices"
+    facts = f"{PROBES[probe]}, read on the task below, n = {extent(rows['n'])}"
     facts += "; the study has this one task" if len(tasks) == 1 else ""
     drawing.add_title(figure, style, f"{labels['models'][model]}: {facts}")
     read = rows.rename(columns={"test": "task"})
-    title = "AUROC from task to task, at the last and at the best layer"
-    figure.set_label(heading(title, read, labels, PROBES[probe], of=" choices"))
+    title = "AUROC from task to task, at the last and at the best layer, chosen on the diagonal"
+    figure.set_label(heading(title, read, labels, PROBES[probe]))
     if style["values"]:
         drawing.freeze(figure)
         for panel, grid in zip(axes.flat, grids.values(), strict=False):

@@ -11,6 +11,8 @@ from strata.report.kit.look import inches
 
 def curve_panels(style: dict, titles: list[str], share: bool = True) -> tuple[Figure, list[Axes]]:
     across, down = drawing.arrangement(len(titles), style)
+    if not share and across > 2:  # each panel's own axis takes room
+        across, down = 2, -(-len(titles) // 2)
     room = inches(style) / across
     figure = drawing.canvas(style, down * 0.72 * min(room, 3.4))
     axes = list(figure.subplots(down, across, squeeze=False, sharey=share).flat)

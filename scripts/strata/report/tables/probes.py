@@ -1,14 +1,17 @@
 """Fitted probes: what they read, beside the lens, what transfers."""
 
+import numpy as np
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.measures.leads import leads
 from strata.names import LENSES, MC1, PROBES
 from strata.report.captions import extent, heading
 from strata.report.cells import NOTHING, chance_text, p_value, percents
-from strata.report.readings import floors, readings
+from strata.report.readings import LEVEL, floors, readings
 from strata.report.selection import arrange, select, thinned
 from strata.report.writers import Table
+from strata.store import Decisions, Scores
 
 
 def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
@@ -24,7 +27,8 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
     rows = rows[kept].assign(
         where=lambda some: some["layer"].astype(str).where(some["layer"].notna(), some["features"])
     )
-    cells = rows.assign(cell=percents(rows)).set_index(["model", "where", "task"])["cell"]
+    stars = np.where(rows["p"] <= LEVEL, "*", "")
+    cells = rows.assign(cell=percents(rows) + stars).set_index(["model", "where", "task"])["cell"]
     order = dict.fromkeys(zip(rows["model"], rows["where"], strict=True))
     ordered = sorted(order, key=lambda pair: list(labels["models"]).index(pair[0]))
     shown = cells.unstack("task").reindex(ordered).fillna(NOTHING)
@@ -39,11 +43,12 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
         for task, part in rows.groupby("task", sort=False)
     )
     caption = (
-        f"MC1 in % of the {PROBES[probe]} on held-out items with its 95 % bootstrap interval; "
-        "surface: the same probe on length and tokens of the choices; order: on their place in the "
-        "file, which no model sees. "
+        f"MC1 in % of the {PROBES[probe]} on held-out items with its 95 % interval over items, the "
+        "fits taken as they are; * where it is better than the same fits on redrawn labels "
+        "(p < 0.05, a layer at a time). surface: the same probe on length and tokens of the "
+        "choices; order: on their place in the file, which no model sees. "
         f"{'; '.join(facts)}. {NOTHING} where it is not defined (the csv file says why); it holds "
-        "every probe, its control task and AUROC, too."
+        "every probe, what it makes of redrawn labels, and AUROC within items, too."
     )
     title = heading("MC1 of a probe, layer by layer", rows, labels, PROBES[probe])
     return Table(tidy, shown, title, caption)
@@ -52,29 +57,42 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
 def lens_vs_probe_table(
     metrics: pd.DataFrame,
     probes: pd.DataFrame,
-    comparisons: pd.DataFrame,
+    scores: dict[tuple[str, str], Scores],
+    decisions: dict[tuple[str, str], Decisions],
     labels: dict,
     lens: str,
     probe: str,
 ) -> Table:
-    """Lens, probe, control and floor on the same items, layer by layer, with the paired test."""
+    """Lens, probe, null and floors on the same items, layer by layer, with the paired test of all
+    layers at once (leads.largest)."""
+    return tabled(metrics, probes, leads(scores, decisions, lens, probe), labels, lens, probe)
+
+
+def tabled(
+    metrics: pd.DataFrame,
+    probes: pd.DataFrame,
+    tests: pd.DataFrame,
+    labels: dict,
+    lens: str,
+    probe: str,
+) -> Table:
+    """The readable forms show each reader's best layer, and of the layers at which the probe is
+    better than under redrawn labels the one at which it leads the lens most."""
     keys = ["model", "task", "layer"]
     rows = readings(metrics, probes, labels, lens, probe)
     parts = []
     for reader, part in rows.groupby("reader", sort=False):
-        columns = {name: f"{reader}_{name}" for name in ("value", "ci_low", "ci_high")}
+        numbers = ("value", "ci_low", "ci_high", *(["p"] if reader == "probe" else []))
+        columns = {name: f"{reader}_{name}" for name in numbers}
         own = part.set_index(keys).rename(columns=columns)
-        kept = [*columns.values(), *(["n", "chance"] if reader == "lens" else [])]
-        parts.append(own[kept])
+        extra = ["n", "chance"] if reader == "lens" else []
+        parts.append(own[[*columns.values(), *extra]])
     floor = {
         f"{name}_value": floors(probes, probe, name).set_index(["model", "task"])["value"]
         for name in ("surface", "order")
     }
-    tests = comparisons[comparisons["family"] == "readers"]
-    tests = tests.rename(columns={"model_a": "model", "layer_a": "layer"}).set_index(keys)
-    tests = tests[["difference", "stderr", "ci_low", "ci_high", "p", "p_holm"]]
     tidy = (
-        pd.concat([*parts, tests], axis=1)
+        pd.concat([*parts, tests.set_index(keys)], axis=1)
         .reset_index()
         .merge(pd.DataFrame(floor).reset_index(), on=["model", "task"], how="left")
     )
@@ -83,14 +101,16 @@ def lens_vs_probe_table(
     lines = []
     for (task, model), part in tidy.groupby(["task", "model"], sort=False):
         lines.append((labels["tasks"][task], labels["models"][model], *_summary(part)))
-    names = ["Task", "Model", "Lens at best", "Probe at best", "Probe leads most", "p (Holm)"]
+    names = ["Task", "Model", "Lens at best", "Probe at best", "Probe leads most", "p"]
     shown = pd.DataFrame(lines, columns=[*names, "Surface", "Order"]).set_index(["Task", "Model"])
     caption = (
         f"MC1 in %: {LENSES[lens]} against {PROBES[probe]} on the same items, each at its best "
-        "layer (chosen on the same items: an optimistic bound); the layer at which the probe leads "
-        "the lens most, in percentage points with its 95 % interval and the Holm-corrected p of a "
-        "paired t test; and the probe on length and tokens of the choices, and on their order in "
-        "the file, which no model sees. The csv file holds every layer."
+        "layer (chosen on the same items: an optimistic bound); of the layers at which the probe "
+        "is better than the same fits on redrawn labels the one at which it leads the lens most, "
+        "in percentage points, with interval and one-sided p that hold for all layers together "
+        "(max-t over sign flips of groups); and the probe on length and tokens of the choices, and "
+        f"on their order in the file, which no model sees. {NOTHING}: nowhere better than on "
+        "redrawn labels. The csv file holds every layer."
     )
     title = heading("Lens, probe and floors, by MC1", tidy, labels, LENSES[lens], PROBES[probe])
     return Table(tidy, shown, title, caption)
@@ -105,14 +125,14 @@ def _summary(part: pd.DataFrame) -> tuple[str, ...]:
             continue
         best = known.loc[known[f"{reader}_value"].idxmax()]
         cells.append(f"{100 * best[f'{reader}_value']:.1f} (layer {best['layer']})")
-    known = part.dropna(subset="difference")
+    known = part[part["probe_p"] <= LEVEL].dropna(subset="difference")
     if known.empty:
         cells += [NOTHING, NOTHING]
     else:
         row = known.loc[known["difference"].idxmax()]
         low, high = 100 * row["ci_low"], 100 * row["ci_high"]
         lead = f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}] (layer {row['layer']})"
-        cells += [lead, p_value(row["p_holm"])]
+        cells += [lead, p_value(row["p"])]
     known = (part[f"{name}_value"].iloc[0] for name in ("surface", "order"))
     return (*cells, *(NOTHING if pd.isna(x) else f"{100 * x:.1f}" for x in known))
 
@@ -143,16 +163,16 @@ def transfer_table(transfer: pd.DataFrame, labels: dict, probe: str) -> Table:
         names=["Model", "Layer", "Fitted on"],
     )
     caption = (
-        f"AUROC in % with its 95 % bootstrap interval (chance 50): the {PROBES[probe]} fitted on "
-        "one task (rows) tells true from false choices of another (columns), at the last layer and "
-        "at the one with the best mean MC1 over the tasks; on its own task, on held-out items. "
-        "Items that two tasks share are left out of the fit. The csv file has every probe, and MC1."
+        f"AUROC within items in % with its 95 % interval (chance 50): the {PROBES[probe]} fitted "
+        "on one task (rows) tells true from false choices of another (columns), at the last layer "
+        "and at the one with the best mean MC1 over the tasks, which is chosen on the diagonal it "
+        "reports. Questions that both tasks have are read by a fit that left them out, as on the "
+        "task itself. The csv file has every probe, and MC1."
     )
     title = heading(
         "AUROC from task to task",
         rows.rename(columns={"test": "task"}),
         labels,
         PROBES[probe],
-        of=" choices",
     )
     return Table(tidy, shown, title, caption)

@@ -1,0 +1,124 @@
+"""What the intervals and the null of a probe hold, on made-up tasks of which the truth is known.
+
+    python benchmarks/probe_coverage.py --runs 400
+
+A task has 250 items of 4 choices. In `nothing` features are noise; in `groups` noise and the truth
+are shared by the 4 items of a group, as by a question in 4 languages; in `balanced` features say
+which of 10 answers a choice is, and all are true equally often; in `signal` one feature tells true
+from false. For MC1 and AUROC: the mean beyond chance, how often the interval of the value holds
+chance, how often p is 0.05 or less, and how often the interval of the excess holds its truth (0; in
+`signal` the mean over the runs).
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from strata.measures.probe_rows import probe_table
+from strata.measures.probing import Plan, probe_task
+from strata.names import PROBES, RIDGE
+from strata.store import Dump, Scores
+
+WORLDS = ("nothing", "groups", "balanced", "signal")
+ITEMS, CHOICES, GROUP, ANSWERS = 250, 4, 4, 10
+
+
+def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
+    rng = np.random.default_rng(seed)
+    item = np.repeat(np.arange(ITEMS), CHOICES)
+    groups = np.arange(ITEMS) // (GROUP if world == "groups" else 1)
+    truth = rng.integers(0, CHOICES, groups.max() + 1)[groups]
+    words = groups[:, None] * CHOICES + np.arange(CHOICES)
+    x = rng.standard_normal((groups.max() + 1, CHOICES, features))[groups]
+    if world == "groups":
+        x = x + 0.3 * rng.standard_normal(x.shape)
+    if world == "balanced":
+        words = np.stack([rng.permutation(ANSWERS)[:CHOICES] for _ in range(ITEMS)])
+        left = np.full(ANSWERS, ITEMS // ANSWERS)
+        for number, own in enumerate(words):  # the answer that has been true least often
+            truth[number] = (left[own] + 0.5 * rng.random(CHOICES)).argmax()
+            left[own[truth[number]]] -= 1
+        x = rng.standard_normal((ANSWERS, features))[words]
+    true = np.arange(CHOICES) == truth[:, None]
+    if world == "signal":
+        x[..., 0] += 0.8 * true
+    count, names = item.size, [str(number) for number in range(ITEMS)]
+    ones = np.ones(count, np.int32)
+    scores = Scores(
+        logprob={},
+        tokens=2 * ones,
+        bytes=ones,
+        item=item,
+        choice=np.tile(np.arange(CHOICES), ITEMS),
+        correct=true.ravel(),
+        best=true.ravel(),
+        merged=np.zeros(count, bool),
+        token_ids=np.repeat(words.ravel(), 2).astype(np.int32),
+        ids=names,
+        groups=[str(number) for number in groups],
+        subtasks=[""] * ITEMS,
+    )
+    dump = Dump(
+        x.reshape(count, features).astype(np.float32),
+        np.zeros((ITEMS, 1), np.float32),
+        item,
+        scores.choice,
+        scores.correct,
+    )
+    return scores, dump
+
+
+def simulate(world: str, probe: str, runs: int, features: int = 32) -> pd.DataFrame:
+    """A row a run and metric: value, ci_low, ci_high and p of the probe, and its excess."""
+    plan = Plan((probe,), 5, (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0), 20, 0)
+    found = []
+    for run in range(runs):
+        scores, dump = make(world, run, features)
+        decisions = probe_task(scores, [dump], replace(plan, seed=run), read=lambda own: own)
+        table = probe_table(decisions, "m", "t", plan)
+        table = table[table["features"] == "residual"].set_index(["metric", "labels"])
+        for metric in table.index.unique("metric"):
+            own, excess = table.loc[(metric, "true")], table.loc[(metric, "excess")]
+            numbers = {name: own[name] for name in ("value", "chance", "ci_low", "ci_high", "p")}
+            ends = {f"excess_{name}": excess[name] for name in ("value", "ci_low", "ci_high")}
+            found.append({"metric": metric, **numbers, **ends})
+    return pd.DataFrame(found)
+
+
+def summary(rows: pd.DataFrame, truth: float | None) -> dict[str, float]:
+    truth = rows["excess_value"].mean() if truth is None else truth
+    return {
+        "beyond chance": 100 * (rows["value"] - rows["chance"]).mean(),
+        "holds chance": 100 * rows["chance"].between(rows["ci_low"], rows["ci_high"]).mean(),
+        "p <= 0.05": 100 * (rows["p"] < 0.05).mean(),
+        "excess": 100 * rows["excess_value"].mean(),
+        "excess held": 100
+        * ((rows["excess_ci_low"] <= truth) & (truth <= rows["excess_ci_high"])).mean(),
+    }
+
+
+def main(arguments: argparse.Namespace) -> None:
+    for world in arguments.worlds:
+        for probe in arguments.probes:
+            rows = simulate(world, probe, arguments.runs)
+            for metric, own in rows.groupby("metric", sort=False):
+                cells = summary(own, None if world == "signal" else 0.0)
+                line = ", ".join(f"{name} {value:.1f} %" for name, value in cells.items())
+                print(f"{world}, {probe}, {metric}: {line}", flush=True)
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS)
+    parser.add_argument("--probes", nargs="+", choices=PROBES, default=[RIDGE])
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main(parse())

@@ -1,0 +1,118 @@
+"""Conditional logit: equal to the literal likelihood maximised, and reading what is there."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import approx_fprime, minimize
+from scipy.special import logsumexp
+
+from strata.measures.conditional import Items, Space, path
+from strata.measures.probes import Layer, fit, within_items
+
+
+def choices(sizes, targets, seed, trues=1):
+    """item (n,), true (n, targets): so many true choices in each item, in random places."""
+    rng = np.random.default_rng(seed)
+    item = np.repeat(np.arange(len(sizes)), sizes)
+    true = np.zeros((len(item), targets), bool)
+    for number, size in enumerate(sizes):
+        rows = np.flatnonzero(item == number)
+        for target in range(targets):
+            true[rng.permutation(rows)[: min(trues, size - 1)], target] = True
+    return item, true
+
+
+def naive_loss(scores, item, true):
+    """One target, word for word: every true choice against the item's false ones."""
+    total = 0.0
+    for number in np.unique(item):
+        rows = item == number
+        false = scores[rows & ~true]
+        own = [logsumexp(np.r_[false, s]) - s for s in scores[rows & true]]
+        total += np.mean(own)
+    return total
+
+
+@settings(max_examples=30)
+@given(
+    sizes=st.lists(st.integers(2, 6), min_size=1, max_size=6),
+    trues=st.integers(1, 3),
+    scale=st.sampled_from([1.0, 300.0]),
+    seed=st.integers(0, 99),
+)
+def test_loss_and_slope_are_the_literal_ones(sizes, trues, scale, seed):
+    item, true = choices(sizes, 2, seed, trues)
+    scores = scale * np.random.default_rng(seed).normal(size=true.shape)
+    items = Items(item, true)
+    losses, slope = items.loss_and_slope(scores)
+    assert losses == pytest.approx(items.losses(scores))
+    for target in range(2):
+        own = true[:, target]
+        assert losses[target] == pytest.approx(naive_loss(scores[:, target], item, own))
+        numeric = approx_fprime(scores[:, target], naive_loss, 1e-6, item, own)
+        assert slope[:, target] == pytest.approx(numeric, abs=2e-3)
+
+
+def test_an_item_that_is_all_true_or_all_false_says_nothing():
+    item, true = choices([3, 3, 3], 1, 0)
+    true[:3], true[3:6] = True, False
+    scores = np.arange(9.0)[:, None]
+    losses, slope = Items(item, true).loss_and_slope(scores)
+    alone, own = Items(item[6:], true[6:]).loss_and_slope(scores[6:])
+    assert losses == pytest.approx(alone)
+    assert (slope[:6] == 0).all()
+    assert slope[6:] == pytest.approx(own)
+
+
+@pytest.mark.parametrize(("d", "trues"), [(4, 1), (4, 2), (40, 1)])
+def test_fits_are_those_of_scipy_on_the_literal_likelihood(d, trues):
+    """Both ways through: features in their own coordinates, and in those of fewer rows."""
+    item, true = choices([3] * (10 if d == 4 else 6), 2, 1, trues)
+    z = within_items(np.random.default_rng(2).normal(size=(len(item), d)), item)
+    space = Space(z, z.T @ z if d < len(z) else None)
+    start = np.zeros((len(space.gram), 2))
+    for penalty in (1.0, 0.02):
+        ours = z @ space.back(space.minimise(Items(item, true), penalty, start))
+        for target in range(2):
+
+            def literal(w, own=true[:, target], penalty=penalty):
+                return naive_loss(z @ w, item, own) / len(z) + penalty / 2 * w @ w
+
+            basis = np.linalg.svd(z, full_matrices=False)[2] if d > len(z) else np.eye(d)
+            found = minimize(lambda v: literal(v @ basis), np.zeros(len(basis)), tol=1e-7)  # noqa: B023
+            theirs = z @ (found.x @ basis)
+            assert ours[:, target] == pytest.approx(theirs, abs=2e-3 * np.abs(theirs).max())
+
+
+def test_the_penalty_is_the_best_of_all_where_none_is_hopeless():
+    item, true = choices([4] * 40, 3, 3)
+    rng = np.random.default_rng(4)
+    z = within_items(rng.normal(size=(len(item), 8)) + 0.8 * true[:, :1], item)
+    space, grid = Space(z, z.T @ z), np.array([1e-3, 1e-2, 0.1, 1.0, 10.0])
+    held, answers = choices([4] * 40, 3, 5)
+    tested = within_items(rng.normal(size=(len(held), 8)) + 0.8 * answers[:, :1], held)
+    judges = Items(held, answers)
+
+    def judge(weights, targets):
+        return judges.of(targets).losses(tested @ space.back(weights))
+
+    start = np.zeros((8, 3))
+    losses = np.stack(
+        [judge(space.minimise(Items(item, true), own, start), np.arange(3)) for own in grid]
+    )
+    assert (path(space, Items(item, true), grid, judge) == losses.argmin(0)).all()
+
+
+def test_it_finds_the_true_choice_where_items_differ_more_than_their_choices():
+    """A direction tells true from false; what the choices of an item share is ten times larger."""
+    item, true = choices([4] * 150, 1, 6)
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(len(item), 10)) + 10 * rng.normal(size=(150, 10))[item]
+    x[:, 3] += 2.5 * true[:, 0]
+    fold = (np.arange(150) % 5)[item]
+    layer = Layer(within_items(x, item), true * 2.0 - 1, fold, item)
+    decided = fit("conditional", layer, [0.01, 1.0]).decisions[:, 0].reshape(150, 4)
+    hits = decided.argmax(1) == true[:, 0].reshape(150, 4).argmax(1)
+    # The best of 4 normal scores a true one of 2.5 more must beat: about nine times in ten.
+    assert hits.mean() > 0.82

@@ -269,13 +269,19 @@ def test_tables_and_metrics_agree(done):
 def test_findings_are_differences_of_the_metrics(done):
     tables = done.results / "tables"
     found = pd.read_csv(tables / "findings.csv", keep_default_na=False, na_values=[""])
-    overall = pd.read_csv(tables / "overall.csv").query("which == 'last' and metric == 'mc1'")
-    last = overall[overall["subtask"] == "all"].set_index(["task", "lens", "model"])["value"]
-    steps = found.query("claim == 'size_knowledge' and verdict != 'not testable here'")
-    assert len(steps) == 3  # arithmetic, by three lenses; tasks of jsonl are of no ability
-    for row in steps.itertuples():
-        expected = last[row.task, row.lens, "large"] - last[row.task, row.lens, "small"]
-        assert row.value == pytest.approx(expected)
+    rows = found.query("claim == 'length_bytes' and verdict != 'not testable here'")
+    assert set(rows["model"]) == {"small", "large"}
+    for row in rows.itertuples():
+        metrics = pd.read_csv(done.results / "metrics" / row.model / f"{row.task}.csv")
+        whole = metrics.query(f"subtask == 'all' and lens == '{row.lens}'")
+        first, *_, last = 2 * [int(layer) for layer in re.findall(r"\d+", row.layers)]
+        band = whole[whole["layer"].between(first, last)]
+        bytes_, plain = (band[band["metric"] == m]["value"].mean() for m in ("mc1_bytes", "mc1"))
+        assert row.value == pytest.approx(bytes_ - plain)
+    # Random models have nothing above chance whose size or place could be asked for.
+    sizes = found.query("claim == 'size_knowledge' and task != ''")
+    assert set(sizes["verdict"]) == {"not testable here"}
+    assert sizes["note"].str.contains("not above the baseline").all()
 
 
 def test_an_untrained_model_is_scored_where_the_study_asks_for_it(tmp_path):

@@ -243,16 +243,19 @@ def excess(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> Estimat
     """By how much (i,) values are above the mean of (b, i) values under redraws.
 
     The interval of a contrast over items, widened by what the redraws show: their means spread more
-    than their items say, since fits differ too, and their number is finite.
+    than their items say, since fits differ too, and their number is finite; the quantile is that of
+    Student's t for the fewer of groups and redraws, from both of which spreads are estimated.
     """
     found = contrast(values - null.mean(0), cluster)
     if found.groups < 2 or len(null) < 2:
         return found
     spread = null.mean(1).var(ddof=1)
     fits = max(1.0, spread / (_errors(null - null.mean(), cluster) ** 2).mean())
-    drawn = student(found.groups - 1) ** 2 * spread / len(null)
+    quantile = student(min(found.groups, len(null)) - 1)
+    wider = fits * (quantile / student(found.groups - 1)) ** 2
+    drawn = quantile**2 * spread / len(null)
     low, high = (
-        found.value + sign * np.sqrt(fits * (end - found.value) ** 2 + drawn)
+        found.value + sign * np.sqrt(wider * (end - found.value) ** 2 + drawn)
         for sign, end in ((-1, found.low), (1, found.high))
     )
     stderr = float(np.sqrt(fits * found.stderr**2 + spread / len(null)))

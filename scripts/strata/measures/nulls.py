@@ -59,6 +59,7 @@ def copied(scores: Scores, answer: np.ndarray) -> np.ndarray:
     Items with an answer that comes up again (`answers`) are not asked: these are redrawn by answer.
     """
     pairs = [set(zip(own.tolist(), own[1:].tolist(), strict=False)) for own in _texts(scores)]
+    many = np.array([len(own) for own in pairs])
     rows = np.split(np.arange(len(answer)), np.flatnonzero(np.diff(scores.item)) + 1)
     lead = np.arange(len(answer))
     first: dict[str, list[np.ndarray]] = {}
@@ -68,8 +69,8 @@ def copied(scores: Scores, answer: np.ndarray) -> np.ndarray:
         for other in first.setdefault(group, []):
             if len(other) == len(own):
                 shared = np.array([[len(pairs[a] & pairs[b]) for b in other] for a in own])
-                sizes = np.array([[len(pairs[a] | pairs[b]) for b in other] for a in own])
-                mine, its = linear_sum_assignment(-shared / np.maximum(sizes, 1))
+                either = many[own][:, None] + many[other] - shared
+                mine, its = linear_sum_assignment(-shared / np.maximum(either, 1))
                 alike = scores.correct[own[mine]] == scores.correct[other[its]]
                 if (shared[mine, its] > 0).all() and alike.all():
                     lead[own[mine]] = other[its]

@@ -80,7 +80,7 @@ def simulate(world: str, probe: str, runs: int, features: int = 32) -> pd.DataFr
     for run in range(runs):
         scores, dump = make(world, run, features)
         decisions = probe_task(scores, [dump], replace(plan, seed=run), read=lambda own: own)
-        table = probe_table(decisions, "m", "t", plan)
+        table = probe_table(decisions, "m", "t")
         table = table[table["features"] == "residual"].set_index(["metric", "labels"])
         for metric in table.index.unique("metric"):
             own, excess = table.loc[(metric, "true")], table.loc[(metric, "excess")]

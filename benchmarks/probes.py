@@ -63,7 +63,7 @@ def whole(arguments: argparse.Namespace) -> None:
     start, spent = time.perf_counter(), time.process_time()
     layers = range(arguments.layers)
     decisions = probe_task(scores, layers, plan, threads=arguments.threads, read=read)
-    rows = len(probe_table(decisions, "model", "task", plan))
+    rows = len(probe_table(decisions, "model", "task"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
         f"{arguments.layers} layers x {count} choices x {arguments.features} features, all of "

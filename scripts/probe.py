@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
         "probe_version": f"{__version__}, probes {STAGES['probes']}",
     }
     decisions = replace(decisions, attributes=attributes)
-    table = probe_table(decisions, arguments.model, arguments.task, plan)
+    table = probe_table(decisions, arguments.model, arguments.task)
     write_decisions(arguments.decisions, decisions)
     with atomic(arguments.out) as part:
         table.to_csv(part, index=False)

@@ -67,7 +67,7 @@ def row(table, **wanted):
 def found():
     scores = make_scores(400)
     decisions = probed(scores, [make_dump(scores, 0.0, 1), make_dump(scores, 1.2, 2)])
-    return decisions, probe_table(decisions, "m", "t", PLAN)
+    return decisions, probe_table(decisions, "m", "t")
 
 
 @pytest.mark.parametrize("probe", PLAN.kinds)
@@ -186,7 +186,7 @@ def test_answers_that_are_true_equally_often_make_no_floor_below_chance():
     flags = (np.arange(4) == true[:, None]).ravel()
     ones = np.ones(800, np.int32)
     scores = replace(scores, tokens=ones, token_ids=words.ravel(), correct=flags, best=flags.copy())
-    table = probe_table(probed(scores, [make_dump(scores, 0.0)]), "m", "t", PLAN)
+    table = probe_table(probed(scores, [make_dump(scores, 0.0)]), "m", "t")
     floor = table[(table.features == "surface") & (table.probe == "ridge")]
     for metric in ("mc1", "auroc"):
         own = floor[floor.metric == metric]
@@ -204,7 +204,7 @@ def test_a_surface_that_tells_is_found():
     longer = np.where(scores.correct, 9, 4).astype(np.int32)
     scores = replace(scores, bytes=longer)
     decisions = probed(scores, [make_dump(scores, 0.0)])
-    table = probe_table(decisions, "m", "t", PLAN)
+    table = probe_table(decisions, "m", "t")
     floor = table[(table.features == "surface") & (table.labels == "true")]
     assert (floor.value == 1).all()
     assert floor.layer.isna().all()
@@ -217,7 +217,7 @@ def test_an_order_that_tells_is_found_and_is_no_surface():
     first = scores.choice == 0
     scores = replace(scores, correct=first, best=first)
     decisions = probed(scores, [make_dump(scores, 0.0)])
-    table = probe_table(decisions, "m", "t", PLAN)
+    table = probe_table(decisions, "m", "t")
     table = table[(table.labels == "true") & (table.metric == "auroc") & (table.probe == "ridge")]
     assert row(table, features="order").value == 1
     # Every choice has the same length and tokens here.
@@ -228,7 +228,7 @@ def test_constant_features_and_too_few_groups_are_not_defined():
     scores = make_scores(20)
     flat = make_dump(scores, 1.0)
     flat.activations[:] = 0.1
-    table = probe_table(probed(scores, [flat, make_dump(scores, 1.0)]), "m", "t", PLAN)
+    table = probe_table(probed(scores, [flat, make_dump(scores, 1.0)]), "m", "t")
     undefined = table[(table.layer == 0)]
     assert undefined.value.isna().all()
     assert (
@@ -236,14 +236,14 @@ def test_constant_features_and_too_few_groups_are_not_defined():
     ).all()
     assert table[table.layer == 1].value.notna().all()
     lonely = make_scores(20, groups=["one"] * 20)
-    table = probe_table(probed(lonely, [make_dump(lonely, 1.0)]), "m", "t", PLAN)
+    table = probe_table(probed(lonely, [make_dump(lonely, 1.0)]), "m", "t")
     assert table.value.isna().all()
     assert (table.note == "not defined: 1 group, fewer than the folds").all()
 
 
 def test_choices_dumped_at_the_end_of_their_prompt_are_alike():
     scores = replace(make_scores(40), attributes={"position": "prompt_end"})
-    table = probe_table(probed(scores, [make_dump(scores, 1.0)]), "m", "t", PLAN)
+    table = probe_table(probed(scores, [make_dump(scores, 1.0)]), "m", "t")
     layers = table[table.features == "residual"]
     assert layers.value.isna().all()
     assert layers.note.str.contains("the choices of an item are alike").all()
@@ -301,7 +301,7 @@ def test_what_is_read_off_the_prompt_s_end_stands_beside_its_text():
         there.prompts[:, 1 + place] += 6 * (truth["operation"] == name)
     for digit in range(1, 10):
         there.prompts[:, 4 + digit] += 6 * (truth["digit"] == str(digit))
-    table = probe_table(probed(scores, [absent, there], items=items), "m", "t", PLAN)
+    table = probe_table(probed(scores, [absent, there], items=items), "m", "t")
     for target, metric in (("result", "r2"), ("digit", "accuracy"), ("operation", "accuracy")):
         own = table[(table.target == target) & (table.metric == metric)]
         text = row(own, features="input", labels="true")
@@ -349,7 +349,7 @@ def test_a_result_of_zero_is_left_out():
     reading = decisions.readings["residual/result/ridge"]
     assert np.flatnonzero(np.isnan(reading.decisions[0, :, 0])).tolist() == [3]
     assert np.flatnonzero(np.isnan(reading.null[0, 0]).any(0)).tolist() == [3]
-    table = probe_table(decisions, "m", "t", PLAN)
+    table = probe_table(decisions, "m", "t")
     own = table[table.target == "result"]
     assert own.value.notna().all()
     assert (own.n == 39).all()
@@ -360,7 +360,7 @@ def test_one_operation_and_results_that_are_all_zero_stop_nothing():
     items = [
         replace(item, choices=(" 0", " 1"), subtask="int/1/sub") for item in calculation_items(40)
     ]
-    table = probe_table(probed(scores, [make_dump(scores, 1)], items=items), "m", "t", PLAN)
+    table = probe_table(probed(scores, [make_dump(scores, 1)], items=items), "m", "t")
     assert table[table.target == "result"].value.isna().all()
     operation = table[(table.target == "operation") & (table.labels == "true")]
     assert (operation.chance == 1).all()
@@ -402,7 +402,7 @@ def test_a_direction_transfers_to_tasks_that_share_it():
     assert (area.layer == 1).all()
     assert row(area, train="a", test="b").ci_low > 0.9
     assert row(area, train="a", test="c").ci_high < 0.65
-    own = probe_table(decisions["a"], "m", "a", PLAN)
+    own = probe_table(decisions["a"], "m", "a")
     same = row(own, layer=1, metric="auroc", probe="ridge", labels="true")
     assert row(area, train="a", test="a").value == pytest.approx(same.value, abs=1e-6)
     assert row(area, train="a", test="a").ci_low == pytest.approx(same.ci_low, abs=1e-6)

@@ -59,6 +59,7 @@ def copied(scores: Scores, answer: np.ndarray) -> np.ndarray:
     Items with an answer that comes up again (`answers`) are not asked: these are redrawn by answer.
     """
     pairs = [set(zip(own.tolist(), own[1:].tolist(), strict=False)) for own in _texts(scores)]
+    many = np.array([len(own) for own in pairs])
     rows = np.split(np.arange(len(answer)), np.flatnonzero(np.diff(scores.item)) + 1)
     lead = np.arange(len(answer))
     first: dict[str, list[np.ndarray]] = {}
@@ -68,8 +69,8 @@ def copied(scores: Scores, answer: np.ndarray) -> np.ndarray:
         for other in first.setdefault(group, []):
             if len(other) == len(own):
                 shared = np.array([[len(pairs[a] & pairs[b]) for b in other] for a in own])
-                sizes = np.array([[len(pairs[a] | pairs[b]) for b in other] for a in own])
-                mine, its = linear_sum_assignment(-shared / np.maximum(sizes, 1))
+                either = many[own][:, None] + many[other] - shared
+                mine, its = linear_sum_assignment(-shared / np.maximum(either, 1))
                 alike = scores.correct[own[mine]] == scores.correct[other[its]]
                 if (shared[mine, its] > 0).all() and alike.all():
                     lead[own[mine]] = other[its]
@@ -243,16 +244,19 @@ def excess(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> Estimat
     """By how much (i,) values are above the mean of (b, i) values under redraws.
 
     The interval of a contrast over items, widened by what the redraws show: their means spread more
-    than their items say, since fits differ too, and their number is finite.
+    than their items say, since fits differ too, and their number is finite; the quantile is that of
+    Student's t for the fewer of groups and redraws, from both of which spreads are estimated.
     """
     found = contrast(values - null.mean(0), cluster)
     if found.groups < 2 or len(null) < 2:
         return found
     spread = null.mean(1).var(ddof=1)
     fits = max(1.0, spread / (_errors(null - null.mean(), cluster) ** 2).mean())
-    drawn = student(found.groups - 1) ** 2 * spread / len(null)
+    quantile = student(min(found.groups, len(null)) - 1)
+    wider = fits * (quantile / student(found.groups - 1)) ** 2
+    drawn = quantile**2 * spread / len(null)
     low, high = (
-        found.value + sign * np.sqrt(fits * (end - found.value) ** 2 + drawn)
+        found.value + sign * np.sqrt(wider * (end - found.value) ** 2 + drawn)
         for sign, end in ((-1, found.low), (1, found.high))
     )
     stderr = float(np.sqrt(fits * found.stderr**2 + spread / len(null)))

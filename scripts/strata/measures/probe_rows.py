@@ -8,7 +8,7 @@ import pandas as pd
 from strata.measures import readouts
 from strata.measures.metrics import Choices, item_values
 from strata.measures.nulls import Labels, above, excess
-from strata.measures.probing import Plan, as_scores
+from strata.measures.probing import as_scores
 from strata.measures.statistics import Estimate, clusters, contrast, estimate
 from strata.names import LABELS, MC1, PROMPT_END
 from strata.store import Decisions, Reading
@@ -17,7 +17,7 @@ TRUE, REDRAWN, EXCESS, INCREMENT, TYPES = LABELS
 AUROC, R2, ACCURACY = "auroc", "r2", "accuracy"
 
 
-def probe_table(decisions: Decisions, model: str, task: str, plan: Plan) -> pd.DataFrame:
+def probe_table(decisions: Decisions, model: str, task: str) -> pd.DataFrame:
     """What every probe scores: a row per features, layer, target, probe, metric and labels.
 
     Columns: model, task, features (residual, surface, order; input, a question's text), layer (of

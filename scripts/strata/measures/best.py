@@ -1,14 +1,12 @@
 """The best of many layers, and what it is worth, when the same items choose and judge it."""
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from strata.measures.metrics import item_values, subtask_nodes
+from strata.measures.metrics import item_values, metrics_of, subtask_nodes
 from strata.measures.statistics import Estimate, bootstrapped, clusters, draw_groups, estimate
-from strata.names import METRICS
 from strata.store import Scores
 
 RESAMPLES = 999
@@ -81,7 +79,8 @@ def best_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
     for subtask, members in tops:
         own = clusters(cluster[members])
         draws = draw_groups(own, RESAMPLES, 0)
-        for lens, metric in product(scores.logprob, METRICS):
+        read = [(lens, metric) for lens in scores.logprob for metric in metrics_of(scores, lens)]
+        for lens, metric in read:
             values = item_values(scores, lens, metric)[0][:, members].astype(draws.dtype)
             found = best_layer(values, own, draws)
             rows.append(

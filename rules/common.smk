@@ -216,6 +216,18 @@ def extraction_asked(model, tasks, kind="scores"):
     return settled(name, want, made, asked.covers, kept)
 
 
+def probes_asked(wildcards):
+    """The input that says with which plan probes are asked for."""
+    model, task = wildcards.model, wildcards.task
+    made = Path(R, "probes", model, f"{task}.h5")
+    scores = Path(R, "scores", model, f"{task}.h5")
+    return settled(
+        f"probes/{model}/{task}",
+        lambda: asked.probes_asked(config["probes"], task in study.calculation),
+        lambda: {made: asked.made_probes(made, scores)},
+    )
+
+
 def keep_from_removal(paths):
     """Gives files of <results>/activations a second name until the run ends: another lens, or in
     a job for all tasks another task, needs no new dumps."""

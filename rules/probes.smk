@@ -6,6 +6,7 @@ rule probe:
         scores="<results>/scores/{model}/{task}.h5",
         dumps=lambda wildcards: dumps(wildcards.model, wildcards.task),
         jsonl="<results>/tasks/{task}.jsonl",
+        asked=probes_asked,
     output:
         table="<results>/probes/{model}/{task}.csv",
         decisions="<results>/probes/{model}/{task}.h5",
@@ -18,9 +19,10 @@ rule probe:
         # Each thread holds a layer.
         **growing(5000 + 3000 * config["threads"], 720),
     params:
-        plan=PROBE_PLAN,
-        calculation=lambda wildcards: "--calculation" * (wildcards.task in study.calculation),
-        stage=STAGES["probes"],
+        # Of inputs too, so that they rerun nothing: `asked` does.
+        plan=lambda wildcards, input: as_json(asked.read_asked(input.asked)["plan"]),
+        calculation=lambda wildcards, input: "--calculation"
+        * asked.read_asked(input.asked)["calculation"],
     message:
         "Probing {wildcards.model} on {wildcards.task}: every layer, held-out folds, redrawn labels."
     shell:
@@ -35,6 +37,7 @@ rule transfer:
         dumps=lambda wildcards: [
             path for task in study.tasks for path in dumps(wildcards.model, task)
         ],
+        new=unrecorded,
     output:
         "<results>/transfer/{model}.csv",
     log:

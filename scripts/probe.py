@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import cli
 from strata import STAGES, __version__
+from strata.asked import probes_asked
 from strata.errors import StrataError
 from strata.files import atomic
 from strata.items import read_items
@@ -27,6 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
         "folds": plan.folds,
         "penalties": plan.penalties,
         "probe_version": f"{__version__}, probes {STAGES['probes']}",
+        "asked": json.dumps(probes_asked(json.loads(arguments.plan), arguments.calculation)),
     }
     decisions = replace(decisions, attributes=attributes)
     table = probe_table(decisions, arguments.model, arguments.task)

@@ -170,3 +170,13 @@ def test_an_audit_answers_for_its_own_items_alone(tmp_path):
     assert asked.made_task(audit) is None
     items.unlink()
     assert asked.made_task(audit) is None
+
+
+def test_probes_are_of_their_plan_and_of_the_same_content_as_the_scores(tmp_path):
+    settings = asked.probes_asked({"kinds": ["ridge"]}, False)
+    own = scores(tmp_path / "probes.h5", (), asked=json.dumps(settings))
+    of = scores(tmp_path / "scores.h5")
+    assert asked.made_probes(own, of) == settings
+    assert asked.made_probes(own, tmp_path / "not there") == settings
+    assert asked.made_probes(tmp_path / "not there", of) is None
+    assert asked.made_probes(own, scores(tmp_path / "other.h5", task_hash="other")) is None

@@ -136,3 +136,27 @@ def covers(own: Made, asked: Made) -> bool:
     """Whether an extraction made for `own` holds what is asked for, perhaps among other lenses."""
     same = all(own.get(key) == value for key, value in asked.items() if key != "lenses")
     return same and set(asked.get("lenses", ())) <= set(own["lenses"])
+
+
+def probes_asked(plan: Made, calculation: bool) -> Made:
+    """The settings that probes depend on. plan: the study's `probes`; calculation: whether the task
+    is one, whose results and operations are read off too."""
+    return {"plan": plan, "calculation": calculation, "stage": STAGES["probes"]}
+
+
+def made_probes(path: Path, scores: Path) -> Made | None:
+    """What a file of decisions was made for; None where it is not there, does not say, or is of
+    other content than the scores, where these are there."""
+    made, of = _attributes(path), _attributes(scores)
+    if made is None or (of and any(made.get(key) != of.get(key) for key in FACTS)):
+        return None
+    return json.loads(made["asked"]) if "asked" in made else None
+
+
+def _attributes(path: Path) -> Made | None:
+    from strata.store import read_attributes
+
+    try:
+        return read_attributes(path)[0]
+    except StrataError:  # not there, or damaged
+        return None

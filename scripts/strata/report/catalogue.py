@@ -167,7 +167,7 @@ TABLES = {
         Entry(
             name="emergence",
             question="Layers",
-            shows="the layer at which each task has half of its rise above chance",
+            shows="the layer at which each task has half of its rise above its baseline",
             make="strata.report.tables.emergence:emergence_table",
             files=("scores", "decisions"),
             options=("lens", "probe"),
@@ -291,7 +291,7 @@ FIGURES = {
         Entry(
             name="emergence",
             question="Layers",
-            shows="the layer at which each task has half of its rise above chance",
+            shows="the layer at which each task has half of its rise above its baseline",
             make="strata.report.figures.emergence:emergence",
             files=("emergence",),
             style={"x": "layer"},

@@ -32,7 +32,7 @@ def emergence(rows: pd.DataFrame, labels: dict, *, style: dict) -> Figure:
     for panel, (reader, name) in zip(axes, names.items(), strict=True):
         panel.set_title(name.capitalize())
         if rows.loc[rows["reader"] == reader, "layer"].isna().all():
-            drawing.say_empty(panel, "never above chance")
+            drawing.say_empty(panel, "never above its baseline")
         for place, model in enumerate(models):
             part = rows[(rows["reader"] == reader) & (rows["model"] == model)].dropna(
                 subset="layer"
@@ -65,9 +65,9 @@ def emergence(rows: pd.DataFrame, labels: dict, *, style: dict) -> Figure:
     drawing.add_title(
         figure,
         style,
-        "Where MC1 has half of its rise (no mark: the last layer is not above chance)",
+        "Where MC1 has half of its rise (no mark: the last layer is not above its baseline)",
     )
-    title = "Where MC1 has half of its rise above chance, with 95 % intervals"
+    title = "Where MC1 has half of its rise above its baseline, with 95 % intervals"
     figure.set_label(heading(title, rows, labels, *names.values()))
     handles = [Line2D([], [], label=labels["models"][model], **dots[model]) for model in models]
     drawing.add_legend(figure, style, handles)

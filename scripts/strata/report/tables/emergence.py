@@ -21,7 +21,7 @@ def emergence_table(
     lens: str,
     probe: str,
 ) -> Table:
-    """The layer at which each task's MC1 has half of its rise above chance, by lens and, where it
+    """The layer at which each task's MC1 has half of its rise above its baseline, by lens and, where it
     was fitted, by probe."""
     return tabled(rises(own for own in readers(scores, decisions, lens, MC1, probe) if own), labels)
 
@@ -47,9 +47,9 @@ def tabled(rows: pd.DataFrame, labels: dict) -> Table:
         names=["Task", "Model"],
     )
     caption = (
-        "The layer at which MC1 has half of its rise above chance, with its 95 % interval "
+        "The layer at which MC1 has half of its rise above its baseline, with its 95 % interval "
         "(bootstrap over groups), after isotonic regression and interpolated between layers; 0 is "
-        f"the embedding. {NONE}: the last layer is not above chance by its interval. The "
+        f"the embedding. {NONE}: the last layer is not above it by its interval. The "
         "csv file has the height of each rise."
     )
     return Table(tidy, shown, heading("Where MC1 emerges", rows, labels, *words.values()), caption)

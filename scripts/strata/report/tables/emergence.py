@@ -21,8 +21,8 @@ def emergence_table(
     lens: str,
     probe: str,
 ) -> Table:
-    """The layer at which each task's MC1 has half of its rise above its baseline, by lens and, where it
-    was fitted, by probe."""
+    """The layer at which each task's MC1 has half of its rise above its baseline, by lens and,
+    where it was fitted, by probe."""
     return tabled(rises(own for own in readers(scores, decisions, lens, MC1, probe) if own), labels)
 
 

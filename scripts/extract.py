@@ -161,8 +161,11 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
         found = look_up(arguments.studies, Path(scores), asked, arguments.lenses, names)
         lenses = [lens for lens in arguments.lenses if lens not in found.lenses]
         dumped = bool(dumps) and not found.dumps
-        todo = lenses, dumped, arguments.batch_tokens, model.device.type
-        progress = Progress(Path(arguments.work) / task, {**attributes, "todo": todo})
+        speed = arguments.batch_tokens, model.device.type
+        whole = {**attributes, "all": [arguments.lenses, bool(dumps), *speed]}
+        progress = Progress(Path(arguments.work) / task, whole)
+        if not progress.finished:
+            progress.ask([lenses, dumped])
         yield Job(task, items, attributes, found, lenses, dumped, progress, Path(scores), dumps)
 
 

@@ -40,6 +40,7 @@ def test_results_are_those_of_a_fresh_study(study, tmp_path, name):
     study.run("tables")
     if own.computed is not None:
         assert computed(study, logs) == own.computed
+    assert study.jobs("tables") == {}
     assert differences(study, fresh(study, tmp_path / "fresh" / "study")) == []
 
 

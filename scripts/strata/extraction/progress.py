@@ -39,16 +39,24 @@ class Progress:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.folder / "lock")
         self._cost, self._since = 0.0, time.monotonic()
-        self._begin(self.folder / "identity.json", json.dumps(identity, sort_keys=True))
+        self._hold("identity.json", identity, ("lock",))
 
-    def _begin(self, path: Path, identity: str) -> None:
-        known = path.is_file() and path.read_text(encoding="utf-8") == identity
+    def _hold(self, name: str, value, kept: Iterable[str]) -> None:
+        """Goes on with what a file of this name says is of the same value; else removes all but
+        what is `kept`, and says so."""
+        path, text = self.folder / name, json.dumps(value, sort_keys=True)
+        known = path.is_file() and path.read_text(encoding="utf-8") == text
         for file in self.folder.iterdir():
-            if file.name != "lock" and (not known or file.suffix == ".part"):
+            if file.name not in kept and (not known or file.suffix == ".part"):
                 file.unlink()
         if not known:
             with atomic(path) as part:
-                part.write_text(identity, encoding="utf-8")
+                part.write_text(text, encoding="utf-8")
+
+    def ask(self, todo) -> None:
+        """Says what is to be computed, where the rest is there already: a state of other parts is
+        of no use."""
+        self._hold("todo.json", todo, ("lock", "identity.json"))
 
     @property
     def finished(self) -> bool:

@@ -38,6 +38,7 @@ def extracted(studies: Path, name: str, lenses=("raw",), dumps: bool = True, **c
         ids=["one"],
         groups=["one"],
         subtasks=[""],
+        blind={lens: np.full((2, 2), -len(lens), np.float32) for lens in lenses},
         attributes={**FACTS, "model": model, "task": task, "asked": json.dumps(SETTINGS)} | changed,
     )
     write_scores(path, scores)
@@ -70,7 +71,7 @@ def test_lenses_are_put_together_the_tasks_own_first(tmp_path):
     extracted(tmp_path, "one/small/sums", ["raw", "normed", "reference"])
     found = look_up(tmp_path, own, WANTED, ["raw", "normed"], LAYERS)
     assert found.files == [own, tmp_path / "one/scores/small/sums.h5"]
-    assert found.lenses == {"raw", "normed"}
+    assert found.lenses == found.scores.blind.keys() == {"raw", "normed"}
     assert found.dumps[0].parent == tmp_path / "one/activations/small/sums"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from strata import STAGES
 from strata.errors import StrataError
 from strata.files import atomic, file_hash, fingerprint
+from strata.names import LENSES
 
 Made = dict[str, Any]
 # What, beside the settings it was asked for, a file of an extraction depends on.
@@ -113,7 +114,8 @@ def made_extraction(path: Path) -> Made | None:
     from strata.store import read_attributes
 
     try:
-        attributes, lenses = read_attributes(path)
+        attributes, held = read_attributes(path)
+        lenses = [lens for lens in LENSES if lens in held]  # in the order of requests
         facts = {key: attributes[key] for key in (*FACTS, "model", "task")}
         return {**json.loads(attributes["asked"]), **facts, "lenses": lenses}
     except (StrataError, KeyError):  # not there, damaged, or of an earlier Strata

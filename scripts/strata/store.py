@@ -72,6 +72,7 @@ class Scores:
 
     def with_lenses(self, lenses: Iterable[str]) -> "Scores":
         """The same with these lenses alone, of those that it has."""
+        lenses = list(lenses)
         logprob, blind = (
             {lens: values[lens] for lens in lenses if lens in values}
             for values in (self.logprob, self.blind)

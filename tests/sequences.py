@@ -7,6 +7,7 @@ every sequence, runs the study and compares all of its results with those of a f
     python tests/sequences.py [NAME ...]
 """
 
+import argparse
 import inspect
 import json
 import os
@@ -651,4 +652,7 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    text = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=text)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of sequences; default: all")
+    main(parser.parse_args().names)

@@ -26,7 +26,7 @@ from strata.extraction.extract import extract
 from strata.extraction.machine import resident_memory
 from strata.extraction.placement import Memory, batch_bytes
 from strata.extraction.task import Task, scores_of
-from strata.extraction.tokens import spelled
+from strata.extraction.tokens import check_ids, spelled
 from strata.extraction.tree import TokenizedItem, build_tree, tokenize
 from strata.extraction.twin import forward, log_softmax
 from strata.items import Item
@@ -143,6 +143,8 @@ def pick(model: Model, tokenizer, items: Sequence[Item], chat: bool) -> list[Tok
     context = model.config.max_position_embeddings or longest.longest
     if window and max(t.longest for t in kept) <= window < longest.longest <= context:
         kept.append(longest)
+    for t in kept:
+        check_ids(tokenizer, t.item, t.sequences, model.config.vocab_size)
     return kept
 
 

@@ -204,7 +204,8 @@ def test_a_cancelled_run_leaves_nothing_running_and_resumes(slurm, study, local)
     until(lambda: len(extracting(run)) == 2, run)
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(120) != 0
-    assert run.jobs("%i", "pending,running,completing") == []
+    # SLURM ends what it was told to cancel in its own time.
+    until(lambda: not run.jobs("%i", "pending,running,completing"), run)
     assert not list(study.results.glob("scores/**/*.h5"))
 
     resumed = slurm(study, table).succeeds()

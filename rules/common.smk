@@ -175,7 +175,7 @@ def model_asked(wildcards):
     return settled(
         f"models/{model}",
         lambda: {"content": content_of(study.models[model]), "stage": STAGES["describe"]},
-        lambda: {made: asked.made_json(made)},
+        lambda: {made: asked.made_model(made)},
     )
 
 
@@ -269,10 +269,9 @@ def folder_option(model):
 
 
 def model_options(wildcards):
-    """What identifies the weights."""
+    """What a model is described by: where its folder is, or its entry on the hub."""
     options = study.models[wildcards.model]
-    keys = ("path",) if "path" in options else ("hub", "revision", "layers", "shape")
-    return as_json({key: options[key] for key in keys if key in options})
+    return as_json({"path": options["path"]} if "path" in options else content_of(options))
 
 
 def again(model, tasks):

@@ -35,15 +35,17 @@ def parse(kind: str, argv: list[str] | None, about: str | None) -> argparse.Name
 def make(kind: str, arguments: argparse.Namespace, **more: object) -> object:
     """What the function of an entry makes of the files and options it is asked for with."""
     entry = CATALOGUE[kind][arguments.entry]
-    given = [READERS[name](getattr(arguments, name)) for name in entry.files]
-    for name, scores in zip(entry.files, given, strict=True):
-        if name in SCORED and arguments.lenses:
-            given[entry.files.index(name)] = {
-                pair: own.with_lenses(arguments.lenses) for pair, own in scores.items()
-            }
+    given = [_read(name, arguments) for name in entry.files]
     options = {name: getattr(arguments, name) for name in (*entry.over, *entry.options)}
     options |= {name: read_json(options[name], name) for name in MAPPINGS if name in options}
     return entry.function(*given, read_labels(arguments.labels), **options, **more)
+
+
+def _read(name: str, arguments: argparse.Namespace):
+    found = READERS[name](getattr(arguments, name))
+    if name in SCORED and arguments.lenses:
+        return {pair: own.with_lenses(arguments.lenses) for pair, own in found.items()}
+    return found
 
 
 def stem(kind: str, out: str) -> Path:

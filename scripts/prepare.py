@@ -3,11 +3,10 @@
 import argparse
 import json
 import logging
-from pathlib import Path
 
 import cli
 from strata import STAGES
-from strata.files import atomic, sha256
+from strata.files import atomic, file_hash
 from strata.items import write_items
 from strata.tasks.download import verify_raw
 from strata.tasks.sources import files, prepare
@@ -19,7 +18,7 @@ def main(arguments: argparse.Namespace) -> None:
     items, audit = prepare(arguments.task, options, arguments.raw)
     write_items(arguments.out, items)
     audit["asked"] = {"options": options, "stage": STAGES["prepare"]}
-    audit["items_sha256"] = sha256(Path(arguments.out).read_bytes())
+    audit["items_sha256"] = file_hash(arguments.out)
     with atomic(arguments.audit) as part:
         part.write_text(json.dumps(audit, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     logging.info("%s: %d items", arguments.task, len(items))

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import cli
 from strata.errors import StrataError
+from strata.study import NO_RESULTS
 
-ASIDE = ("asked", "logs", "benchmarks", "unfinished")
 DATES = re.compile(rb"/(CreationDate|ModDate) ?\([^)]*\)")
 
 
@@ -48,7 +48,7 @@ def compare_folders(before: Path, after: Path) -> Iterator[str]:
 
 def files_of(folder: Path) -> set[str]:
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(path) for path in paths if path.parts[0] not in ASIDE}
+    return {str(path) for path in paths if path.parts[0] not in NO_RESULTS}
 
 
 def content(path: Path) -> object:

@@ -481,19 +481,25 @@ def wait_for(found: Callable[[], object], seconds: float = 120) -> None:
     raise AssertionError("nothing came of it")
 
 
+def extracting(study) -> subprocess.Popen:
+    """Snakemake while it extracts anew, with another setting."""
+    study.config["models"] = {"small": {"path": "small", "dtype": "bfloat16"}}
+    log = study.results / "logs" / "extract" / "small" / "sums.log"
+    log.unlink()
+    run = started(study, "tables")
+    wait_for(log.is_file)
+    return run
+
+
 def unlock(study) -> None:
     study.run("--unlock")
 
 
 @sequence("Snakemake killed while it extracts, which ends by itself", {EXTRACT: 1}, {})
 def _(study):
-    study.config["models"] = {"small": {"path": "small", "dtype": "bfloat16"}}
     scores = study.results / "scores" / "small" / "sums.h5"
     before = scores.stat().st_ino
-    log = study.results / "logs" / "extract" / "small" / "sums.log"
-    log.unlink()
-    run = started(study, "tables")
-    wait_for(log.is_file)
+    run = extracting(study)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     wait_for(lambda: scores.is_file() and scores.stat().st_ino != before)
@@ -503,11 +509,7 @@ def _(study):
 
 @sequence("all killed while it extracts", {EXTRACT: 1})
 def _(study):
-    study.config["models"] = {"small": {"path": "small", "dtype": "bfloat16"}}
-    log = study.results / "logs" / "extract" / "small" / "sums.log"
-    log.unlink()
-    run = started(study, "tables")
-    wait_for(log.is_file)
+    run = extracting(study)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     unlock(study)
@@ -516,11 +518,7 @@ def _(study):
 # Whether the extraction dies with the terminal or ends before: that no lock is left counts.
 @sequence("the terminal closed while it extracts", None)
 def _(study):
-    study.config["models"] = {"small": {"path": "small", "dtype": "bfloat16"}}
-    log = study.results / "logs" / "extract" / "small" / "sums.log"
-    log.unlink()
-    run = started(study, "tables")
-    wait_for(log.is_file)
+    run = extracting(study)
     os.killpg(run.pid, signal.SIGHUP)
     run.wait()
 

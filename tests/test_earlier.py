@@ -139,6 +139,8 @@ def test_leftovers_are_what_the_study_has_not(tmp_path, monkeypatch):
     ]
     own += ["untrained/a/model.json", "untrained/a/t.h5", "probes/a/t.csv", "figures/curves_t.png"]
     gone = ["models/a.b.json", "tasks/t.u.jsonl", "tasks/u.audit.json", "scores/a.b/t.h5"]
+    own += ["best/a/t.csv"]
+    gone += ["best/a.b/t.csv", "best/a/u.csv"]
     gone += ["scores/a/t.u.h5", "activations/a/u/layer_00.h5", "transfer/b.csv"]
     gone += ["figures/curves_u.png", "tables/none.csv", "untrained/b/model.json"]
     aside = ["logs/extract/b/t.log", "unfinished/b/t/state.h5", "plan.csv", "tables/.x.csv.1.part"]

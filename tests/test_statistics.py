@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import r2_score, roc_auc_score
 
 from strata.measures.statistics import (
     _shares,
-    auroc,
     bootstrapped,
     clusters,
     compare,
@@ -21,7 +19,6 @@ from strata.measures.statistics import (
     freedom,
     holm,
     intraclass,
-    r_squared,
     satterthwaite,
     sign_flip,
     standard_error,
@@ -223,35 +220,6 @@ def test_holm_on_a_worked_example():
     np.testing.assert_allclose(holm(np.array([0.04, 0.01, 0.03, 0.02])), [0.06, 0.04, 0.06, 0.06])
     assert np.isnan(holm(np.array([np.nan, 0.5]))[0])
     assert holm(np.array([np.nan, 0.5]))[1] == 0.5
-
-
-@given(
-    rows=st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40),
-    seed=st.integers(0, 99),
-)
-def test_auroc_is_scikit_learn_s_with_ties_and_weights(rows, seed):
-    decision, correct = (np.array(column) for column in zip(*rows, strict=True))
-    weight = np.random.default_rng(seed).integers(0, 4, (len(rows), 3)).astype(np.float32)
-    ours = auroc(decision.astype(float), correct, weight)
-    for column, found in enumerate(ours):
-        own = weight[:, column]
-        if own[correct].sum() and own[~correct].sum():
-            assert found == pytest.approx(roc_auc_score(correct, decision, sample_weight=own))
-        else:
-            assert np.isnan(found)
-
-
-def test_auroc_of_an_unknown_decision_is_unknown():
-    ones = np.ones((2, 1))
-    assert np.isnan(auroc(np.array([1, np.nan]), np.array([True, False]), ones)).all()
-
-
-def test_r_squared_is_scikit_learn_s():
-    truth, guess = RNG.normal(size=(2, 30))
-    weight = RNG.integers(0, 3, (30, 2)).astype(np.float32)
-    for column, found in enumerate(r_squared(guess, truth, weight)):
-        expected = r2_score(truth, guess, sample_weight=weight[:, column])
-        assert found == pytest.approx(expected)
 
 
 def test_the_bootstrap_agrees_with_the_formula_where_there_is_one():

@@ -69,22 +69,19 @@ def _read_json(path: str | Path) -> Made:
         return {}
 
 
-def made_json(path: Path) -> Made | None:
-    """What a model's description or a task's audit says that it was made for; None of an audit
-    whose items are others."""
-    found = _read_json(path)
-    items = path.with_name(path.name.replace(".audit.json", ".jsonl"))
-    if "items_sha256" in found and not (
-        items.is_file() and file_hash(items) == found["items_sha256"]
-    ):
-        return None
-    return found.get("asked")
+def made_model(path: Path) -> Made | None:
+    """What a model's description says that it was made for."""
+    return _read_json(path).get("asked")
 
 
 def made_task(path: Path) -> Made | None:
-    """As made_json, with the size of the largest subtask, which a `limit` may be above."""
-    own = made_json(path)
-    return own and {**own, "largest": _read_json(path)["largest"]}
+    """What a task's audit says that it was made for, with the size of the largest subtask, which a
+    `limit` may be above; None where the items beside it are others."""
+    found = _read_json(path)
+    items = path.with_name(path.name.replace(".audit.json", ".jsonl"))
+    if "asked" not in found or not items.is_file() or file_hash(items) != found["items_sha256"]:
+        return None
+    return {**found["asked"], "largest": found["largest"]}
 
 
 def same_items(own: Made, asked: Made) -> bool:
@@ -111,15 +108,23 @@ def extraction_asked(overlong: str, position: str, dtype: str, chat: bool, blind
 def made_extraction(path: Path) -> Made | None:
     """What a file of scores or a dump was made for: settings, FACTS, names and its lenses; None
     where it is not there or does not say."""
+    attributes, held = _attributes(path)
+    wanted = (*FACTS, "model", "task")
+    if not {"asked", *wanted} <= attributes.keys():  # of an earlier Strata
+        return None
+    lenses = [lens for lens in LENSES if lens in held]  # in the order of requests
+    facts = {key: attributes[key] for key in wanted}
+    return {**json.loads(attributes["asked"]), **facts, "lenses": lenses}
+
+
+def _attributes(path: Path) -> tuple[Made, list[str]]:
+    """Attributes and lenses of an HDF5 file; none where it is not there, or damaged."""
     from strata.store import read_attributes
 
     try:
-        attributes, held = read_attributes(path)
-        lenses = [lens for lens in LENSES if lens in held]  # in the order of requests
-        facts = {key: attributes[key] for key in (*FACTS, "model", "task")}
-        return {**json.loads(attributes["asked"]), **facts, "lenses": lenses}
-    except (StrataError, KeyError):  # not there, damaged, or of an earlier Strata
-        return None
+        return read_attributes(path)
+    except StrataError:
+        return {}, []
 
 
 def made_scores(path: Path, model: str, task: str, info: Path, items: Path) -> Made | None:
@@ -149,16 +154,7 @@ def probes_asked(plan: Made, calculation: bool) -> Made:
 def made_probes(path: Path, scores: Path) -> Made | None:
     """What a file of decisions was made for; None where it is not there, does not say, or is of
     other content than the scores, where these are there."""
-    made, of = _attributes(path), _attributes(scores)
-    if made is None or (of and any(made.get(key) != of.get(key) for key in FACTS)):
+    (made, _), (of, _) = _attributes(path), _attributes(scores)
+    if "asked" not in made or (of and any(made.get(key) != of.get(key) for key in FACTS)):
         return None
-    return json.loads(made["asked"]) if "asked" in made else None
-
-
-def _attributes(path: Path) -> Made | None:
-    from strata.store import read_attributes
-
-    try:
-        return read_attributes(path)[0]
-    except StrataError:  # not there, or damaged
-        return None
+    return json.loads(made["asked"])

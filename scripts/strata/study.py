@@ -16,6 +16,9 @@ from strata.report.style import STYLE, check_style
 from strata.schema import check, read_schema, task_schema, unknown
 from strata.tasks.sources import SOURCES
 
+# Folders beside the results: what was asked for, how it went, what is not finished.
+NO_RESULTS = ("asked", "benchmarks", "logs", "unfinished")
+
 
 class Study:
     """A validated configuration and what follows from it: selected models and tasks, in order.
@@ -221,20 +224,17 @@ class Study:
     def leftovers(self) -> list[Path]:
         """Files of results whose model, task, table or figure the study, as it is selected now,
         does not have: of an earlier form of it."""
-        folders: dict[str, Iterable[str]] = {
-            "tasks": self.tasks,
-            "tables": self.tables,
-            "figures": self.figures,
-        }
-        by_model = ("models", "scores", "activations", "metrics", "untrained", "probes", "transfer")
-        folders |= dict.fromkeys(by_model, self.models)
+        named = {"tasks": set(self.tasks), "tables": set(self.tables), "figures": set(self.figures)}
         found = []
-        for kind, names in folders.items():
-            for file in sorted(Path(self.results, kind).rglob("[!.]*")):
-                own, *rest = map(_without_suffix, file.relative_to(self.results).parts[1:])
-                task = rest[0] if rest and rest[0] not in ("model", "weights") else None
-                if file.is_file() and (own not in set(names) or (task and task not in self.tasks)):
-                    found.append(file)
+        for file in sorted(Path(self.results).glob("*/**/[!.]*")):
+            kind, own, *rest = map(_without_suffix, file.relative_to(self.results).parts)
+            if kind in NO_RESULTS or not file.is_file():
+                continue
+            known = own in named.get(kind, self.models)
+            if rest and rest[0] not in ("model", "weights"):
+                known = known and rest[0] in self.tasks
+            if not known:
+                found.append(file)
         return found
 
     @property

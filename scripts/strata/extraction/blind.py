@@ -27,7 +27,7 @@ def _shared(prompts: set[str]) -> str:
     if len(prompts) == 1:  # there is no question
         return min(prompts)
     start = _beginning(prompts)
-    start = start[: max(i + 1 for i, c in enumerate(f" {start}") if c.isspace()) - 1].rstrip()
+    start = start[: max((i for i, c in enumerate(start) if c.isspace()), default=0)].rstrip()
     end = _beginning({prompt[len(start) :][::-1] for prompt in prompts})[::-1]
     line = end.rstrip().rfind("\n")
     words = next((i for i, c in enumerate(end) if c.isspace()), len(end))

@@ -75,14 +75,17 @@ def best_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
     whole task and its top subtasks. layer_low, layer_high: Best.first and Best.last."""
     cluster = clusters(scores.groups, scores.partners)
     tops = [own for own in subtask_nodes(scores.subtasks) if "/" not in own[0]]
+    curves = {
+        (lens, metric): item_values(scores, lens, metric)[0]
+        for lens in scores.logprob
+        for metric in metrics_of(scores, lens)
+    }
     rows = []
     for subtask, members in tops:
         own = clusters(cluster[members])
         draws = draw_groups(own, RESAMPLES, 0)
-        read = [(lens, metric) for lens in scores.logprob for metric in metrics_of(scores, lens)]
-        for lens, metric in read:
-            values = item_values(scores, lens, metric)[0][:, members].astype(draws.dtype)
-            found = best_layer(values, own, draws)
+        for (lens, metric), values in curves.items():
+            found = best_layer(values[:, members].astype(draws.dtype), own, draws)
             rows.append(
                 {
                     "model": model,

@@ -272,7 +272,8 @@ def _errors(values: np.ndarray, cluster: np.ndarray) -> np.ndarray:
 
 def errors_of(totals: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """(..., g) totals of groups of (g,) items -> (...) clustered standard errors of the means over
-    items; as in `contrast` two groups of average size are added, at -1 and +1, so none is 0."""
+    items. Two groups of average size are added, at -1 and +1, so that none is 0; `contrast` adds
+    independent observations, which are fewer."""
     count, added = len(sizes), sizes.mean()
     rest = totals - totals.sum(-1, keepdims=True) / sizes.sum() * sizes
     spread = (rest**2).sum(-1) + 2 * added**2

@@ -354,35 +354,6 @@ def weighted_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return values @ weight / weight.sum(0)
 
 
-def auroc(decision: np.ndarray, correct: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The share of (correct, incorrect) pairs in which the correct row has the higher decision,
-    ties counting half: (n,), (n,) flags, (n, b) weights -> (b,); nan without pairs, or if a
-    decision is nan."""
-    if np.isnan(decision).any():
-        return np.full(weight.shape[1], np.nan)
-    high, low = decision[correct], decision[~correct]
-    order = np.argsort(low)
-    # below[k]: weight of the k lowest incorrect rows, in every sample.
-    below = np.zeros((len(low) + 1, weight.shape[1]), weight.dtype)
-    np.cumsum(weight[~correct][order], 0, out=below[1:])
-    left, right = (np.searchsorted(low[order], high, side) for side in ("left", "right"))
-    beaten = below[left] if np.array_equal(left, right) else (below[left] + below[right]) / 2
-    own = weight[correct]
-    pairs = own.sum(0, dtype=float) * below[-1]
-    with np.errstate(invalid="ignore"):
-        area = np.einsum("nb,nb->b", own, beaten, dtype=float) / pairs
-    return np.where(pairs > 0, area, np.nan)
-
-
-def r_squared(guess: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """1 - squared errors of (n,) guesses over those of the mean; (n, b) weights -> (b,)."""
-    errors = (truth - guess) ** 2 @ weight
-    mean = weighted_mean(truth, weight)
-    around = (truth**2) @ weight - weight.sum(0) * mean**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(around > 0, 1 - errors / around, np.nan)
-
-
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's (1979) adjusted p-values of one family: (k,) -> (k,); nan stays nan."""
     p = np.asarray(p, float)

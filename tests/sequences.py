@@ -74,7 +74,7 @@ class Sequence:
     @property
     def runs(self) -> bool:
         """Whether it starts more than dry runs itself."""
-        return bool(re.search(r"\.run\(|started\(", inspect.getsource(self.play)))
+        return bool(re.search(r"\.run\(|(started|extracting)\(", inspect.getsource(self.play)))
 
 
 SEQUENCES: list[Sequence] = []

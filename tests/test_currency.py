@@ -11,6 +11,7 @@ PLAYED = (
     "begun with one lens, then two more",
     "a run that fails twice, then mended",
     "Snakemake killed while it extracts, which ends by itself",
+    "the terminal closed while it extracts",
 )
 QUICK = [own for own in SEQUENCES if not own.runs]
 
@@ -35,7 +36,8 @@ def test_no_more_is_done_than_must_be(study, own):
 def test_results_are_those_of_a_fresh_study(study, tmp_path, name):
     own = next(own for own in SEQUENCES if own.name == name)
     own.play(study)
-    assert costly(study.jobs("tables")) == own.jobs
+    if own.jobs is not None:
+        assert costly(study.jobs("tables")) == own.jobs
     logs = logs_of(study)
     study.run("tables")
     if own.computed is not None:

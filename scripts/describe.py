@@ -8,8 +8,9 @@ from pathlib import Path
 import cli
 from strata import STAGES
 from strata.files import atomic
-from strata.models.checkpoint import ModelInfo, content_of, describe, read_config, weight_files
+from strata.models.checkpoint import ModelInfo, content_of, describe, read_config
 from strata.models.model import Skeleton
+from strata.models.tensors import open_tensors
 from strata.models.weights import check_weights
 
 
@@ -25,7 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
 def check(info: ModelInfo) -> None:
     """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
     folder = Path(info.folder)
-    check_weights(folder, weight_files(folder), Skeleton(read_config(folder)))
+    check_weights(folder, open_tensors(folder), Skeleton(read_config(folder)))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

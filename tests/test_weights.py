@@ -13,8 +13,9 @@ import describe
 from strata.errors import StrataError
 from strata.extraction.twin import naive_logprob
 from strata.items import Item
-from strata.models.checkpoint import read_config, weight_files
+from strata.models.checkpoint import read_config
 from strata.models.model import Model
+from strata.models.tensors import open_tensors
 from strata.names import LENSES, NORMED
 
 ITEM = Item("a", "a", "", "Q: 1 + 1\nA:", (" 2", " 3"), (True, False), 0)
@@ -189,7 +190,7 @@ def test_the_single_file_wins_over_an_index_beside_it(tmp_path):
     np.testing.assert_array_equal(score(tmp_path / "new", [ITEM]).logprob[NORMED], expected)
     assert_as_transformers_has_it(tmp_path / "new")
     (tmp_path / "new" / "model.safetensors").unlink()
-    assert {path.name for path in weight_files(tmp_path / "new").values()} == {shard}
+    assert {path.name for path in open_tensors(tmp_path / "new").files} == {shard}
 
 
 @pytest.mark.parametrize(("vocabulary", "rows"), [(290, 300), (310, 300)])

@@ -245,10 +245,11 @@ def _named_as_usual(model: Model) -> Iterator[Path]:
     if any((model.folder / name).is_file() for name in usual):
         yield model.folder
         return
+    tensors = model.tensors
     with TemporaryDirectory() as made:
-        for file in {model.folder / "config.json", *model.files.values()}:
+        for file in (model.folder / "config.json", *model.tensors.files):
             (Path(made) / file.name).symlink_to(file.resolve())
-        index = {"metadata": {}, "weight_map": {n: f.name for n, f in model.files.items()}}
+        index = {"metadata": {}, "weight_map": {n: tensors.where(n).name for n in tensors.shapes()}}
         (Path(made) / usual[1]).write_text(json.dumps(index), encoding="utf-8")
         yield Path(made)
 

@@ -5,13 +5,14 @@ Imports neither torch nor transformers, so that it can be asked for cheap facts.
 
 import hashlib
 import json
-import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from strata.errors import StrataError
 from strata.files import file_hash, located
 from strata.models.families import FAMILIES
+from strata.models.tensors import open_tensors
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
 WANTED += ("merges.txt", "vocab.txt", "chat_template.jinja")
@@ -107,43 +108,6 @@ def own_dtype(config: dict) -> str:
     return {"float16": "bfloat16", "float64": "float32"}.get(own, own)
 
 
-def weight_files(folder: str | Path) -> dict[str, Path]:
-    """Maps the name of each tensor of a model folder to the safetensors file that holds it.
-
-    Raises StrataError if there are no safetensors, a shard is missing or a file is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    tensors = {}
-    for file in _shards(Path(folder)):
-        try:
-            with safe_open(file, framework="np") as handle:
-                tensors.update(dict.fromkeys(handle.keys(), file))
-        except (SafetensorError, OSError) as error:
-            raise StrataError(f"{file} is damaged ({error}); fetch the model again") from None
-    return tensors
-
-
-def _shards(folder: Path) -> list[Path]:
-    """The files of weights, as transformers chooses them: the single file, else the index's."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        if index.is_file():
-            logging.info("%s: %s is read, and %s left aside", folder, single.name, index.name)
-        return [single]
-    if not index.is_file():
-        if files := sorted(folder.glob("*.safetensors")):
-            return files
-        raise StrataError(f"{folder} holds no .safetensors file, the only form Strata reads")
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
-        raise StrataError(f"{index} is damaged ({error}); fetch the model again") from None
-    if missing := sorted(name for name in names if not (folder / name).is_file()):
-        raise StrataError(f"{folder}: {index.name} names {missing[0]}, which is not there")
-    return [folder / name for name in sorted(names)]
-
-
 def folder_files(folder: str | Path) -> list[Path]:
     """All files of a local folder that say what the model is."""
     patterns = (
@@ -193,7 +157,7 @@ def describe(name: str, options: dict) -> ModelInfo:
         folder, revision = fetch(options["hub"], options.get("revision") or "main")
         source = options["hub"]
     config = read_config(folder)
-    files = weight_files(folder)
+    files = open_tensors(folder).files
     if revision is None:
         revision = local_revision(folder, files)
     info = ModelInfo(
@@ -218,9 +182,9 @@ def describe(name: str, options: dict) -> ModelInfo:
     return info
 
 
-def local_revision(folder: Path, files: dict[str, Path]) -> str:
+def local_revision(folder: Path, files: Sequence[Path]) -> str:
     """What names the content of a local folder: the hash of its configuration and weights."""
-    return "sha256:" + _hash_files([folder / "config.json", *sorted(set(files.values()))])
+    return "sha256:" + _hash_files([folder / "config.json", *files])
 
 
 def verify(info: ModelInfo) -> None:
@@ -229,7 +193,7 @@ def verify(info: ModelInfo) -> None:
     if info.source != "local":
         return  # a hub's snapshot goes by its commit
     folder = Path(info.folder)
-    now = local_revision(folder, weight_files(folder)), tokenizer_hash(folder)
+    now = local_revision(folder, open_tensors(folder).files), tokenizer_hash(folder)
     if now != (info.revision, info.tokenizer_hash):
         raise StrataError(
             f"{folder} holds another model than when {info.name} was described: its weights, "

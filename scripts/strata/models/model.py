@@ -1,6 +1,6 @@
 """A causal language model taken apart: embedding, decoder layers one at a time, unembedding.
 
-Weights are read from safetensors layer by layer, the next one while a layer runs, so that no more
+Weights are read layer by layer, the next one while a layer runs, so that no more
 than two need be held. The layers themselves are those of transformers.
 """
 
@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from strata.errors import StrataError
-from strata.models.checkpoint import own_dtype, read_config, weight_files
+from strata.models.checkpoint import own_dtype, read_config
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
+from strata.models.tensors import open_tensors
 from strata.models.weights import check_weights
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -86,18 +86,18 @@ class Model:
         weights: str = "streamed",
     ) -> None:
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
-        self.files = weight_files(folder)
+        self.tensors = open_tensors(folder)
         self.skeleton = Skeleton(read_config(folder), dtype)
         self.family, self.config = self.skeleton.family, self.skeleton.config
         self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
         self.rotary = self.skeleton.rotary(config=self.config).to(self.device)
         self.n_layers = len(self.skeleton.layers)
-        self.parts = check_weights(self.folder, self.files, self.skeleton)
+        self.parts = check_weights(self.folder, self.tensors, self.skeleton)
         self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """(n,) ids -> (n, d_model): layer 0 of the residual stream."""
-        hidden = self._tensor(self.parts.embedding)[tokens.cpu()].to(self.device, self.dtype)
+        hidden = self.tensors.read(self.parts.embedding)[tokens.cpu()].to(self.device, self.dtype)
         if self.family.scaled:
             hidden = hidden * torch.tensor(self.config.hidden_size**0.5, dtype=self.dtype)
         return hidden
@@ -165,25 +165,16 @@ class Model:
         dtype = dtype or self.dtype
         if self._copies is None:
             return {
-                key: self._tensor(name).to(self.device, dtype, copy=True)
+                key: self.tensors.read(name).to(self.device, dtype, copy=True)
                 for key, name in names.items()
             }
         with torch.cuda.stream(self._copies):
-            pinned = {key: self._tensor(name).to(dtype).pin_memory() for key, name in names.items()}
+            pinned = {
+                key: self.tensors.read(name).to(dtype).pin_memory() for key, name in names.items()
+            }
             ready = {key: t.to(self.device, non_blocking=True) for key, t in pinned.items()}
         self._copies.synchronize()
         for tensor in ready.values():
             # Made in the stream of copies, used in the other: not to be reused before that is done.
             tensor.record_stream(torch.cuda.default_stream(self.device))
         return ready
-
-    def _tensor(self, name: str) -> torch.Tensor:
-        if name not in self.files:
-            raise StrataError(f"{self.folder}: its weights lack {name}; fetch the model again")
-        try:
-            with safe_open(self.files[name], framework="pt") as file:
-                return file.get_tensor(name)
-        except (SafetensorError, OSError, RuntimeError) as error:  # torch's: shorter than mapped
-            raise StrataError(
-                f"{self.files[name]}: {name} cannot be read ({error}); fetch the model again"
-            ) from None

@@ -8,8 +8,9 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from strata.models.checkpoint import read_config, weight_files
+from strata.models.checkpoint import read_config
 from strata.models.families import FAMILIES
+from strata.models.tensors import Tensors, open_tensors
 
 
 def write_untrained(folder: str | Path, out: str | Path, seed: int = 0) -> None:
@@ -20,30 +21,28 @@ def write_untrained(folder: str | Path, out: str | Path, seed: int = 0) -> None:
     Each tensor is drawn from `seed` and its name, so how a checkpoint is split changes nothing.
     Raises StrataError for a folder that is no model.
     """
-    from safetensors import safe_open
     from safetensors.torch import save_file
 
     folder, out = Path(folder), Path(out)
     config = read_config(folder)
-    files = weight_files(folder)
+    tensors = open_tensors(folder)
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.iterdir()):
         # Everything small beside the weights: configuration, index, tokenizer.
         if path.suffix in (".json", ".txt", ".model", ".jinja") and path.is_file():
             shutil.copyfile(path, out / path.name)
-    for file in sorted(set(files.values())):
-        with safe_open(file, framework="pt") as handle:
-            names = [name for name, own in files.items() if own == file]
-            drawn = {name: _draw(name, handle.get_slice(name), config, seed) for name in names}
+    for file in tensors.files:
+        names = [name for name in tensors.shapes() if tensors.where(name) == file]
+        drawn = {name: _draw(name, tensors, config, seed) for name in names}
         save_file({n: value for n, value in drawn.items() if value is not None}, out / file.name)
 
 
-def _draw(name: str, like, config: dict, seed: int):
+def _draw(name: str, tensors: Tensors, config: dict, seed: int):
     """One tensor, or none for what isn't a weight, such as the masks of old Pythia checkpoints."""
     import torch
 
     dtypes = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-    shape, dtype = like.get_shape(), dtypes.get(like.get_dtype())
+    shape, dtype = tensors.shapes()[name], dtypes.get(tensors.dtype(name))
     if dtype is None or len(shape) not in (1, 2):
         return None
     if len(shape) == 1:

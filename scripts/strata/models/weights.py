@@ -4,11 +4,12 @@ families in families.py.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.models.tensors import Tensors
 
 # What follows from the configuration: rotary frequencies, and the masks of old Pythia checkpoints.
 NEEDLESS = re.compile(r"(rotary_emb\.inv_freq|\.attention\.(bias|masked_bias))$")
@@ -29,7 +30,7 @@ class Parts:
     bias: str | None
 
 
-def check_weights(folder: Path, files: dict[str, Path], skeleton) -> Parts:
+def check_weights(folder: Path, tensors: Tensors, skeleton) -> Parts:
     """Where a model's tensors are in its files, all of them checked.
 
     Raises StrataError, with names, for tensors that are missing, that nobody reads, that have
@@ -37,38 +38,41 @@ def check_weights(folder: Path, files: dict[str, Path], skeleton) -> Parts:
     where there is no head: the model is an embedding or reward model, or its configuration does not
     say that it is tied.
     """
-    parts = _parts_of(folder, files, skeleton)
+    found = tensors.shapes()
+    parts = _parts_of(folder, found, skeleton)
     shapes = expected(skeleton, parts)
-    if missing := [name for name in shapes if name not in files]:
+    if missing := [name for name in shapes if name not in found]:
         raise StrataError(f"{folder}: its weights lack {_listed(missing)}; fetch the model again")
-    unread = [name for name in files if name not in shapes and not NEEDLESS.search(name)]
+    unread = [name for name in found if name not in shapes and not NEEDLESS.search(name)]
     if unread:
         raise StrataError(
             f"{folder}: nothing reads {_listed(unread)} of its weights, so the scores would be "
             "those of another model. config.json may belong elsewhere or say too few layers, the "
             "weights may be quantised, hold an adapter, or be of a kind that Strata doesn't know"
         )
-    for name, (dtype, shape) in _headers(files, shapes).items():
-        if dtype not in FLOATS:
+    for name, shape in shapes.items():
+        if (dtype := tensors.dtype(name)) not in FLOATS:
             raise StrataError(
-                f"{files[name]}: {name} is of type {dtype}, no float of 16 bits or more; quantised "
-                "weights are not supported: give the model in bfloat16, float16 or float32"
+                f"{tensors.where(name)}: {name} is of type {dtype}, no float of 16 bits or more; "
+                "quantised weights are not supported: give the model in bfloat16, float16 or "
+                "float32"
             )
-        if shape != shapes[name]:
+        if found[name] != shape:
             raise StrataError(
-                f"{files[name]}: {name} has shape {shape}, config.json asks for {shapes[name]}"
+                f"{tensors.where(name)}: {name} has shape {found[name]}, config.json asks for "
+                f"{shape}"
             )
     return parts
 
 
-def _parts_of(folder: Path, files: dict[str, Path], skeleton) -> Parts:
+def _parts_of(folder: Path, found: Collection[str], skeleton) -> Parts:
     """Where embedding and unembedding are. A head in the files is the head, whatever the
     configuration says of ties; tied, one of the two stands for both."""
     family = skeleton.family
     prefix = f"{family.backbone}."
-    prefix = prefix if any(name.startswith(prefix) for name in files) else ""
+    prefix = prefix if any(name.startswith(prefix) for name in found) else ""
     embedding = f"{prefix}{family.embedding}.weight"
-    head = next((f"{own}.weight" for own in family.heads if f"{own}.weight" in files), None)
+    head = next((f"{own}.weight" for own in family.heads if f"{own}.weight" in found), None)
     tied = bool(skeleton.config.tie_word_embeddings)
     if head is None and not tied:
         raise StrataError(
@@ -76,7 +80,7 @@ def _parts_of(folder: Path, files: dict[str, Path], skeleton) -> Parts:
             "config.json does not tie it to the embedding: no language model, or one for "
             "embeddings or rewards; give a causal language model"
         )
-    if head and tied and embedding not in files:
+    if head and tied and embedding not in found:
         embedding = head
     bias = f"{head.removesuffix('weight')}bias" if head and skeleton.head_bias else None
     return Parts(prefix, embedding, head or embedding, bias)
@@ -93,25 +97,6 @@ def expected(skeleton, parts: Parts) -> dict[str, tuple[int, ...]]:
         for name, value in module.state_dict().items():
             shapes[f"{parts.prefix}{place}.{name}"] = tuple(value.shape)
     return shapes
-
-
-def _headers(files: dict[str, Path], names: Iterable[str]) -> dict[str, tuple[str, tuple]]:
-    """Type and shape of each tensor, from the heads of the files alone."""
-    from safetensors import SafetensorError, safe_open
-
-    by_file: dict[Path, list[str]] = {}
-    for name in names:
-        by_file.setdefault(files[name], []).append(name)
-    found = {}
-    for file, own in by_file.items():
-        try:
-            with safe_open(file, framework="np") as handle:
-                for name in own:
-                    tensor = handle.get_slice(name)
-                    found[name] = tensor.get_dtype(), tuple(tensor.get_shape())
-        except (SafetensorError, OSError) as error:
-            raise StrataError(f"{file} is damaged ({error}); fetch the model again") from None
-    return found
 
 
 def _listed(names: list[str]) -> str:

@@ -1,0 +1,100 @@
+"""The tensors of a checkpoint, by the names that transformers' modules have, whatever form its
+files are in. Imports torch when a tensor is read, not before.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from strata.errors import StrataError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Tensors(Protocol):
+    """What the files of a checkpoint hold. files: all that hold weights, sorted."""
+
+    files: tuple[Path, ...]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor that can be read, by name, from the heads of the files alone. What a form
+        cannot account for stays here under its own name, so that it is refused by it."""
+
+    def dtype(self, name: str) -> str:
+        """safetensors' name of the type that `read` gives: F32, BF16, F8_E4M3."""
+
+    def where(self, name: str) -> Path:
+        """The file that holds a tensor, or the first of those that do."""
+
+    def read(self, name: str) -> "torch.Tensor":
+        """One tensor, perhaps a view into its file. Raises StrataError if it is damaged."""
+
+
+def open_tensors(folder: str | Path) -> Tensors:
+    """The tensors of a model folder.
+
+    Raises StrataError if there are none, a file is missing or its head is damaged.
+    """
+    return Safetensors(shards(Path(folder)))
+
+
+class Safetensors:
+    """As the files have them."""
+
+    def __init__(self, files: list[Path]) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self.files = tuple(sorted(files))
+        self._places: dict[str, tuple[Path, str]] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for file in self.files:
+            try:
+                with safe_open(file, framework="np") as handle:
+                    for name in handle.keys():  # noqa: SIM118, no mapping
+                        head = handle.get_slice(name)
+                        self._places[name] = file, head.get_dtype()
+                        self._shapes[name] = tuple(head.get_shape())
+            except (SafetensorError, OSError) as error:
+                raise StrataError(f"{file} is damaged ({error}); fetch the model again") from None
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self._shapes
+
+    def dtype(self, name: str) -> str:
+        return self._places[name][1]
+
+    def where(self, name: str) -> Path:
+        return self._places[name][0]
+
+    def read(self, name: str) -> "torch.Tensor":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.where(name), framework="pt") as file:
+                return file.get_tensor(name)
+        except (SafetensorError, OSError, RuntimeError) as error:  # torch's: shorter than mapped
+            raise StrataError(
+                f"{self.where(name)}: {name} cannot be read ({error}); fetch the model again"
+            ) from None
+
+
+def shards(folder: Path) -> list[Path]:
+    """The files of weights, as transformers chooses them: the single file, else the index's."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        if index.is_file():
+            logging.info("%s: %s is read, and %s left aside", folder, single.name, index.name)
+        return [single]
+    if not index.is_file():
+        if files := sorted(folder.glob("*.safetensors")):
+            return files
+        raise StrataError(f"{folder} holds no .safetensors file, the only form Strata reads")
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError) as error:
+        raise StrataError(f"{index} is damaged ({error}); fetch the model again") from None
+    if missing := sorted(name for name in names if not (folder / name).is_file()):
+        raise StrataError(f"{folder}: {index.name} names {missing[0]}, which is not there")
+    return [folder / name for name in sorted(names)]

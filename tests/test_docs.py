@@ -86,8 +86,7 @@ def test_every_exception_is_in_use():
 def test_a_task_of_the_readers_own(folder):
     own = yaml.safe_load(readme_yaml(1)) | {"select": {"models": ["mine"], "tasks": ["mine"]}}
     (folder / "own.yaml").write_text(yaml.safe_dump(own))
-    row = '{"question": "1 + 1", "choices": ["2", "3"], "label": 0}\n'
-    (folder / "questions.jsonl").write_text(row)
+    (folder / "questions.csv").write_text("question,A,B,C,D,answer\n1 + 1,2,3,4,5,A\n")
     output = bash(folder, "snakemake data --cores 1 --configfile study.yaml own.yaml")
     assert "2 of 2 steps" in output
 

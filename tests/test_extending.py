@@ -21,6 +21,7 @@ from strata.store import read_scores
 pytestmark = pytest.mark.workflow
 
 PAGE = blocks(ROOT / "docs" / "extending.md")
+TASKS = blocks(ROOT / "docs" / "tasks.md")
 
 
 @pytest.fixture
@@ -37,15 +38,15 @@ def folder(tmp_path):
     return tmp_path
 
 
-def steps(heading: str) -> list:
-    found = [block for block in PAGE if block.heading == heading]
-    assert found, f"docs/extending.md has no steps under {heading!r}"
+def steps(heading: str, page: list) -> list:
+    found = [block for block in page if block.heading == heading]
+    assert found, f"the page has no steps under {heading!r}"
     return found
 
 
-def follow(folder, heading: str, **replaced: str) -> None:
+def follow(folder, heading: str, page: list = PAGE, **replaced: str) -> None:
     """Takes the steps of a section in their order. replaced: commands run in another's place."""
-    for block in steps(heading):
+    for block in steps(heading, page):
         if block.name:
             (folder / block.name).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.name).write_text(block.text)
@@ -103,7 +104,6 @@ def test_every_block_of_the_page_is_of_a_section_that_is_followed():
         "A model",
         "A chat model",
         "The checkpoints of a training run",
-        "A task",
         "A language",
         "A lens",
         "A table",
@@ -139,21 +139,15 @@ def test_a_training_run(folder):
 
 
 def test_a_task(folder):
-    follow(folder, "A task")
+    """docs/tasks.md; its further blocks are run by tests/test_own.py."""
+    follow(folder, "A task of your own", TASKS)
     path = folder / "results" / "own-task" / "tasks" / "quiz.jsonl"
     items = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [item["correct"] for item in items] == [
-        [True, False, False],
-        [False, True],
-        [True, False, True, False],
-    ]
-    assert items[0]["prompt"] == (
-        "Answer the question.\n\nQ: How many days has a week?\nA: 7\n\n"
-        "Q: How many legs has a spider?\nA:"
-    )
-    assert overall(folder, "own-task")["n"].max() == 3
+    assert [item["best"] for item in items] == [1, 2]
+    assert items[1]["prompt"] == "Q: Which planet, of these, is largest?\nA:"
+    assert overall(folder, "own-task")["n"].max() == 2
     metrics = pd.read_csv(folder / "results" / "own-task" / "metrics" / "mine" / "quiz.csv")
-    assert set(metrics["subtask"]) == {"all", "animals", "numbers"}
+    assert set(metrics["subtask"]) == {"all", "sums", "sky"}
 
 
 def test_a_language(folder):
@@ -170,7 +164,7 @@ def test_a_language(folder):
     ):
         (raw / name).parent.mkdir(parents=True)
         (raw / name).write_text(text)
-    hashes = next(block for block in steps("A language") if "sha256sum" in block.text)
+    hashes = next(block for block in steps("A language", PAGE) if "sha256sum" in block.text)
     blob, sha256 = (line.split()[0] for line in bash(folder, hashes.text).splitlines())
     table = folder / "data" / "datasets.csv"
     row = f"llama_analysis/gsm8k_cal_mc_German.json,,{blob},{sha256},{len(lines)},8,own,\n"

@@ -7,14 +7,14 @@ from strata.errors import StrataError
 from strata.items import Item, audit, read_items, write_items
 
 
-def item(name="a", choices=(" x", " y"), correct=(True, False), best=0, subtask="", prompt="p"):
-    return Item(name, name, subtask, prompt, choices, correct, best)
+def item(name="a", choices=(" x", " y"), correct=(True, False), best=0, subtask="", **more):
+    return Item(name, name, subtask, "p", choices, correct, best, **more)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prompt": ""}, "the prompt is empty"),
+        ({"fillings": (" x",)}, "2 choices but 1 fillings"),
         ({"correct": (True,)}, "2 choices but 1 flags"),
         ({"correct": (True, True)}, "it needs at least one true and one false"),
         ({"correct": (False, False)}, "it needs at least one true and one false"),

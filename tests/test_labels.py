@@ -64,13 +64,13 @@ def test_the_file_says_what_its_labels_are(tmp_path, rows, right):
         (
             [(1, FOUR)],
             1,
-            r"""from 0 \("x"\) or .*from 1 \("w"\).*`labels: index, first: 0`""",
+            r"""from 0 \("x"\) or .*from 1 \("w"\).*`label_kind: index`""",
         ),
         ([(2, FOUR), (1, ["x", "y"])], 1, "no other row of the file decides"),
-        ([("B", ["A", "B"]), ("A", ["B", "A"])], 2, "`labels: letter` or `labels: text`"),
+        ([("B", ["A", "B"]), ("A", ["B", "A"])], 2, "`label_kind: letter` or `label_kind: text`"),
         ([("C", ["C", "HE", "CO", "NA"])], 1, "a letter from A .*CO.* or the text of a choice"),
         ([("2", ["3", "1", "2"])], 1, "the text of a choice"),
-        ([("1", ["1", "2"]), ("2", ["2", "1"])], 2, "first: 1` or `labels: text`"),
+        ([("1", ["1", "2"]), ("2", ["2", "1"])], 2, "label_kind: index1` or `label_kind: text`"),
     ],
 )
 def test_a_row_that_may_mean_two_things_is_refused_with_its_line(tmp_path, rows, line, says):
@@ -85,8 +85,7 @@ def test_a_row_that_may_mean_two_things_is_refused_with_its_line(tmp_path, rows,
         ([(0, FOUR), (4, FOUR)], 2),
         ([([1, 0, 0, 0], FOUR), ([2], FOUR)], 2),
         ([("w", FOUR), ("B", FOUR)], 2),
-        ([(0, FOUR), (-1, FOUR)], 2),
-        ([(0, FOUR), (None, FOUR)], 2),
+        ([(0, FOUR), (-2, FOUR)], 2),
         ([(True, ["x", "y"])], 1),
         ([("E", FOUR)], 1),
         ([([1, 1, 2], FOUR)], 1),
@@ -102,13 +101,13 @@ def test_a_second_kind_of_label_in_a_file_is_refused_with_its_line(tmp_path, row
 @pytest.mark.parametrize(
     ("rows", "options", "right"),
     [
-        ([(1, FOUR)], {"first": 0}, [[1]]),
-        ([(1, FOUR)], {"first": 1}, [[0]]),
-        ([("2", ["3", "1", "2"])], {"labels": "text"}, [[2]]),
-        ([("2", ["3", "1", "2"])], {"labels": "index", "first": 1}, [[1]]),
-        ([("C", ["C", "HE", "CO", "NA"])], {"labels": "letter"}, [[2]]),
-        ([("C", ["C", "HE", "CO", "NA"])], {"labels": "text"}, [[0]]),
-        ([([1, 0, 0, 1], FOUR)], {"labels": "flags"}, [[0, 3]]),
+        ([(1, FOUR)], {"label_kind": "index"}, [[1]]),
+        ([(1, FOUR)], {"label_kind": "index1"}, [[0]]),
+        ([("2", ["3", "1", "2"])], {"label_kind": "text"}, [[2]]),
+        ([("2", ["3", "1", "2"])], {"label_kind": "index1"}, [[1]]),
+        ([("C", ["C", "HE", "CO", "NA"])], {"label_kind": "letter"}, [[2]]),
+        ([("C", ["C", "HE", "CO", "NA"])], {"label_kind": "text"}, [[0]]),
+        ([([1, 0, 0, 1], FOUR)], {"label_kind": "flags"}, [[0, 3]]),
     ],
 )
 def test_what_is_stated_holds(tmp_path, rows, options, right):
@@ -120,11 +119,11 @@ def test_what_is_stated_holds(tmp_path, rows, options, right):
     [
         (
             ("x", FOUR),
-            {"labels": "index"},
-            "as an index, counted from 0 or .*which the task states",
+            {"label_kind": "index"},
+            "as an index, counted from 0, which the task states",
         ),
-        (([1, 0, 0, 1], FOUR), {"labels": "index"}, "as an index"),
-        ((0, FOUR), {"first": 1}, "counted from 1, which the task states"),
+        (([1, 0, 0, 1], FOUR), {"label_kind": "index"}, "as an index"),
+        ((0, FOUR), {"label_kind": "index1"}, "counted from 1, which the task states"),
         (([0, 0, 0, 0], FOUR), {}, "all its flags are 0"),
     ],
 )
@@ -171,7 +170,9 @@ def test_published_shapes_are_read_right(tmp_path, name):
 def test_published_passages_are_read_right_but_for_the_row_that_has_no_wrong_choice(tmp_path):
     fields = {"context": "passage", "choices": "options"}
     options = {"source": "jsonl", "path": str(CASES / "passages.jsonl"), "fields": fields}
-    with pytest.raises(StrataError, match=r"line 4: .*at least one true and one false choice"):
+    with pytest.raises(
+        StrataError, match=r"line 4: .*all its choices are right; `skip: \[all right\]`"
+    ):
         prepare("mine", options, tmp_path)
     path = tmp_path / "passages.jsonl"
     path.write_text("".join((CASES / "passages.jsonl").read_text().splitlines(True)[:3]))

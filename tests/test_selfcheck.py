@@ -286,7 +286,7 @@ def test_a_prompt_of_another_length_is_refused_with_both(tmp_path, monkeypatch):
 
     def longer(*arguments, **options):
         found = whole(*arguments, **options)
-        return [dataclasses.replace(t, start=t.start + 1) for t in found]
+        return [dataclasses.replace(t, starts=[n + 1 for n in t.starts]) for t in found]
 
     monkeypatch.setattr(module, "tokenize", longer)
     two = {"choices": (" 22", " 33"), "correct": (1, 0), "best": 0}

@@ -23,7 +23,9 @@ def tokenized_items(draw):
         sequences = [prompt + tail for tail in draw(tails)]
         if draw(st.booleans()):
             sequences[-1] = [*prompt[:-1], 9, *sequences[-1][len(prompt) :]]
-        items.append(TokenizedItem(ITEM, sequences, len(prompt), [False] * len(sequences)))
+        # What is given before a choice may be longer than the prompt: a filling.
+        starts = [draw(st.integers(len(prompt), len(own) - 1)) for own in sequences]
+        items.append(TokenizedItem(ITEM, sequences, starts, [False] * len(sequences)))
     return items
 
 
@@ -41,12 +43,12 @@ def test_every_sequence_can_be_read_back_from_the_tree(items, max_row):
     ends = iter(zip(tree.prompt_end, tree.choice_end, strict=True))
     number = 0
     for item in items:
-        for sequence in item.sequences:
+        for sequence, start in zip(item.sequences, item.starts, strict=True):
             prompt_end, choice_end = next(ends)
             path = ancestors(tree, choice_end)
             assert [*tree.prefix, *tree.tokens[path]] == sequence
             scored = slice(*tree.path_offsets[number : number + 2])
-            assert tree.path_nodes[scored].tolist() == path[item.start - len(tree.prefix) :]
+            assert tree.path_nodes[scored].tolist() == path[start - len(tree.prefix) :]
             assert tree.parent[tree.path_nodes[scored][0]] == prompt_end
             assert tree.depth[path].tolist() == list(range(len(path)))
             number += 1
@@ -85,7 +87,7 @@ def test_batches_hold_every_row_once_and_keep_their_budget(items, max_tokens):
 
 
 def test_the_common_prefix_stops_short_of_the_last_prompt_token():
-    items = [TokenizedItem(ITEM, [[1, 2, 3, 4], [1, 2, 3, 5]], 3, [False, False])]
+    items = [TokenizedItem(ITEM, [[1, 2, 3, 4], [1, 2, 3, 5]], [3, 3], [False, False])]
     assert common_prefix(items) == [1, 2]
 
 

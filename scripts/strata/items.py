@@ -20,10 +20,13 @@ class Item:
         subject), else "". Items that share a name, as group or as partner, are not independent.
     subtask: a path of parts joined by "/", most general first ("int/1-2/add", "es"), or ""; no part
         is empty or called "all", which is the whole.
-    prompt: the whole text in front of a choice, instruction and demonstrations included.
+    prompt: the whole text in front of a choice, instruction and demonstrations included; empty for
+        sentences that are scored whole.
     choices: texts that continue the prompt, leading space included.
     correct: one flag a choice; at least one true and one false.
     best: index of the best true choice, the one MC1 asks for.
+    fillings: one a choice, or none at all: text between prompt and choice that is given and not
+        scored, as what fills a blank in the middle of a sentence.
     """
 
     id: str
@@ -34,11 +37,29 @@ class Item:
     correct: tuple[bool, ...]
     best: int
     partner: str = ""
+    fillings: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> list[str]:
+        """What stands before each choice."""
+        return [self.prompt + own for own in self.fillings or [""] * len(self.choices)]
+
+    @property
+    def texts(self) -> list[str]:
+        """All that is read of each choice."""
+        pairs = zip(self.given, self.choices, strict=True)
+        return [before + choice for before, choice in pairs]
+
+    @property
+    def answers(self) -> list[str]:
+        """What each choice says: its text, and what fills the blank before it."""
+        fillings = self.fillings or [""] * len(self.choices)
+        return [own + choice for own, choice in zip(fillings, self.choices, strict=True)]
 
     def __post_init__(self) -> None:
         problem = None
-        if not self.prompt:
-            problem = "the prompt is empty"
+        if self.fillings and len(self.fillings) != len(self.choices):
+            problem = f"{len(self.choices)} choices but {len(self.fillings)} fillings"
         elif len(self.choices) != len(self.correct):
             problem = f"{len(self.choices)} choices but {len(self.correct)} flags in 'correct'"
         elif all(self.correct) or not any(self.correct):
@@ -58,8 +79,9 @@ def write_items(path: str | Path, items: Iterable[Item]) -> None:
     with atomic(path) as part, part.open("w", encoding="utf-8") as file:
         for item in items:
             fields = asdict(item)
-            if not item.partner:
-                del fields["partner"]
+            for optional in ("partner", "fillings"):
+                if not fields[optional]:
+                    del fields[optional]
             file.write(json.dumps(fields, ensure_ascii=False) + "\n")
 
 
@@ -74,10 +96,10 @@ def read_items(path: str | Path) -> list[Item]:
         for number, line in enumerate(file, 1):
             try:
                 fields = json.loads(line)
-                fields["choices"] = tuple(fields["choices"])
-                fields["correct"] = tuple(fields["correct"])
+                for several in {"choices", "correct", "fillings"} & fields.keys():
+                    fields[several] = tuple(fields[several])
                 item = Item(**fields)
-            except (ValueError, TypeError, KeyError, StrataError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, StrataError) as error:
                 raise StrataError(f"{path}, line {number}: not an item ({error})") from None
             if item.id in seen:
                 raise StrataError(f"{path}, line {number}: the id {item.id!r} comes twice")
@@ -124,7 +146,7 @@ def _audit_row(
     elsewhere: dict[str, int],
 ) -> dict:
     own = {item.id for item in items}
-    shown = [[choice.strip() for choice in item.choices] for item in items]
+    shown = [[answer.strip() for answer in item.answers] for item in items]
     pairs = list(zip(items, shown, strict=True))
     true = [[c for c, ok in zip(s, item.correct, strict=True) if ok] for item, s in pairs]
     false = [[c for c, ok in zip(s, item.correct, strict=True) if not ok] for item, s in pairs]

@@ -42,14 +42,24 @@ OPERATIONS = {ADD: "Add", SUB: "Sub", MUL: "Mul", DIV: "Div", MIX2: "Mix-2", MIX
 
 SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
-# What the labels of a user's own file are (tasks/labels.py).
-FLAGS, INDEX, LETTER, TEXT = "flags", "index", "letter", "text"
+# Forms of a user's own file (tasks/rows.py); what its labels are (tasks/labels.py); why a row of it
+# cannot be asked, how one is asked, and what a template makes of a text (tasks/own.py).
+JSONL, JSON, CSV, TSV, PARQUET = FORMS = ("jsonl", "json", "csv", "tsv", "parquet")
+FLAGS, FLAGS1, INDEX, INDEX1 = "flags", "flags1", "index", "index1"
+LETTER, KEY, TEXT = "letter", "key", "text"
 LABELINGS = {
-    FLAGS: "flags, one a choice",
-    INDEX: "an index",
+    FLAGS: "flags, one a choice, the best of them counted from 0",
+    FLAGS1: "flags, one a choice, the best of them counted from 1",
+    INDEX: "an index, counted from 0",
+    INDEX1: "an index, counted from 1",
     LETTER: "a letter from A",
+    KEY: "what the row calls a choice",
     TEXT: "the text of a choice",
 }
+ALL_RIGHT, NONE_RIGHT, ONE_CHOICE = "all right", "none right", "one choice"
+EMPTY, NO_LABEL = "empty", "no label"
+SKIPS = (ALL_RIGHT, NONE_RIGHT, ONE_CHOICE, EMPTY, NO_LABEL)
+CLOZE, LETTERED = ASKED = ("cloze", "lettered")
 
 # What of a set's own leaks an item may have (tasks/leaks.py).
 DEMONSTRATED, DEMONSTRATED_OTHERWISE = "demonstrated", "demonstrated_otherwise"

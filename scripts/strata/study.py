@@ -73,7 +73,7 @@ class Study:
             self.models |= made
             self.training |= training
         self.tasks: dict[str, dict] = _pick(config["tasks"], config["select"]["tasks"])
-        self._check_jsonl()
+        self._check_files()
         self._check_figures()
 
     @property
@@ -86,17 +86,18 @@ class Study:
             if name not in self.training or name == last[self.training[name]["run"]]
         ]
 
-    def _check_jsonl(self) -> None:
+    def _check_files(self) -> None:
         for name, task in self.tasks.items():
-            if task["source"] != "jsonl":
-                continue
-            if "path" not in task:
+            source = self._source(name)
+            if "file" in source.keys and "path" not in task:
                 raise StrataError(f"config key tasks.{name}.path: missing; name the file")
-            if not Path(task["path"]).is_file():
-                raise StrataError(
-                    f"config key tasks.{name}.path: {located(task['path'])}: no such file; paths "
-                    "go by the folder where Snakemake runs"
-                )
+            for path in source.own(task):
+                if not Path(path).is_file():
+                    key = next(key for key, value in task.items() if value == path)
+                    raise StrataError(
+                        f"config key tasks.{name}.{key}: {located(path)}: no such file; paths go "
+                        "by the folder where Snakemake runs"
+                    )
 
     def instances(self, entry: Entry) -> list[dict[str, str]]:
         """What a table or figure of the catalogue is made for here, one of each: the values of

@@ -45,20 +45,28 @@ def _beginning(texts: set[str]) -> str:
 def blind_items(items: Sequence[Item]) -> tuple[list[Item], np.ndarray]:
     """An item for each of the prompts without a question, with every distinct choice that is asked
     behind it; and of each choice of `items`, one after the other, its number among theirs."""
-    choices: dict[str, dict[str, int]] = {}
+    choices: dict[str, dict[tuple[str, str], int]] = {}
     prompts = blind_prompts(items)
     for item, prompt in zip(items, prompts, strict=True):
         own = choices.setdefault(prompt, {})
-        for choice in item.choices:
+        for choice in _with_fillings(item):
             own.setdefault(choice, len(own))
     firsts = dict(zip(choices, np.cumsum([0, *map(len, choices.values())]), strict=False))
     which = [
         firsts[prompt] + choices[prompt][choice]
         for item, prompt in zip(items, prompts, strict=True)
-        for choice in item.choices
+        for choice in _with_fillings(item)
     ]
     asked = []
     for prompt, own in choices.items():
         flags = (True, *[False] * (len(own) - 1))
-        asked.append(Item("without the question", "", "", prompt, tuple(own), flags, 0))
+        fillings, texts = zip(*own, strict=True)
+        kept = fillings if any(fillings) else ()
+        name = "without the question"
+        asked.append(Item(name, "", "", prompt, texts, flags, 0, fillings=kept))
     return asked, np.array(which, np.int64)
+
+
+def _with_fillings(item: Item) -> list[tuple[str, str]]:
+    """What stands before each choice of its own, and the choice."""
+    return list(zip(item.fillings or [""] * len(item.choices), item.choices, strict=True))

@@ -36,6 +36,11 @@ def as_chat(tokenizer, items: Sequence[Item]) -> list[Item]:
     StrataError for a template that fails, that leaves out question or answer, or whose prompt is
     not what it writes in front of an answer.
     """
+    if odd := next((item for item in items if item.fillings or not item.prompt.strip()), None):
+        raise StrataError(
+            f"item {odd.id!r} is a sentence, or has a blank in its middle, which no chat asks: "
+            "leave `chat: true` out for this task's models, or ask it by a `prompt`"
+        )
     between = _between(tokenizer, items[0].prompt)
     return [_asked(tokenizer, item, between) for item in items]
 

@@ -133,7 +133,7 @@ def pick(model: Model, tokenizer, items: Sequence[Item], chat: bool) -> list[Tok
     the longest, if it alone is wider than the configuration's window."""
     if not items:
         raise StrataError("the task has no items")
-    ordered = sorted(items, key=lambda item: len(item.prompt) + max(map(len, item.choices)))
+    ordered = sorted(items, key=lambda item: max(map(len, item.texts)))
     few = [_of_two(item) for item in (*ordered[:ITEMS], ordered[-1])]
     few = as_chat(tokenizer, few) if chat else few
     *short, longest = tokenize(tokenizer, few, special=not chat)
@@ -153,6 +153,7 @@ def _of_two(item: Item) -> Item:
     return replace(
         item,
         choices=tuple(item.choices[i] for i in kept),
+        fillings=tuple(item.fillings[i] for i in kept if item.fillings),
         correct=tuple(item.correct[i] for i in kept),
         best=kept.index(item.best),
     )
@@ -176,7 +177,7 @@ def _holds(memory: Memory, part: Model, asked: Sequence[TokenizedItem]) -> bool:
     layers = part.skeleton.layers[: part.n_layers]
     weights = sum(p.numel() for layer in layers for p in layer.parameters()) * size
     longest = max(t.longest for t in asked)
-    scored = max(t.longest - t.start + 1 for t in asked)
+    scored = max(t.longest - min(t.starts) + 1 for t in asked)
     ends = config.vocab_size * (2 * config.hidden_size * size + 16 * scored)
     # Its attention writes out every score, in the dtype and in float32.
     scores = config.num_attention_heads * longest**2 * (2 * size + 4)
@@ -191,7 +192,11 @@ def _expected(
     """transformers' own passes, by task; its weights are gone afterwards."""
     lm = load(part)
     expected = {
-        task: [passed(lm, ids, t.start, lenses) for t in own for ids in t.sequences]
+        task: [
+            passed(lm, ids, start, lenses)
+            for t in own
+            for ids, start in zip(t.sequences, t.starts, strict=True)
+        ]
         for task, own in asked.items()
     }
     lm.to("meta")
@@ -284,18 +289,19 @@ def check_tokens(
     """Raises StrataError if none of the readers makes an item's tokens of its texts: the same ids,
     but for what it may add behind a text, and as many of them the prompt's."""
     for t in asked:
-        for choice, sequence in zip(t.item.choices, t.sequences, strict=True):
-            text, ours = t.item.prompt + choice, list(sequence)
+        told = zip(t.item.given, t.item.texts, t.starts, t.sequences, strict=True)
+        for given, text, ours_given, sequence in told:
+            ours = list(sequence)
             others = {name: read(text, special) for name, read in readers.items()}
             bare = {name: read(text, False) for name, read in readers.items()}
             name = next((n for n in readers if _fits(ours, others[n], bare[n])), None)
             if name is None:
                 raise _refusal(_first_odd(tokenizer, t.item, text, ours, others))
-            start = len(ours) - len(bare[name]) + len(readers[name](t.item.prompt, False))
-            if start != t.start:
+            start = len(ours) - len(bare[name]) + len(readers[name](given, False))
+            if start != ours_given:
                 raise _refusal(
-                    f"the prompt of item {t.item.id!r} has {t.start} tokens by Strata and {start} "
-                    f"by {name}"
+                    f"the prompt of item {t.item.id!r} has {ours_given} tokens by Strata and "
+                    f"{start} by {name}"
                 )
 
 

@@ -72,7 +72,7 @@ def read_task(
     }
     if chat:
         items = as_chat(tokenizer, items)
-    texts = [item.prompt + choice for item in items for choice in item.choices]
+    texts = [text for item in items for text in item.texts]
     check_pieces(tokenizer, texts)
     say_other(tokenizer, texts, special=not chat)
     tokenized = tokenize(tokenizer, items, special=not chat)

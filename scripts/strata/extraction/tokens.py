@@ -90,17 +90,17 @@ def holds_control(tokenizer, items: Sequence[Item]) -> list[bool]:
     if not texts:
         return [False] * len(items)
     any_of = re.compile("|".join(map(re.escape, texts)))
-    return [any(any_of.search(item.prompt + choice) for choice in item.choices) for item in items]
+    return [any(map(any_of.search, item.texts)) for item in items]
 
 
 def check_ids(tokenizer, item: Item, sequences: Sequence[Tokens], vocabulary: int) -> None:
     """Raises StrataError, naming item and text, if a sequence of its ids holds one that the model
     has no embedding for."""
-    for choice, sequence in zip(item.choices, sequences, strict=True):
+    for text, sequence in zip(item.texts, sequences, strict=True):
         beyond = [id for id in sequence if not 0 <= id < vocabulary]
         if beyond:
             raise StrataError(
-                f"item {item.id!r}: its text {_around(item.prompt + choice)!r} holds the token "
+                f"item {item.id!r}: its text {_around(text)!r} holds the token "
                 f"{spelled(tokenizer, beyond[0])!r} (id {beyond[0]}), but the model has embeddings "
                 f"for {vocabulary} tokens only: tokenizer and weights don't belong together, or "
                 "the text holds a token that the model never had; drop the item"

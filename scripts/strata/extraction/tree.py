@@ -20,13 +20,13 @@ from strata.items import Item
 
 @dataclass(frozen=True)
 class TokenizedItem:
-    """sequences: token ids of prompt + choice, one sequence a choice. start: tokens in the prompt
-    alone; what follows the first `start` ids is scored. merged: per choice, whether the tokenizer
-    merged across the boundary, so that those first ids are not the prompt's own."""
+    """One of each for a choice. sequences: token ids of all its text. starts: how many of them are
+    what is given; what follows is scored. merged: whether the tokenizer merged across the boundary,
+    so that the first ids are not those of what is given alone."""
 
     item: Item
     sequences: list[Tokens]
-    start: int
+    starts: list[int]
     merged: list[bool]
 
     @property
@@ -71,32 +71,37 @@ def tokenize(
 
     `tokenizer` as an Encoder takes it. Raises StrataError for a choice that adds no token.
     """
-    samples = [item.prompt + choice for item in items[:8] for choice in item.choices]
+    samples = [text for item in items[:8] for text in item.texts]
     encode = Encoder(tokenizer, samples, special)
     say_left_out(encode)
     tokenized = []
     for first in range(0, len(items), chunk):
         part = items[first : first + chunk]
-        prompts = encode([item.prompt for item in part])
-        texts = [item.prompt + choice for item in part for choice in item.choices]
-        sequences = iter(encode(texts))
-        for item, prompt in zip(part, prompts, strict=True):
+        given = list(dict.fromkeys(text for item in part for text in item.given))
+        known = dict(zip(given, encode(given), strict=True))
+        sequences = iter(encode([text for item in part for text in item.texts]))
+        for item in part:
             own = [next(sequences) for _ in item.choices]
-            tokenized.append(_check(item, prompt, own))
+            tokenized.append(_check(item, [known[text] for text in item.given], own))
     return tokenized
 
 
-def _check(item: Item, prompt: Tokens, sequences: list[Tokens]) -> TokenizedItem:
-    if not prompt:
-        raise StrataError(f"item {item.id!r}: the tokenizer makes no token of the prompt")
-    for index, sequence in enumerate(sequences):
-        if len(sequence) <= len(prompt):
+def _check(item: Item, given: list[Tokens], sequences: list[Tokens]) -> TokenizedItem:
+    for index, (before, sequence) in enumerate(zip(given, sequences, strict=True)):
+        if not before:
+            what = "the prompt" if item.prompt else "no text before a sentence, and adds no BOS"
+            raise StrataError(
+                f"item {item.id!r}: the tokenizer makes no token of {what}, so nothing predicts "
+                "the first token"
+            )
+        if len(sequence) <= len(before):
             raise StrataError(
                 f"item {item.id!r}: choice {index} ({item.choices[index]!r}) adds no token to the "
                 "prompt, so it has no probability of its own; change the choice or drop the item"
             )
-    merged = [sequence[: len(prompt)] != prompt for sequence in sequences]
-    return TokenizedItem(item, sequences, len(prompt), merged)
+    pairs = zip(given, sequences, strict=True)
+    merged = [sequence[: len(before)] != before for before, sequence in pairs]
+    return TokenizedItem(item, sequences, list(map(len, given)), merged)
 
 
 def common_prefix(tokenized: Sequence[TokenizedItem]) -> Tokens:
@@ -104,7 +109,7 @@ def common_prefix(tokenized: Sequence[TokenizedItem]) -> Tokens:
     smallest = min(min(t.sequences) for t in tokenized)
     largest = max(max(t.sequences) for t in tokenized)
     shared = _shared(smallest, largest)
-    return smallest[: min(shared, min(t.start for t in tokenized) - 1)]
+    return smallest[: min(shared, min(min(t.starts) for t in tokenized) - 1)]
 
 
 def _shared(a: Tokens, b: Tokens) -> int:
@@ -139,7 +144,6 @@ class _Builder:
         # In lexicographic order each sequence branches off the one before it, which is
         # depth-first order.
         suffixes = [sequence[self.prefix_length :] for sequence in item.sequences]
-        start = item.start - self.prefix_length
         paths: dict[int, list[int]] = {}
         branch: Tokens = array("i")
         path: list[int] = []
@@ -159,7 +163,7 @@ class _Builder:
                 self.tokens.append(token)
                 self.end.append(0)
             branch = suffix
-            paths[choice] = path[start - 1 :]
+            paths[choice] = path[item.starts[choice] - self.prefix_length - 1 :]
         self._close(path)
         for choice in range(len(suffixes)):
             prompt_end, *scored = paths[choice]

@@ -51,10 +51,10 @@ def log_softmax(lm, states: torch.Tensor, lens: str, output=None) -> torch.Tenso
 def naive_logprob(lm, tokenizer, item: Item, lenses: Sequence[str]) -> dict[str, np.ndarray]:
     """The twin of extract for one item: one forward pass of transformers a choice, the head on
     every position. `lm` is a whole AutoModelForCausalLM. Lens -> (layers + 1, choices)."""
-    start = len(tokenizer(item.prompt)["input_ids"])
     result: dict[str, list[list[float]]] = {lens: [] for lens in lenses}
-    for choice in item.choices:
-        ids = torch.tensor([tokenizer(item.prompt + choice)["input_ids"]])
+    for given, text in zip(item.given, item.texts, strict=True):
+        start = len(tokenizer(given)["input_ids"])
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
         hidden, logits = forward(lm, ids)
         for lens in lenses:
             column = []

@@ -10,37 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-from strata.names import FLAGS, INDEX, LABELINGS, LETTER, TEXT
+from strata.names import FLAGS, FLAGS1, INDEX, INDEX1, KEY, LABELINGS, LETTER, TEXT
 from strata.tasks.reading import at, shown
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A row's label: line of the file, choices, the label, and what names the best right choice (or
-    None)."""
+    """A row's label: where it is in the file, its choices, the label, what names the best right
+    choice (or None), what the row itself calls its choices (or None), and the kinds that the shape
+    of the row leaves."""
 
-    line: int
+    place: tuple[int, str]
     choices: Sequence[str]
     label: object
     best: object = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A way to read labels: a kind of LABELINGS, and what its digits count from."""
-
-    kind: str
-    first: int = 0
-
-    def __str__(self) -> str:
-        best = "the best of them " if self.kind == FLAGS else ""
-        counted = "" if self.kind in (LETTER, TEXT) else f", {best}counted from {self.first}"
-        return LABELINGS[self.kind] + counted
-
-    @property
-    def key(self) -> str:
-        first = "" if self.kind in (LETTER, TEXT) else f", first: {self.first}"
-        return f"labels: {self.kind}{first}"
+    keys: Sequence[str] | None = None
+    kinds: Sequence[str] = tuple(LABELINGS)
 
 
 @dataclass(frozen=True)
@@ -51,51 +36,31 @@ class Answer:
     best: int
 
 
-READINGS = (
-    Reading(FLAGS),
-    Reading(FLAGS, 1),  # the same flags; digits that name the best choice count from 1
-    Reading(INDEX),
-    Reading(INDEX, 1),
-    Reading(LETTER),
-    Reading(TEXT),
-)
+def read_labels(path: Path, rows: Sequence[Labelled], kind: str | None = None) -> list[Answer]:
+    """What the labels of all rows mean, by the one kind of names.LABELINGS that fits all.
 
-
-def read_labels(
-    path: Path, rows: Sequence[Labelled], kind: str | None = None, first: int | None = None
-) -> list[Answer]:
-    """What the labels of all rows mean, by the one reading that fits all.
-
-    kind, first: what is stated; None where it is to be found. Raises StrataError with the line of
-    a row that fits no reading which those above it fit, or that fits two in different ways while no
-    row decides between them.
+    kind: what is stated; None where it is to be found. Raises StrataError with the place of a row
+    that fits no kind which those above it fit, or that fits two in different ways while no row
+    decides between them.
     """
-    stated = kind is not None or first is not None
-    if kind is None and first is not None:
-        kind = INDEX
-    left = [
-        reading
-        for reading in READINGS
-        if kind in (None, reading.kind)
-        and (first is None or first == reading.first or reading.kind not in (INDEX, FLAGS))
-    ]
-    answers: dict[Reading, list[Answer]] = {reading: [] for reading in left}
+    left = [kind] if kind else list(LABELINGS)
+    answers: dict[str, list[Answer]] = {own: [] for own in left}
     for row in rows:
-        with at(path, row.line):
-            fit = {r: found for r in left if (found := _read(r, row)) is not None}
+        with at(path, *row.place):
+            open_to = left if kind else [own for own in left if own in row.kinds]
+            fit = {own: found for own in open_to if (found := _read(own, row)) is not None}
             if not fit:
-                raise ValueError(_fits_none(row, left, stated, row is rows[0]))
+                raise ValueError(_fits_none(row, left, kind is not None, row is rows[0]))
             left = list(fit)
-            for reading, found in fit.items():
-                answers[reading].append(found)
-    # A reading by which some row has no wrong choice is taken only where no other is left.
-    sound = [reading for reading in left if _all_sound(answers[reading], rows)]
-    left = sound or left
+            for own, found in fit.items():
+                answers[own].append(found)
+    # A kind by which some row has no wrong choice is taken only where no other is left.
+    left = [own for own in left if _all_sound(answers[own], rows)] or left
     for number, row in enumerate(rows):
-        own = {reading: answers[reading][number] for reading in left}
-        if len(set(map(_meaning, own.values()))) > 1:
-            with at(path, row.line):
-                raise ValueError(_fits_two(row, own))
+        ways = {own: answers[own][number] for own in left}
+        if len(set(map(_meaning, ways.values()))) > 1:
+            with at(path, *row.place):
+                raise ValueError(_fits_two(row, ways))
     return answers[left[0]] if rows else []
 
 
@@ -107,44 +72,46 @@ def _meaning(answer: Answer) -> tuple[frozenset[int], int]:
     return frozenset(answer.right), answer.best
 
 
-def _read(reading: Reading, row: Labelled) -> Answer | None:
+def _read(kind: str, row: Labelled) -> Answer | None:
     listed = row.label if isinstance(row.label, list) else [row.label]
     if not listed:
         raise ValueError("the label names no choice")
     count = len(row.choices)
-    if reading.kind == FLAGS:
+    if kind in (FLAGS, FLAGS1):
         flags = [_flag(value) for value in listed]
         if not isinstance(row.label, list) or len(flags) != count or None in flags:
             return None
         right = [place for place, flag in enumerate(flags) if flag]
         if not right:
             raise ValueError("the label names no choice: all its flags are 0")
-        named = Reading(INDEX, reading.first)  # a flag can't say which is the best
+        named = INDEX1 if kind == FLAGS1 else INDEX  # a flag can't say which is the best
     else:
-        places = [_places(reading, value, row.choices) for value in listed]
+        places = [_places(kind, value, row) for value in listed]
         if not all(places):
             return None
         right = [place for found in places for place in found]
-        named = reading
+        named = kind
         if len(set(right)) < len(right):
             return None
     if row.best is None:
         return Answer(tuple(right), right[0])
-    best = _places(named, row.best, row.choices)
+    best = _places(named, row.best, row)
     return Answer(tuple(right), best[0]) if best else None
 
 
-def _places(reading: Reading, value: object, choices: Sequence[str]) -> list[int]:
+def _places(kind: str, value: object, row: Labelled) -> list[int]:
     """The choices that one label names: none, one, or of equal choices named by their text all."""
-    if reading.kind == INDEX:
+    if kind in (INDEX, INDEX1):
         digit = _digit(value)
-        place = -1 if digit is None else digit - reading.first
-    elif reading.kind == LETTER:
+        place = -1 if digit is None else digit - (kind == INDEX1)
+    elif kind == LETTER:
         letter = value if isinstance(value, str) and len(value) == 1 else " "
         place = ascii_uppercase.find(letter.upper()) if letter.isascii() else -1
     else:
-        return [place for place, choice in enumerate(choices) if choice == value]
-    return [place] if 0 <= place < len(choices) else []
+        named = row.choices if kind == TEXT else list(row.keys or ())
+        wanted = str(value) if kind == KEY and _digit(value) is not None else value
+        return [place for place, name in enumerate(named) if name == wanted]
+    return [place] if 0 <= place < len(row.choices) else []
 
 
 def _digit(value: object) -> int | None:
@@ -159,14 +126,14 @@ def _flag(value: object) -> bool | None:
     return bool(digit) if digit in (0, 1) else None
 
 
-def _fits_none(row: Labelled, left: Sequence[Reading], stated: bool, alone: bool) -> str:
+def _fits_none(row: Labelled, left: Sequence[str], stated: bool, alone: bool) -> str:
     named = f"the label {row.label!r:.80} names none of the {len(row.choices)} choices"
     if row.best is not None:
         named = (
             f"the label {row.label!r:.80} or the best choice {row.best!r:.80} names none of the "
             f"{len(row.choices)} choices"
         )
-    kinds = " or ".join(dict.fromkeys(map(str, left)))
+    kinds = " or ".join(LABELINGS[kind] for kind in left)
     if stated:
         return f"{named} as {kinds}, which the task states"
     if alone:
@@ -177,12 +144,12 @@ def _fits_none(row: Labelled, left: Sequence[Reading], stated: bool, alone: bool
     return f"{named} as {kinds}, which the labels above it are; a file has one kind of label"
 
 
-def _fits_two(row: Labelled, own: dict[Reading, Answer]) -> str:
+def _fits_two(row: Labelled, own: dict[str, Answer]) -> str:
     ways = [
-        f"{reading} ({', '.join(shown(row.choices[place]) for place in sorted(answer.right))})"
-        for reading, answer in own.items()
+        f"{LABELINGS[kind]} ({', '.join(shown(row.choices[p]) for p in sorted(answer.right))})"
+        for kind, answer in own.items()
     ]
     return (
         f"the label {row.label!r:.80} may be {' or '.join(ways)}, and no other row of the file "
-        f"decides; say which for the task: {' or '.join(f'`{reading.key}`' for reading in own)}"
+        f"decides; say which for the task: {' or '.join(f'`label_kind: {kind}`' for kind in own)}"
     )

@@ -72,7 +72,7 @@ def _same(answer: str, true: str) -> bool:
 
 
 def _choices(item: Item, kind: bool) -> list[str]:
-    pairs = zip(item.choices, item.correct, strict=True)
+    pairs = zip(item.answers, item.correct, strict=True)
     return [_plain(choice) for choice, correct in pairs if bool(correct) == kind]
 
 

@@ -21,12 +21,16 @@ class Prompt:
 
     def render(self, question: str, context: str | None = None) -> str:
         """The text in front of a choice; a choice is a space and an answer."""
+        return self.head() + _question(question, context)
+
+    def head(self) -> str:
+        """What stands before a question."""
         head = f"{self.instruction}\n\n" if self.instruction else ""
         shown = "".join(
             f"{_question(d['question'], d.get('context'))} {d['answer']}\n\n"
             for d in self.demonstrations
         )
-        return head + shown + _question(question, context)
+        return head + shown
 
 
 def _question(question: str, context: str | None) -> str:

@@ -13,9 +13,9 @@ from strata.errors import StrataError
 from strata.items import Item, audit
 from strata.names import DIGITS, KINDS, TRANSLATIONS
 from strata.tasks import microworld, paper
-from strata.tasks.jsonl import read_jsonl
 from strata.tasks.leaks import find, true_elsewhere
 from strata.tasks.microworld import arithmetic
+from strata.tasks.own import read_own
 
 Cells = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -132,6 +132,14 @@ def _micro(keys: tuple[str, ...] = (), **known) -> Source:
     return Source(_read_micro, keys=("generated", *keys), **known)
 
 
+OWN = Source(
+    read_own,
+    own=lambda options: [
+        options[key] for key in ("path", "labels_path", "shots_path") if key in options
+    ],
+    keys=("file",),
+)
+
 SOURCES: dict[str, Source] = {
     "calculation": Source(
         paper.read_calculation,
@@ -158,7 +166,8 @@ SOURCES: dict[str, Source] = {
         lambda options: ["prompts/factual.json", "llama_analysis/mlama_short.tsv"],
         published=True,
     ),
-    "jsonl": Source(read_jsonl, own=lambda options: [options["path"]], keys=("jsonl",)),
+    "file": OWN,
+    "jsonl": OWN,  # its name when it read no other form
     "micro_calculation": _micro(cells=(tuple(KINDS), tuple(map(str, arithmetic.DIGITS)))),
     "micro_mps_cal": _micro(),
     "micro_mps_rea": _micro(),

@@ -38,7 +38,8 @@ def paper_comparison_table(
     order = rows.drop_duplicates(keys).set_index(keys)
     marks = order["anomaly"].map(mark)
     shown = cells.reindex(order.index).rename(columns=lambda lens: LENSES[lens].capitalize())
-    shown.insert(0, "Published", [f"{100 * value:.2f}" for value in order["published"]] + marks)
+    printed = zip(order["published"], marks, strict=True)
+    shown.insert(0, "Published", [f"{100 * value:.2f}{mark}" for value, mark in printed])
     shown.index = pd.MultiIndex.from_arrays(
         [
             [_named(task, subtask, labels) for task, subtask, *_ in order.index],
@@ -56,12 +57,14 @@ def paper_comparison_table(
 
 
 def _cells(tidy: pd.DataFrame) -> pd.Series:
-    differences = tidy["difference"].map(lambda value: f" {100 * value:+.1f}")
+    differences = [f" {100 * value:+.1f}" for value in tidy["difference"]]
     flipped = [
         "" if pd.isna(row.flipped) else f" ({row.flipped:.0f}{_of_near(row.near)})"
         for row in tidy.itertuples()
     ]
-    return percent(tidy["value"]) + differences.astype(str) + flipped
+    # Text by text: of no rows pandas would add numbers, where pyarrow is installed.
+    parts = zip(percent(tidy["value"]), differences, flipped, strict=True)
+    return pd.Series(map("".join, parts), index=tidy.index, dtype=str)
 
 
 def _of_near(near: float) -> str:

@@ -1,0 +1,179 @@
+"""What of a row is what: its fields by paths, its choices in whatever shape they are, its prompt by
+a template. Standard library only.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+from strata.names import FLAGS, FLAGS1, KEY, LABELINGS, TEXT
+from strata.tasks.reading import shown, text
+from strata.tasks.rows import listed
+
+Path = str | int
+FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::([a-z]+))?\}")
+# What a template may make of a text: `{premise:open}`.
+SHAPES: dict[str, Callable[[str], str]] = {
+    "open": lambda own: own.rstrip().removesuffix("."),  # to go on after it
+    "inside": lambda own: own[:1].lower() + own[1:],  # to stand in the middle of a sentence
+}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choices of a row in its order. keys: what the row itself calls them, if anything. flags:
+    which are right, where their own field says so. kinds: of label that there may be, by the
+    shape."""
+
+    texts: list[str]
+    keys: list[str] | None = None
+    flags: list[int] | None = None
+    kinds: tuple[str, ...] = tuple(LABELINGS)
+
+
+class Fields:
+    """A row of a user's file, read by our names for its fields.
+
+    names: what the task's entry calls them: a path (`question.stem`: the field `stem` of the field
+    `question`, of each one where that is a list), or the number of a column, from 1; null: none. A
+    field that is named must be there; others are optional in `get`.
+    """
+
+    def __init__(self, row: dict, names: dict) -> None:
+        self.row, self.names = row, names
+
+    def need(self, field: str):
+        return self.at(self.names.get(field, field))
+
+    def get(self, field: str):
+        if field in self.names:
+            return None if self.names[field] is None else self.need(field)
+        return self.row.get(field)
+
+    def name(self, field: str) -> str | None:
+        """A text or a number that names something, as text; None where there is none or it is
+        empty."""
+        value = self.get(field)
+        if value is None or value == "":
+            return None
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ValueError(f"expected a text or a number as {field}, found {shown(value)}")
+        return text(str(value))
+
+    def at(self, path: Path):
+        """The value at a path. Raises KeyError with the path where there is none."""
+        if isinstance(path, int):
+            values = list(self.row.values())
+            if not 1 <= path <= len(values):
+                raise ValueError(f"there is no column {path}, but {len(values)}, from 1")
+            return values[path - 1]
+        if path in self.row:
+            return self.row[path]
+        value: object = self.row
+        for part in path.split("."):
+            value = _step(value, part, path, self.row)
+        return value
+
+    def choices(self) -> Choices:
+        """Of `correct` and `wrong` where they are named, else of `choices`."""
+        if "correct" in self.names or "wrong" in self.names:
+            sides = [_texts_of(self, self.names.get(side, side)) for side in ("correct", "wrong")]
+            flags = [int(right) for right, own in zip((1, 0), sides, strict=True) for _ in own]
+            return Choices([*sides[0], *sides[1]], None, flags, (FLAGS, FLAGS1))
+        spec: Any = self.names.get("choices", "choices")
+        if isinstance(spec, list):
+            texts = _texts_of(self, spec)
+            return Choices(texts, [str(path).split(".")[-1] for path in spec][: len(texts)])
+        value = self.at(spec)
+        if isinstance(value, dict) and value:
+            if all(_is_flag(flag) for flag in value.values()):
+                flags = [int(flag) for flag in value.values()]
+                return Choices([text(key) for key in value], None, flags, (FLAGS, FLAGS1))
+            named = _texts(list(value.values()))
+            return Choices(named, [str(key) for key in value], kinds=(KEY, TEXT))
+        texts = _texts(value)
+        if "keys" not in self.names:
+            return Choices(texts)
+        keys = [text(str(key)) for key in _list(self.need("keys"))]
+        if len(keys) != len(texts):
+            raise ValueError(f"it has {len(texts)} choices, but {len(keys)} keys")
+        return Choices(texts, keys, kinds=(KEY,))
+
+
+def _step(value: object, part: str, path: str, row: dict) -> object:
+    if isinstance(value, list):
+        return [_step(each, part, path, row) for each in value]
+    if not isinstance(value, dict) or part not in value:
+        raise KeyError(path)
+    return value[part]
+
+
+def _texts_of(fields: Fields, paths: Any) -> list[str]:
+    """Texts of one field or several. Of several the last ones may be empty, as columns of a table
+    are whose rows have not all as many choices."""
+    if not isinstance(paths, list):
+        value = fields.at(paths)
+        return _texts(value if isinstance(value, list) or listed(str(value)) else [value])
+    values = [fields.at(path) for path in paths]
+    while values and values[-1] in ("", None):
+        values.pop()
+    return _texts(values)
+
+
+def _list(value: object) -> list:
+    found = listed(value) if isinstance(value, str) else value
+    if not isinstance(found, list):
+        raise ValueError(f"expected a list, found {shown(value)}")
+    return found
+
+
+def _texts(value: object) -> list[str]:
+    found = _list(value)
+    if found and all(isinstance(each, dict) for each in found):
+        parts = ", ".join(found[0])
+        raise ValueError(
+            f"expected a list of texts, found objects with {parts}; say which of these is the text "
+            "in the path, as in `choices.text`"
+        )
+    # A whole number has one spelling; a fraction has many, and the file's is lost.
+    texts = [str(each) if type(each) is int else each for each in found]
+    if not texts or not all(isinstance(each, str) for each in texts):
+        raise ValueError(f"expected a list of texts, found {shown(value)}")
+    return [text(each) for each in texts]
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, (bool, int, float)) and value in (0, 1)
+
+
+def render(template: str, fields: Fields, more: dict[str, str] | None = None) -> str:
+    """A template with the row's fields in their places: `{premise}`, `{question.stem}`,
+    `{premise:open}` (see SHAPES); doubled braces stand for themselves. more: values by names that
+    come before the row's.
+
+    Raises KeyError for a field that is not there, ValueError for one that is no text or number.
+    """
+
+    def value(found: re.Match) -> str:
+        if found[1] is None:
+            return found[0][0]
+        path, shape = found[1].strip(), found[2]
+        own = more[path] if more and path in more else fields.at(_place(path))
+        if isinstance(own, bool) or not isinstance(own, (str, int, float)):
+            raise ValueError(f"expected a text as {path}, found {shown(own)}")
+        if shape and shape not in SHAPES:
+            raise ValueError(f"{found[0]} in a template: {shape!r} is none of {', '.join(SHAPES)}")
+        return SHAPES[shape](text(str(own))) if shape else text(str(own))
+
+    return FIELD.sub(value, template)
+
+
+def _place(path: str) -> Path:
+    return int(path) if path.isdigit() else path
+
+
+def options_of(texts: Sequence[str]) -> str:
+    """The choices listed in a prompt, a letter before each."""
+    return "\n".join(f"{ascii_uppercase[place]}. {own}" for place, own in enumerate(texts))

@@ -1,0 +1,291 @@
+"""The rows of a user's file, in whatever form it was published: JSON lines, a JSON array or object,
+comma- or tab-separated values, parquet; each but the last gzipped or not. Form, delimiter and
+encoding are found, or stated. Imports pyarrow for parquet alone.
+"""
+
+import ast
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from strata.errors import StrataError
+from strata.names import CSV, JSON, JSONL, PARQUET, TSV
+from strata.tasks.reading import at, shown
+
+DELIMITERS = {CSV: ",", TSV: "\t"}
+TRIED = ",\t;|"
+# Byte-order marks, the longer first: that of UTF-16 begins that of UTF-32.
+MARKS = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"\xef\xbb\xbf": "utf-8-sig",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a file. number: its line, or where lines don't count its place, from 1."""
+
+    number: int
+    unit: str
+    fields: dict
+
+
+def read_rows(path: Path, options: dict) -> list[Row]:
+    """options: `form`, `rows`, `delimiter`, `encoding`, `header` of a task's entry, where stated.
+
+    Raises StrataError that names the file and the row where one cannot be read, and the form that
+    the file seems to have where that is another than the one stated.
+    """
+    form = options.get("form")
+    data = _bytes(path)
+    if form == PARQUET or data[:4] == b"PAR1":
+        if form not in (None, PARQUET):
+            raise _other_form(path, form, "parquet", PARQUET)
+        return _parquet(path, data)
+    text = _text(path, data, options.get("encoding"))
+    if not text.strip():
+        return []
+    if form is None:
+        form = _form_of(path, text, options)
+    if form == JSONL:
+        return _json_lines(path, text)
+    if form == JSON:
+        return _json(path, text, options.get("rows"))
+    return _separated(path, text, form, options)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StrataError(f"{path} cannot be read: {error.strerror}") from None
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        raise StrataError(
+            f"{path} is a damaged gzip file, perhaps cut short ({error}); fetch it again"
+        ) from None
+
+
+def _text(path: Path, data: bytes, stated: str | None) -> str:
+    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    encoding = stated or marked or "utf-8"
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except LookupError:
+        raise StrataError(f"{path}: no encoding is called {encoding!r}") from None
+    except UnicodeError as error:
+        if stated:
+            seems = f"; it seems to be {marked}" if marked and marked != stated else ""
+            raise StrataError(f"{path} is no {stated} text ({error}){seems}") from None
+        raise StrataError(
+            f"{path} is not UTF-8 text ({error}); save it as UTF-8, or say its `encoding:` for the "
+            "task, such as latin-1, gb18030 or shift_jis"
+        ) from None
+
+
+def _form_of(path: Path, text: str, options: dict) -> str:
+    start = text.lstrip()[:1]
+    if start not in ("{", "["):
+        return TSV if options.get("delimiter") == "\t" else CSV
+    if start == "[" or "rows" in options:
+        return JSON
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        # An object that goes on in the next line is no line of objects.
+        first = text.lstrip().splitlines()[0]
+        return JSONL if _is_json(first) or first.rstrip()[-1:] == "}" else JSON
+    one_line = "\n" not in text.strip()
+    return JSONL if one_line and ".jsonl" in _suffixes(path) else JSON
+
+
+def _suffixes(path: Path) -> list[str]:
+    return [suffix.lower() for suffix in path.suffixes]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _pairs(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} comes twice")
+    return found
+
+
+def _json_lines(path: Path, text: str) -> list[Row]:
+    rows: list[Row] = []
+    for number, line in enumerate(io.StringIO(text), 1):
+        if not line.strip():
+            continue
+        with at(path, number):
+            try:
+                fields = json.loads(line, object_pairs_hook=_pairs)
+            except json.JSONDecodeError:
+                if not rows and _is_json(text):
+                    raise _other_form(path, JSONL, "one JSON array or object", JSON) from None
+                raise
+            if not isinstance(fields, dict):
+                raise ValueError(f"expected an object with fields, found {shown(fields)}")
+        rows.append(Row(number, "line", fields))
+    return rows
+
+
+def _json(path: Path, text: str, where: str | None) -> list[Row]:
+    try:
+        whole = json.loads(text, object_pairs_hook=_pairs)
+    except json.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) > 1 and all(map(_is_json, lines[:2])):
+            raise _other_form(path, JSON, "JSON lines", JSONL) from None
+        raise StrataError(
+            f"{path} is not valid JSON ({error.msg}, line {error.lineno}, column {error.colno})"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise StrataError(f"{path} is not valid JSON ({error})") from None
+    found = _listed(path, whole, where)
+    rows = []
+    for number, fields in enumerate(found, 1):
+        with at(path, number, "row"):
+            if not isinstance(fields, dict):
+                raise ValueError(f"expected an object with fields, found {shown(fields)}")
+        rows.append(Row(number, "row", fields))
+    return rows
+
+
+def _listed(path: Path, whole: object, where: str | None) -> list:
+    """The rows of a parsed file: itself, or the list under a key."""
+    if where is not None:
+        for part in where.split("."):
+            if not isinstance(whole, dict) or part not in whole:
+                raise StrataError(f"{path}: there is no {where!r}, which `rows:` names")
+            whole = whole[part]
+        if isinstance(whole, dict):  # rows by their ids
+            whole = list(whole.values())
+    if isinstance(whole, list):
+        return whole
+    if not isinstance(whole, dict):
+        raise StrataError(f"{path} holds no rows, but {shown(whole)}")
+    lists = [key for key, value in whole.items() if _are_objects(value)]
+    if len(lists) == 1:
+        return whole[lists[0]]
+    if len(lists) > 1:
+        raise StrataError(
+            f"{path}: it has lists under {', '.join(lists)}; say which are the rows: `rows: "
+            f"{lists[0]}`"
+        )
+    return [whole]
+
+
+def _are_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def _separated(path: Path, text: str, form: str, options: dict) -> list[Row]:
+    stated = options.get("delimiter") or (DELIMITERS[form] if "form" in options else None)
+    delimiter = stated or _delimiter_of(text)
+    lines = list(_records(path, text, delimiter))
+    width, seems = len(lines[0][1]), _delimiter_of(text)
+    if width == 1 and delimiter != seems and _width(text, seems) > 1:
+        raise StrataError(
+            f"{path}: by {delimiter!r} its first line has one column; it seems to be separated by "
+            f"{seems!r}: say `delimiter: {json.dumps(seems)}`, or leave it out"
+        )
+    header = options.get("header", True)
+    names = lines.pop(0)[1] if header else [str(place + 1) for place in range(width)]
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise StrataError(
+            f"{path}: its header has {twice!r} twice; name the columns apart, or, if the first "
+            "line is no header, say `header: false` and call the columns by their numbers, from 1"
+        )
+    rows = []
+    for number, values in lines:
+        with at(path, number):
+            if len(values) != width:
+                raise ValueError(
+                    f"it has {len(values)} fields, the first line {width}; quote a field that "
+                    f"holds {delimiter!r}, or say the `delimiter:`"
+                )
+        rows.append(Row(number, "line", dict(zip(names, values, strict=True))))
+    return rows
+
+
+def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The line that a record begins in, and its fields; empty lines are none."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    start = 1
+    try:
+        for values in reader:
+            if values:
+                yield start, values
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise StrataError(f"{path}, line {start}: malformed ({error})") from None
+
+
+def _width(text: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader(io.StringIO(text.lstrip()), delimiter=delimiter)))
+    except csv.Error:
+        return 0
+
+
+def _delimiter_of(text: str) -> str:
+    """Of the usual ones that by which the first record has most fields, the comma among equals."""
+    return max(TRIED, key=lambda delimiter: _width(text, delimiter))
+
+
+def _parquet(path: Path, data: bytes) -> list[Row]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise StrataError(
+            f"{path} is a parquet file, and reading it takes the package pyarrow, not installed "
+            "here: `pip install pyarrow`"
+        ) from None
+    try:
+        table = parquet.read_table(pyarrow.BufferReader(data))
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StrataError(f"{path} is a damaged parquet file ({reason}); fetch it again") from None
+    return [Row(number, "row", fields) for number, fields in enumerate(table.to_pylist(), 1)]
+
+
+def _other_form(path: Path, stated: str, found: str, form: str) -> StrataError:
+    return StrataError(
+        f"{path} is no {stated}, as the task states, but seems to be {found}: say `form: {form}`, "
+        "or leave it out"
+    )
+
+
+def listed(value: str) -> list | None:
+    """A list that a cell holds, as JSON or as Python writes one; None where it holds none."""
+    if value[:1] != "[":
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return found if isinstance(found, list) else None
+    return None

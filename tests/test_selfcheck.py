@@ -96,7 +96,16 @@ def no_norm(model):
 
 
 def rotary(model):
-    model.rotary.inv_freq = model.rotary.inv_freq * 1.5
+    """Other frequencies, of every type of layer."""
+    for name, value in model.rotary.named_buffers():
+        setattr(model.rotary, name, value * 1.5)
+
+
+def rotary_of_the_others(model):
+    """Each layer with the rotary embeddings of the other type."""
+    types = model.config.layer_types
+    other = dict(zip(("sliding_attention", "full_attention"), sorted(set(types)), strict=True))
+    model.skeleton.rotary_of = lambda layer: (other[types[layer]],)
 
 
 def no_softcap(model):
@@ -133,16 +142,19 @@ def dropped(hidden, past_key_values=None, layer_past=None, **_):
     return hidden
 
 
-EVERY, WINDOWED = list(SHAPES), ["mistral", "gemma2"]
+EVERY = list(SHAPES)
+WINDOWED = [name for name, family in FAMILIES.items() if "sliding_window" in family.tiny]
+BY_TYPE = [name for name, family in FAMILIES.items() if family.rotary == "by type"]
 BROKEN = [
-    (scaled, ["llama", "gemma", "gemma2"], "layer 0"),
+    (scaled, ["llama", *(n for n, family in FAMILIES.items() if family.scaled)], "layer 0"),
     (no_window, WINDOWED, "layer 1"),
     (wider_window, WINDOWED, "layer 1"),
-    (window_everywhere, ["gemma2"], "layer 2"),
+    (window_everywhere, ["gemma2", "gemma3_text"], "layer 2"),
     (window_everywhere, ["mistral"], None),  # as it should be
     (shifted_norm, EVERY, "reference lens"),
     (no_norm, EVERY, "reference lens"),
     (rotary, EVERY, "layer 1"),
+    (rotary_of_the_others, BY_TYPE, "layer 1"),
     (no_softcap, ["gemma2"], "lens"),
     (no_softcap_of_scores, ["gemma2"], "layer 1"),
     (other_head, ["llama", "mistral", "qwen2", "qwen3", "gpt_neox"], "lens"),
@@ -375,6 +387,14 @@ GUARDED = [
     ("llama", config(rms_norm_eps="small"), "can't make"),
     ("llama", config(rms_norm_eps=0.5), RIGHT),
     ("llama", config(rope_parameters={"rope_type": "default", "rope_theta": 10.0}), RIGHT),
+    ("llama", config(is_causal=False), "see those behind them"),
+    ("gemma3_text", config(use_bidirectional_attention=True), "see those behind them"),
+    ("gemma3_text", config(rope_parameters=None, rope_theta=50.0, rope_local_base_freq=9.0), RIGHT),
+    (
+        "gemma3_text",
+        config(rope_parameters={"full_attention": {"rope_type": "longrope"}}),
+        "rotary",
+    ),
     ("llama", config(tie_word_embeddings=True), RIGHT),
     ("llama", config(layer_types=["sliding_attention"] * 3, sliding_window=4), RIGHT),
     ("llama", weights(without_prefix), RIGHT),

@@ -226,7 +226,7 @@ class _LayerRun:
             hidden,
             attention_mask=mask[:, None],
             position_ids=position,
-            position_embeddings=self.model.rotary(hidden, position),
+            position_embeddings=self.model.position_embeddings(self.index, hidden, position),
             use_cache=True,
             **{self.model.family.cache: cache},
         )

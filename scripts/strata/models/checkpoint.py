@@ -89,11 +89,18 @@ def read_config(folder: str | Path) -> dict:
         rope = config.get(key) or {}
         if not isinstance(rope, dict):
             raise StrataError(f"{path}: {key} is no object; fetch the model again")
-        for kind in {"dynamic", "longrope"}.intersection((rope.get("rope_type"), rope.get("type"))):
+        by_type = [own for own in rope.values() if isinstance(own, dict)]
+        kinds = {own.get(name) for own in (rope, *by_type) for name in ("rope_type", "type")}
+        for kind in {"dynamic", "longrope"} & kinds:
             raise StrataError(
                 f"{path}: its rotary embeddings ({kind}) change with the length of a sequence, so "
                 "choices share no activations of their prompt; this is not supported"
             )
+    if config.get("use_bidirectional_attention") or config.get("is_causal") is False:
+        raise StrataError(
+            f"{path}: its tokens see those behind them (use_bidirectional_attention, is_causal): a "
+            "model of embeddings, which predicts no next token; give a causal language model"
+        )
     for key in ("num_hidden_layers", "hidden_size", "vocab_size"):
         if type(config.get(key)) is not int or config[key] < 1:
             raise StrataError(f"{path}: {key} is missing or no whole number from 1 on")

@@ -15,7 +15,8 @@ class Family:
     and values. scaled: embeddings are multiplied by sqrt(d_model). attention: the implementation
     that is right for it under an additive mask. shifted_norms: norms multiply by 1 + weight.
     windows: which layers see the configuration's `sliding_window` alone: none, all, or by type
-    (those that `layer_types` names). tiny: keys of the configuration by which a small model of the
+    (those that `layer_types` names). rotary: whether all layers share one set of rotary embeddings
+    or each type has its own. tiny: keys of the configuration by which a small model of the
     tests shows what is particular to the family.
     """
 
@@ -28,6 +29,7 @@ class Family:
     attention: str = "sdpa"
     shifted_norms: bool = False
     windows: Literal["none", "all", "by type"] = "none"
+    rotary: Literal["one", "by type"] = "one"
     tiny: dict = field(default_factory=dict)
 
 
@@ -57,6 +59,24 @@ FAMILIES = {
             "head_dim": 16,
             "query_pre_attn_scalar": 16,
             "sliding_window": 24,
+        },
+    ),
+    # The text models of Gemma 3, as gemma2 without softcaps; norms of queries and keys; rotary
+    # embeddings of their own for layers with a window and without, in two forms of configuration:
+    # `rope_parameters` by type, or of old `rope_theta`, `rope_local_base_freq` and `rope_scaling`,
+    # which is of the layers without a window alone.
+    "gemma3_text": Family(
+        scaled=True,
+        windows="by type",
+        rotary="by type",
+        shifted_norms=True,
+        tiny={
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 24,
+            "sliding_window": 24,
+            "sliding_window_pattern": 2,
+            "rope_scaling": {"rope_type": "linear", "factor": 8.0},
         },
     ),
     # Other names for everything, two of them for the head; attention and feed-forward side by

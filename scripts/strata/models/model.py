@@ -70,6 +70,11 @@ class Skeleton:
             return self.config.sliding_window if by_type else None
         return self.config.sliding_window if self.family.windows == "all" else None
 
+    def rotary_of(self, layer: int) -> tuple[str, ...]:
+        """What the rotary embeddings of `layer` (0-based) are asked for by: its type, or nothing
+        where all layers share them."""
+        return (self.config.layer_types[layer],) if self.family.rotary == "by type" else ()
+
 
 class Model:
     """Parts of a model folder, on `device`, in `dtype` (see Skeleton).
@@ -101,6 +106,11 @@ class Model:
         if self.family.scaled:
             hidden = hidden * torch.tensor(self.config.hidden_size**0.5, dtype=self.dtype)
         return hidden
+
+    def position_embeddings(self, layer: int, hidden: torch.Tensor, position: torch.Tensor):
+        """Rotary embeddings as `layer` (0-based) takes them: position (rows, length) in tokens;
+        hidden gives their dtype."""
+        return self.rotary(hidden, position, *self.skeleton.rotary_of(layer))
 
     def layers(self, first: int = 0) -> Iterator[tuple[int, torch.nn.Module]]:
         """Decoder layers (0-based) from `first` to the last, each with its weights until the next

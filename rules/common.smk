@@ -12,7 +12,8 @@ import shlex
 from strata import STAGES
 from strata import asked
 from strata.files import KEPT, file_hash, link, sweep
-from strata.models.checkpoint import content_of, folder_files, own_dtype, read_config
+from strata.models.checkpoint import content_of, other_tokenizer, own_dtype, own_files, read_config
+from strata.models.gguf.header import is_gguf
 from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
 from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS, TABLES
 from strata.tasks import sources
@@ -151,10 +152,8 @@ def task_options(task):
 
 def model_files(wildcards):
     """What a local model is made of; a hub model is pinned by its revision instead."""
-    options = study.models[wildcards.model]
-    if "path" not in options:
-        return []
-    return list(map(str, folder_files(os.path.relpath(options["path"]))))  # however it is spelled
+    found = own_files(study.models[wildcards.model])
+    return [os.path.relpath(file) for file in found]  # however it is spelled
 
 
 def settled(name, want, made, answers=operator.eq, kept=()):
@@ -263,15 +262,18 @@ def renewed():
 
 
 def folder_option(model):
-    """Where a local model is now, for the command line."""
-    path = study.models[model].get("path")
-    return f"--folder {shlex.quote(path)}" if path else ""
+    """Where a local model is now, for the command line, and its tokenizer where that is another."""
+    options = study.models[model]
+    now = {"folder": options.get("path"), "tokenizer": other_tokenizer(options)}
+    return " ".join(f"--{key} {shlex.quote(path)}" for key, path in now.items() if path)
 
 
 def model_options(wildcards):
     """What a model is described by: where its folder is, or its entry on the hub."""
     options = study.models[wildcards.model]
-    return as_json({"path": options["path"]} if "path" in options else content_of(options))
+    own = ("path",) if "path" in options else ("hub", "revision", "layers", "shape", "file")
+    own += ("tokenizer",) if is_gguf(options.get("path", options.get("file", ""))) else ()
+    return as_json({key: options[key] for key in own if key in options})
 
 
 def again(model, tasks):

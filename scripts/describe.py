@@ -9,8 +9,10 @@ import cli
 from strata import STAGES
 from strata.files import atomic
 from strata.models.checkpoint import ModelInfo, content_of, describe, read_config
+from strata.models.gguf.header import is_gguf
 from strata.models.model import Skeleton
 from strata.models.tensors import open_tensors
+from strata.models.tokenizer import load_tokenizer
 from strata.models.weights import check_weights
 
 
@@ -27,6 +29,8 @@ def check(info: ModelInfo) -> None:
     """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
     folder = Path(info.folder)
     check_weights(folder, open_tensors(folder), Skeleton(read_config(folder)))
+    if is_gguf(folder):
+        load_tokenizer(info.tokenizer or folder, info.vocabulary)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -84,12 +84,13 @@ def main(arguments: argparse.Namespace) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = choose_device(arguments.device)
-    info = read_info(arguments.model, arguments.folder)
+    info = read_info(arguments.model, arguments.folder, arguments.tokenizer)
     verify(info)
     model = Model(info.folder, arguments.dtype, device)
     check_dumps(arguments, info.name, model.n_layers)
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
-    tokenizer = load_tokenizer(info.folder, model.config.vocab_size, arguments.chat)
+    where = info.tokenizer or info.folder
+    tokenizer = load_tokenizer(where, model.config.vocab_size, arguments.chat)
     memory = memory_of(device, arguments.host_memory, arguments.device_memory)
     jobs = list(jobs_of(arguments, info, model))
     todo = {job.task: job.read for job in jobs if job.open}
@@ -210,6 +211,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="the model's JSON, from describe.py")
     parser.add_argument("--folder", help="where it is, if not where it was described")
+    parser.add_argument("--tokenizer", help="likewise, where its tokenizer is another's")
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks")
     parser.add_argument("--items", nargs="+", required=True, help="their items, from prepare.py")
     parser.add_argument("--lenses", nargs="+", choices=LENSES, required=True)

@@ -91,7 +91,8 @@ def _explain(error, prefix: Sequence[str]) -> StrataError:
         missing = next(key for key in error.validator_value if key not in error.instance)
         return StrataError(f"config key {f'{where}.' if where else ''}{missing} is missing")
     if error.validator == "anyOf":
-        return StrataError(f"config key {where}: give `path:` (a folder), or `hub:` and `layers:`")
+        wanted = "`path:` (a folder or .gguf file), or `hub:` and `layers:`"
+        return StrataError(f"config key {where}: give {wanted}")
     if error.validator == "type":
         kinds = error.validator_value
         wanted = " or ".join([kinds] if isinstance(kinds, str) else kinds)

@@ -10,6 +10,7 @@ from pathlib import Path
 from strata.errors import StrataError
 from strata.files import located
 from strata.models.checkpoint import read_config
+from strata.models.gguf.header import is_gguf
 from strata.names import BLIND
 from strata.report.catalogue import FIGURES, FORMS, TABLES, Entry
 from strata.report.style import STYLE, check_style
@@ -206,10 +207,10 @@ class Study:
             config = read_config(model["path"])
         except StrataError as error:
             raise StrataError(f"config key models.{name}.path: {error}") from None
-        if not any(Path(model["path"]).glob("*.safetensors")):
+        if not (is_gguf(model["path"]) or any(Path(model["path"]).glob("*.safetensors"))):
             raise StrataError(
                 f"config key models.{name}.path: {model['path']} holds no .safetensors file, "
-                "the only form of weights Strata reads"
+                "the form of weights that Strata reads of a folder"
             )
         return config["num_hidden_layers"]
 

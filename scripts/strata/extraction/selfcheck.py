@@ -5,7 +5,6 @@ The two share no more than the folder: what Strata understands otherwise of weig
 tokens, attention or lenses shows in the numbers, whatever it is, and stops the job.
 """
 
-import json
 import logging
 import math
 import time
@@ -14,8 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,7 +26,9 @@ from strata.extraction.task import Task, scores_of
 from strata.extraction.tokens import check_ids, spelled
 from strata.extraction.tree import TokenizedItem, build_tree, tokenize
 from strata.extraction.twin import forward, log_softmax
+from strata.extraction.whole import dequantised_by, load
 from strata.items import Item
+from strata.models.gguf.header import is_gguf
 from strata.models.model import Model
 from strata.models.tokenizer import plain, plain_backend
 from strata.names import LENSES
@@ -75,7 +74,7 @@ def self_check(
     started = time.monotonic()
     with _quiet():
         asked = {task: _on(name, task, pick, model, tokenizer, tasks[task], chat) for task in tasks}
-        readers = readers_of(model.folder)
+        readers = readers_of(tokenizer, model.folder)
         for task, own in asked.items():
             _on(name, task, check_tokens, tokenizer, readers, own, not chat)
         parts = parts_for(model, [t for own in asked.values() for t in own], memory)
@@ -101,7 +100,9 @@ def self_check(
 def _said(part: Model) -> str:
     whole = part.n_layers == len(part.skeleton.layers)
     size = "whole model" if whole else f"first {part.n_layers} layers"
-    return f"{size} in {str(part.dtype).removeprefix('torch.')}"
+    own = is_gguf(part.folder) and dequantised_by(part) == "Strata"
+    how = ", dequantised by Strata" if own else ""
+    return f"{size} in {str(part.dtype).removeprefix('torch.')}{how}"
 
 
 def _on(name: str, task: str, function: Callable, *arguments):
@@ -205,70 +206,19 @@ def _expected(
     return expected
 
 
-def load(model: Model):
-    """transformers' own model of the folder, as many of its layers, with the plainest attention,
-    which leaves out nothing that a configuration asks for."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    local = {"trust_remote_code": False, "local_files_only": True}
-    try:
-        with _named_as_usual(model) as folder:
-            config = AutoConfig.from_pretrained(folder, **local)
-            for key, value in config.to_dict().items():
-                if isinstance(value, list) and len(value) == config.num_hidden_layers:
-                    setattr(config, key, value[: model.n_layers])
-            config.num_hidden_layers = model.n_layers
-            loaded = AutoModelForCausalLM.from_pretrained(
-                folder,
-                config=config,
-                dtype=model.dtype,
-                attn_implementation="eager",
-                output_loading_info=True,
-                **local,
-            )
-    except Exception as error:  # whatever the library raises
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise _no_twin(model, reason[0]) from None
-    lm, found = cast(tuple[Any, dict], loaded)
-    if missing := sorted(found["missing_keys"]):
-        raise _no_twin(model, f"it misses {missing[0]}")
-    return lm.eval().to(model.device)
-
-
-def _no_twin(model: Model, reason: str) -> StrataError:
-    return StrataError(
-        f"{model.folder}: transformers itself cannot load it ({reason}), so there is nothing to "
-        "check Strata's numbers by; mend the folder, or set `self_check: false`"
-    )
-
-
-@contextmanager
-def _named_as_usual(model: Model) -> Iterator[Path]:
-    """The folder, or where its weights have names that transformers does not look for, one of links
-    to them with an index."""
-    usual = "model.safetensors", "model.safetensors.index.json"
-    if any((model.folder / name).is_file() for name in usual):
-        yield model.folder
-        return
-    tensors = model.tensors
-    with TemporaryDirectory() as made:
-        for file in (model.folder / "config.json", *model.tensors.files):
-            (Path(made) / file.name).symlink_to(file.resolve())
-        index = {"metadata": {}, "weight_map": {n: tensors.where(n).name for n in tensors.shapes()}}
-        (Path(made) / usual[1]).write_text(json.dumps(index), encoding="utf-8")
-        yield Path(made)
-
-
 Reader = Callable[[str, bool], list[int]]  # a text, and whether special tokens are added -> ids
 
 
-def readers_of(folder: Path) -> dict[str, Reader]:
+def readers_of(tokenizer, model: Path) -> dict[str, Reader]:
     """Who else makes tokens of a text: transformers' own choice of a class, unless it can't, and
-    the bare tokenizer.json, whose rules some of those classes drop."""
+    the bare tokenizer.json, whose rules some of those classes drop. Of a GGUF's metadata nobody
+    here but Strata knows llama.cpp's rules: its tokenizer itself, asked plainly."""
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
-    found: dict[str, Reader] = {}
+    folder, found = Path(getattr(tokenizer, "folder", model)), dict[str, Reader]()
+    if is_gguf(folder):
+        return {"it": lambda text, special: tokenizer(text, add_special_tokens=special).input_ids}
     with suppress(Exception):  # code of the model's own, a class that is gone
         own = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         plain_backend(own)

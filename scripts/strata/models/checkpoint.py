@@ -5,6 +5,7 @@ Imports neither torch nor transformers, so that it can be asked for cheap facts.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 from strata.errors import StrataError
 from strata.files import file_hash, located
 from strata.models.families import FAMILIES
+from strata.models.gguf.config import config_of
+from strata.models.gguf.header import is_gguf, part_names, parts, read_header
+from strata.models.gguf.tokenizer import tokenizer_facts
 from strata.models.tensors import open_tensors
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
@@ -27,7 +31,10 @@ UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model before its weights are read; hashes are sha256 in hex."""
+    """What is known of a model before its weights are read; hashes are sha256 in hex.
+
+    folder: or the GGUF file; tokenizer: the folder of the tokenizer, where that is another.
+    """
 
     name: str
     folder: str
@@ -40,28 +47,20 @@ class ModelInfo:
     context: int
     tokenizer_hash: str
     asked: dict = field(default_factory=dict)  # see strata.asked
+    tokenizer: str = ""
 
     def dict(self) -> dict:
         return asdict(self)
 
 
 def read_config(folder: str | Path) -> dict:
-    """config.json of a model folder, checked for what Strata needs of it."""
+    """config.json of a model folder, or what it would be for a GGUF file, checked for what Strata
+    needs of it."""
     folder = Path(folder)
-    path = folder / "config.json"
-    if not folder.is_dir():
-        raise StrataError(
-            f"{located(folder)}: no such folder; a model is a folder, whose path goes by the one "
-            "where Snakemake runs, or a hub id (`hub:`)"
-        )
-    if not path.is_file():
-        raise StrataError(f"{folder} is no model folder: it holds no config.json")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StrataError(f"{path} is not valid JSON ({error}); fetch the model again") from None
-    if not isinstance(config, dict):
-        raise StrataError(f"{path} holds no object; fetch the model again")
+    if is_gguf(folder):
+        config, path = config_of(read_header(folder)), folder
+    else:
+        config, path = _stated_config(folder), folder / "config.json"
     kind = config.get("model_type")
     if kind not in FAMILIES:
         raise StrataError(
@@ -107,6 +106,26 @@ def read_config(folder: str | Path) -> dict:
     return config
 
 
+def _stated_config(folder: Path) -> dict:
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise StrataError(
+            f"{located(folder)}: no such folder; a model is a folder or a .gguf file, whose path "
+            "goes by the folder where Snakemake runs, or a hub id (`hub:`)"
+        )
+    if not path.is_file():
+        found = sorted(folder.glob("*.gguf"))
+        more = f"; for its GGUF file give `path: {found[0]}`" if found else ""
+        raise StrataError(f"{folder} is no model folder: it holds no config.json{more}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StrataError(f"{path} is not valid JSON ({error}); fetch the model again") from None
+    if not isinstance(config, dict):
+        raise StrataError(f"{path} holds no object; fetch the model again")
+    return config
+
+
 def own_dtype(config: dict) -> str:
     """The dtype that a checkpoint is run in if none is asked for: its own, but bfloat16 for a
     float16 one, which would overflow in LLaMA's down projection."""
@@ -116,7 +135,9 @@ def own_dtype(config: dict) -> str:
 
 
 def folder_files(folder: str | Path) -> list[Path]:
-    """All files of a local folder that say what the model is."""
+    """All files that say what a local model is: of its folder, or those of a GGUF."""
+    if is_gguf(folder):
+        return parts(folder)
     patterns = (
         "config.json",
         "adapter_config.json",
@@ -127,17 +148,35 @@ def folder_files(folder: str | Path) -> list[Path]:
     return sorted({file for pattern in patterns for file in Path(folder).glob(pattern)})
 
 
+def own_files(options: dict) -> list[Path]:
+    """The local files that a model of the configuration is made of."""
+    found = folder_files(options["path"]) if "path" in options else []
+    return found + (folder_files(own) if (own := other_tokenizer(options)) else [])
+
+
+def other_tokenizer(options: dict) -> str | None:
+    """The local folder of the tokenizer that an entry gives in place of a GGUF's own."""
+    own = options.get("tokenizer")
+    whole = is_gguf(options.get("path", options.get("file", "")))
+    return own if own and whole and Path(own).is_dir() else None
+
+
 def content_of(options: dict) -> dict:
-    """What identifies a model of the configuration: of a folder the content of its files, wherever
-    it is and whatever their times; each is read once, and again where it was touched. Of a hub's,
-    what its entry says of it."""
+    """What identifies a model of the configuration: of local files their content, wherever they are
+    and whatever their times; each is read once, and again where it was touched. Of a hub's, what
+    its entry says of it."""
+    content = {file.name: file_hash(file) for file in own_files(options)}
     if "path" in options:
-        return {file.name: file_hash(file) for file in folder_files(options["path"])}
-    return {key: options[key] for key in ("hub", "revision", "layers", "shape") if key in options}
+        return content
+    said = ("hub", "revision", "layers", "shape", "file")
+    return content | {key: options[key] for key in said if key in options}
 
 
 def tokenizer_hash(folder: str | Path) -> str:
-    """sha256 over the files that make the tokenizer."""
+    """sha256 over the files that make the tokenizer, or over what a GGUF's metadata says of it."""
+    if is_gguf(folder):
+        facts = json.dumps(tokenizer_facts(read_header(folder)), sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()
     found = [file for name in TOKENIZER_FILES for file in sorted(Path(folder).glob(name))]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):
         raise StrataError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")
@@ -153,16 +192,18 @@ def _hash_files(files: list[Path]) -> str:
 
 
 def describe(name: str, options: dict) -> ModelInfo:
-    """Resolves a model of the configuration: {path} or {hub, revision}, and checks the folder.
+    """Resolves a model of the configuration: {path} or {hub, revision, file}, and checks it.
 
-    A local folder's revision is 'sha256:' and the hash of its configuration and weights; a hub
-    model's is the commit that `revision` (a branch, tag or commit) stands for now.
+    A local model's revision is 'sha256:' and the hash of its configuration and weights (of a GGUF
+    file, its own hash); a hub model's is the commit that `revision` (a branch, tag or commit)
+    stands for now.
     """
     if "path" in options:
         folder, source, revision = Path(options["path"]), "local", None
     else:
-        folder, revision = fetch(options["hub"], options.get("revision") or "main")
+        folder, revision = fetch(options["hub"], options.get("revision"), file=options.get("file"))
         source = options["hub"]
+    tokenizer = tokenizer_of(options, folder)
     config = read_config(folder)
     files = open_tensors(folder).files
     if revision is None:
@@ -177,7 +218,8 @@ def describe(name: str, options: dict) -> ModelInfo:
         d_model=config["hidden_size"],
         vocabulary=config["vocab_size"],
         context=config.get("max_position_embeddings", 0),
-        tokenizer_hash=tokenizer_hash(folder),
+        tokenizer_hash=tokenizer_hash(tokenizer),
+        tokenizer="" if tokenizer == folder else str(tokenizer),
     )
     declared = {"num_hidden_layers": options.get("layers"), **options.get("shape", {})}
     for key, value in declared.items():
@@ -190,17 +232,20 @@ def describe(name: str, options: dict) -> ModelInfo:
 
 
 def local_revision(folder: Path, files: Sequence[Path]) -> str:
-    """What names the content of a local folder: the hash of its configuration and weights."""
+    """What names the content of a local model: the hash of its configuration and weights."""
+    if is_gguf(folder):
+        return "sha256:" + (file_hash(files[0]) if len(files) == 1 else _hash_files([*files]))
     return "sha256:" + _hash_files([folder / "config.json", *files])
 
 
 def verify(info: ModelInfo) -> None:
-    """Raises StrataError if a local folder holds another model than the one described: exchanged
-    under its path, it would go by the other's revision."""
+    """Raises StrataError if a local folder or file holds another model than the one described:
+    exchanged under its path, it would go by the other's revision."""
     if info.source != "local":
         return  # a hub's snapshot goes by its commit
     folder = Path(info.folder)
-    now = local_revision(folder, open_tensors(folder).files), tokenizer_hash(folder)
+    files, tokenizer = open_tensors(folder).files, info.tokenizer or folder
+    now = local_revision(folder, files), tokenizer_hash(tokenizer)
     if now != (info.revision, info.tokenizer_hash):
         raise StrataError(
             f"{folder} holds another model than when {info.name} was described: its weights, "
@@ -208,17 +253,24 @@ def verify(info: ModelInfo) -> None:
         )
 
 
-def fetch(hub: str, revision: str, weights: bool = True) -> tuple[Path, str]:
-    """Downloads a hub model (safetensors, tokenizer, configuration) into the hub cache.
+def fetch(
+    hub: str, revision: str | None = None, weights: bool = True, file: str | None = None
+) -> tuple[Path, str]:
+    """Downloads a hub model (safetensors, tokenizer, configuration; or of `file`, a GGUF, all parts
+    and nothing else) into the hub cache. revision: main, if not another.
 
-    Returns its folder and the commit. Raises StrataError when it cannot be had.
+    Returns its folder, or the file, and the commit. Raises StrataError when it cannot be had.
     """
     from huggingface_hub import snapshot_download
 
+    revision = revision or "main"
     unwanted = list(UNWANTED if weights else (*UNWANTED, "*.safetensors"))
+    wanted = list(WANTED)
+    if file:
+        wanted, unwanted = [str(Path(file).with_name(own)) for own in part_names(file)], []
     try:
         folder = snapshot_download(
-            hub, revision=revision, allow_patterns=list(WANTED), ignore_patterns=unwanted
+            hub, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted
         )
     except Exception as error:  # the hub client has many kinds: network, gated, unknown, disk
         reason = str(error).strip().splitlines()[0]
@@ -227,22 +279,42 @@ def fetch(hub: str, revision: str, weights: bool = True) -> tuple[Path, str]:
             "Check the id and your network; a gated model needs `hf auth login` and its terms "
             "accepted; or download it elsewhere and give `path:` instead of `hub:`"
         ) from None
-    return Path(folder), Path(folder).name
+    found = Path(folder, file or "")
+    if file and not found.is_file():
+        raise StrataError(f"the hub's {hub!r} (revision {revision}) has no file {file}")
+    return found, Path(folder).name
+
+
+def tokenizer_of(options: dict, model: Path) -> Path:
+    """Where the tokenizer of a model is that was found: in its folder or GGUF file, or for a GGUF
+    where the entry says, a folder or hub id."""
+    own = options.get("tokenizer") if is_gguf(model) else None
+    return _tokenizer_folder(own) if own else model
+
+
+def _tokenizer_folder(where: str) -> Path:
+    if Path(where).is_dir() or not re.fullmatch(r"[^/.][^/]*/[^/]+", where):
+        return Path(where)
+    return fetch(where, weights=False)[0]
 
 
 def outline(options: dict) -> tuple[dict, Path]:
     """Shape (as config.json has it) and tokenizer folder of a model of the configuration, without
     its weights: from `shape` and `tokenizer` where it has them, so that nothing is fetched."""
-    shape, tokenizer = options.get("shape"), options.get("tokenizer")
+    shape, own = options.get("shape"), options.get("tokenizer")
+    tokenizer = _tokenizer_folder(own) if own else None
     if not (shape and tokenizer):
         folder = options.get("path")
         if folder is None:
-            folder, _ = fetch(options["hub"], options.get("revision") or "main", weights=False)
-        shape, tokenizer = shape or read_config(folder), tokenizer or folder
-    return shape, Path(tokenizer)
+            named = options["hub"], options.get("revision")
+            folder, _ = fetch(*named, weights=False, file=options.get("file"))
+        shape, tokenizer = shape or read_config(folder), tokenizer or Path(folder)
+    return shape, tokenizer
 
 
-def read_info(path: str | Path, folder: str | None = None) -> ModelInfo:
-    """What `describe` found; folder: where the model is now, if not there."""
+def read_info(
+    path: str | Path, folder: str | None = None, tokenizer: str | None = None
+) -> ModelInfo:
+    """What `describe` found; folder, tokenizer: where they are now, if not there."""
     info = ModelInfo(**json.loads(Path(path).read_text(encoding="utf-8")))
-    return replace(info, folder=folder) if folder else info
+    return replace(info, folder=folder or info.folder, tokenizer=tokenizer or info.tokenizer)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from strata.errors import StrataError
+from strata.models.gguf.header import is_gguf
+from strata.models.gguf.tensors import Gguf
 
 if TYPE_CHECKING:
     import torch
@@ -33,10 +35,12 @@ class Tensors(Protocol):
 
 
 def open_tensors(folder: str | Path) -> Tensors:
-    """The tensors of a model folder.
+    """The tensors of a model folder or GGUF file.
 
     Raises StrataError if there are none, a file is missing or its head is damaged.
     """
+    if is_gguf(folder):
+        return Gguf(folder)
     return Safetensors(shards(Path(folder)))
 
 
@@ -90,7 +94,7 @@ def shards(folder: Path) -> list[Path]:
     if not index.is_file():
         if files := sorted(folder.glob("*.safetensors")):
             return files
-        raise StrataError(f"{folder} holds no .safetensors file, the only form Strata reads")
+        raise StrataError(f"{folder} holds no .safetensors file, nor is it a .gguf file")
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, AttributeError) as error:

@@ -7,12 +7,15 @@ part of what its tokens are. No code of a model's is ever run.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from strata.errors import StrataError
+from strata.models.gguf.header import is_gguf, read_header
+from strata.models.gguf.tokenizer import write_tokenizer
 
 # Packages that read a tokenizer.model; without them transformers takes it for another format.
 READERS = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
@@ -41,11 +44,18 @@ class ModelTokenizer:
 
 
 def load_tokenizer(folder: str | Path, vocabulary: int, chat: bool = False) -> ModelTokenizer:
-    """The folder's tokenizer. Raises StrataError if it cannot be read, needs a package that is not
-    there or code of its own, or has no chat template where one is needed."""
+    """The tokenizer of a folder or GGUF file. Raises StrataError if it cannot be read, needs a
+    package that is not there or code of its own, or has no chat template where one is needed."""
     from transformers import AutoTokenizer, TokenizersBackend
 
     folder = Path(folder)
+    if is_gguf(folder):
+        with TemporaryDirectory() as made:
+            write_tokenizer(read_header(folder), Path(made))
+            try:
+                return replace(load_tokenizer(made, vocabulary, chat), folder=str(folder))
+            except StrataError as error:
+                raise StrataError(str(error).replace(made, str(folder))) from None
     stated = (folder / "tokenizer.json").is_file()
     if not stated:
         _check_runnable(folder)

@@ -5,21 +5,27 @@ model of any size takes the memory of one of its files. Imports torch, not trans
 """
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
-from strata.models.checkpoint import read_config
+from strata.models.checkpoint import TOKENIZER_FILES, folder_files, own_dtype, read_config
 from strata.models.families import FAMILIES
+from strata.models.gguf.header import is_gguf, read_header
+from strata.models.gguf.tokenizer import write_tokenizer
 from strata.models.tensors import Tensors, open_tensors
 
 
-def write_untrained(folder: str | Path, out: str | Path, seed: int = 0) -> None:
-    """Writes to the folder `out` the configuration and tokenizer of a model folder, and weights of
-    the same names, shapes and dtypes: matrices normal with the configuration's
-    `initializer_range`, norms at one, biases at zero.
+def write_untrained(
+    folder: str | Path, out: str | Path, seed: int = 0, tokenizer: str | Path | None = None
+) -> None:
+    """Writes to the folder `out` the configuration and tokenizer of a model (a folder or a GGUF
+    file), and weights of the same names and shapes: matrices normal with the configuration's
+    `initializer_range`, norms at one, biases at zero; of the same dtypes, or of the one that it is
+    run in where they are in blocks. tokenizer: its folder, where that is another.
 
     Each tensor is drawn from `seed` and its name, so how a checkpoint is split changes nothing.
-    Raises StrataError for a folder that is no model.
+    Raises StrataError for what is no model.
     """
     from safetensors.torch import save_file
 
@@ -27,14 +33,34 @@ def write_untrained(folder: str | Path, out: str | Path, seed: int = 0) -> None:
     config = read_config(folder)
     tensors = open_tensors(folder)
     out.mkdir(parents=True, exist_ok=True)
-    for path in sorted(folder.iterdir()):
-        # Everything small beside the weights: configuration, index, tokenizer.
+    _write_small(folder, out, config, Path(tokenizer) if tokenizer else None)
+    for name, own in _files(folder, tensors).items():
+        drawn = {name: _draw(name, tensors, config, seed) for name in own}
+        save_file({n: value for n, value in drawn.items() if value is not None}, out / name)
+
+
+def _write_small(folder: Path, out: Path, config: dict, tokenizer: Path | None) -> None:
+    """Everything small beside the weights: configuration, index, tokenizer."""
+    if is_gguf(folder):
+        (out / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        if tokenizer is None:
+            return write_tokenizer(read_header(folder), out)
+        files = [file for file in folder_files(tokenizer) if file.name in TOKENIZER_FILES]
+    else:
+        files = sorted(folder.iterdir())
+    for path in files:
         if path.suffix in (".json", ".txt", ".model", ".jinja") and path.is_file():
             shutil.copyfile(path, out / path.name)
-    for file in tensors.files:
-        names = [name for name in tensors.shapes() if tensors.where(name) == file]
-        drawn = {name: _draw(name, tensors, config, seed) for name in names}
-        save_file({n: value for n, value in drawn.items() if value is not None}, out / file.name)
+
+
+def _files(folder: Path, tensors: Tensors) -> dict[str, list[str]]:
+    """Which tensors go into which file: as they are, or of a GGUF, all in one, a layer a file."""
+    found: dict[str, list[str]] = {}
+    for name in tensors.shapes():
+        layer = "-".join(name.split(".")[:3])
+        own = f"{layer}.safetensors" if is_gguf(folder) else tensors.where(name).name
+        found.setdefault(own, []).append(name)
+    return found
 
 
 def _draw(name: str, tensors: Tensors, config: dict, seed: int):
@@ -43,6 +69,8 @@ def _draw(name: str, tensors: Tensors, config: dict, seed: int):
 
     dtypes = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
     shape, dtype = tensors.shapes()[name], dtypes.get(tensors.dtype(name))
+    if is_gguf(tensors.where(name)):
+        dtype = getattr(torch, own_dtype(config))
     if dtype is None or len(shape) not in (1, 2):
         return None
     if len(shape) == 1:

@@ -1,0 +1,105 @@
+"""transformers' own whole model, by its own loading: what Strata is checked by."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from safetensors.torch import save_file
+
+from strata.errors import StrataError
+from strata.models.checkpoint import read_config
+from strata.models.gguf.header import is_gguf, read_header
+from strata.models.model import Model
+
+
+def load(model: Model):
+    """transformers' own model of the folder or file, as many of its layers, with the plainest
+    attention, which leaves out nothing that a configuration asks for."""
+    from transformers import AutoModelForCausalLM
+
+    local = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        with _source(model) as (place, named):
+            loaded = AutoModelForCausalLM.from_pretrained(
+                place,
+                config=_config(model, place),
+                dtype=model.dtype,
+                attn_implementation="eager",
+                output_loading_info=True,
+                **named,
+                **local,
+            )
+    except Exception as error:  # whatever the library raises
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise _no_twin(model, reason[0]) from None
+    lm, found = cast(tuple[Any, dict], loaded)
+    if missing := sorted(found["missing_keys"]):
+        raise _no_twin(model, f"it misses {missing[0]}")
+    return lm.eval().to(model.device)
+
+
+def _no_twin(model: Model, reason: str) -> StrataError:
+    return StrataError(
+        f"{model.folder}: transformers itself cannot load it ({reason}), so there is nothing to "
+        "check Strata's numbers by; mend the folder, or set `self_check: false`"
+    )
+
+
+def _config(model: Model, place: Path):
+    """The configuration as transformers reads it, of as many layers; of a GGUF's metadata, which it
+    doesn't read whole, as Strata does."""
+    from transformers import AutoConfig
+
+    if is_gguf(model.folder):
+        config = AutoConfig.for_model(**read_config(model.folder))
+    else:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+    for key, value in config.to_dict().items():
+        if isinstance(value, list) and len(value) == config.num_hidden_layers:
+            setattr(config, key, value[: model.n_layers])
+    config.num_hidden_layers = model.n_layers
+    return config
+
+
+def dequantised_by(model: Model) -> str:
+    """Whose reading of a GGUF's tensors is compared: transformers', which dequantises all of them
+    at once, where it knows the architecture, and all are wanted and in one file."""
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    whole = model.n_layers == len(model.skeleton.layers) and len(model.tensors.files) == 1
+    known = read_header(model.folder).architecture in GGUF_SUPPORTED_ARCHITECTURES
+    return "transformers" if whole and known else "Strata"
+
+
+@contextmanager
+def _source(model: Model) -> Iterator[tuple[Path, dict]]:
+    """A folder that transformers loads the model from, and how: its own, or one of links and an
+    index, where its weights have names that transformers does not look for; of a GGUF file, by its
+    name, or where transformers doesn't read it, what Strata read of it."""
+    usual = "model.safetensors", "model.safetensors.index.json"
+    if any((model.folder / name).is_file() for name in usual):
+        yield model.folder, {}
+    elif is_gguf(model.folder) and dequantised_by(model) == "transformers":
+        yield model.folder.parent, {"gguf_file": model.folder.name}
+    else:
+        with TemporaryDirectory() as made:
+            _as_usual(model, Path(made))
+            yield Path(made), {}
+
+
+def _as_usual(model: Model, made: Path) -> None:
+    """Writes a folder with the model's weights as transformers looks for them."""
+    tensors = model.tensors
+    if is_gguf(model.folder):
+        layers = tuple(f".layers.{i}." for i in range(model.n_layers, len(model.skeleton.layers)))
+        own = [name for name in tensors.shapes() if not any(map(name.__contains__, layers))]
+        read = {name: tensors.read(name).to(model.dtype).contiguous() for name in own}
+        save_file(read, made / "model.safetensors", metadata={"format": "pt"})
+        return
+    for file in (model.folder / "config.json", *tensors.files):
+        (made / file.name).symlink_to(file.resolve())
+    index = {"metadata": {}, "weight_map": {n: tensors.where(n).name for n in tensors.shapes()}}
+    (made / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Models in a GGUF file, llama.cpp's form: header, configuration, tensors, tokenizer."""

@@ -90,11 +90,11 @@ class Study:
     def _check_files(self) -> None:
         for name, task in self.tasks.items():
             source = self._source(name)
-            if "file" in source.keys and "path" not in task:
+            if {"file", "lm_eval"} & set(source.keys) and "path" not in task:
                 raise StrataError(f"config key tasks.{name}.path: missing; name the file")
             for path in source.own(task):
                 if not Path(path).is_file():
-                    key = next(key for key, value in task.items() if value == path)
+                    key = next((key for key, value in task.items() if value == path), "path")
                     raise StrataError(
                         f"config key tasks.{name}.{key}: {located(path)}: no such file; paths go "
                         "by the folder where Snakemake runs"

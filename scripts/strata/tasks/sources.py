@@ -1,7 +1,7 @@
 """Every source of tasks: how its items are read, from which files, and what the rest of Strata
 needs to know of it.
 
-Standard library only: this module is imported while the Snakefile is parsed.
+Standard library and PyYAML only: this module is imported while the Snakefile is parsed.
 """
 
 from collections import Counter
@@ -14,6 +14,7 @@ from strata.items import Item, audit
 from strata.names import DIGITS, KINDS, TRANSLATIONS
 from strata.tasks import microworld, paper
 from strata.tasks.leaks import find, true_elsewhere
+from strata.tasks.lm_eval import own_paths, read_lm_eval
 from strata.tasks.microworld import arithmetic
 from strata.tasks.own import read_own
 
@@ -168,6 +169,7 @@ SOURCES: dict[str, Source] = {
     ),
     "file": OWN,
     "jsonl": OWN,  # its name when it read no other form
+    "lm_eval": Source(read_lm_eval, own=own_paths, keys=("lm_eval",)),
     "micro_calculation": _micro(cells=(tuple(KINDS), tuple(map(str, arithmetic.DIGITS)))),
     "micro_mps_cal": _micro(),
     "micro_mps_rea": _micro(),

@@ -1,0 +1,229 @@
+"""Tasks of lm-evaluation-harness are asked as the harness asks them, or refused by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow import ROOT
+
+from strata.errors import StrataError
+from strata.tasks.lm_eval import read_configs
+from strata.tasks.sources import own_files, prepare
+
+CASES = ROOT.parent / "shared" / "cases"
+COLOURS = ["red", "blue", "green", "grey"]
+
+
+def documents(count: int, first: int) -> str:
+    rows = [
+        {
+            "q": f" Number {n}? ",
+            "choices": COLOURS[n % 4 :] + COLOURS[: n % 4],
+            "gold": n % 3,
+            "letter": "ABC"[n % 3],
+            "s": f"It is {n} since _ is near.",
+            "a": "Ann",
+            "b": "Bea",
+            "answer": str(n % 2 + 1),
+        }
+        for n in range(first, first + count)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+PLAIN = {
+    "task": "plain",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "test.jsonl", "train": "train.jsonl"}},
+    "test_split": "test",
+    "training_split": "train",
+    "fewshot_split": "train",
+    "output_type": "multiple_choice",
+    "doc_to_text": "Q: {{q.strip()}}\nA:",
+    "doc_to_choice": "choices",
+    "doc_to_target": "gold",
+    "metric_list": [{"metric": "acc"}],
+}
+LETTERS = {
+    "include": "plain.yaml",
+    "task": "letters",
+    "description": "Choose.\n\n",
+    "num_fewshot": 1,
+    "fewshot_config": {"sampler": "first_n"},
+    "doc_to_text": "{{q.strip()}}\n{% for c in choices %}{{'ABCD'[loop.index0]}}. {{c}}\n"
+    "{% endfor %}Answer: ",
+    "doc_to_choice": ["A", "B", "C", "D"],
+    "doc_to_target": "{{['A', 'B', 'C'].index(letter)}}",
+}
+SAME = {
+    "include": "plain.yaml",
+    "task": "same",
+    "fewshot_split": "test",
+    "num_fewshot": 2,
+    "doc_to_text": "{{q|regex_replace('Number', 'No.')}}",
+    "doc_to_choice": "{{choices[:3]}}",
+    "target_delimiter": "",
+}
+BLANK = {
+    "include": "plain.yaml",
+    "task": "blank",
+    "num_fewshot": 1,
+    "doc_to_text": "{% if answer == '1' %}0{% else %}1{% endif %}",
+    "doc_to_choice": "{% set i = s.index('_') %}{{[s[:i] + a, s[:i] + b]}}",
+    "doc_to_target": "{% set i = s.index('_') + 1 %}{{s[i:].strip()}}",
+}
+MULTI = {"include": "plain.yaml", "task": "multi", "doc_to_target": "{{[gold, 3]}}"}
+GROUP = {"group": "all_of_them", "task": ["plain", {"task": "blank", "num_fewshot": 0}]}
+WRITTEN = {"letters": LETTERS, "same": SAME, "blank": BLANK, "multi": MULTI, "group": GROUP}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "test.jsonl").write_text(documents(5, 0))
+    (tmp_path / "train.jsonl").write_text(documents(4, 100))
+    for name, settings in {"plain": PLAIN, **WRITTEN}.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path
+
+
+def asked(folder: Path, name: str, **options):
+    options = {"source": "lm_eval", "path": str(folder / f"{name}.yaml"), **options}
+    return prepare("mine", options, folder)[0]
+
+
+# What the harness itself asks (0.4.13, its build_all_requests with the seed that its evaluator
+# sets), of the third document: its contexts, the first of its continuations.
+HARNESS = {
+    "plain": (["Q: Number 2?\nA:"], " green", [2]),
+    "letters": (
+        [
+            "Choose.\n\nNumber 100?\nA. red\nB. blue\nC. green\nD. grey\nAnswer:  B\n\n"
+            "Number 2?\nA. green\nB. grey\nC. red\nD. blue\nAnswer:"
+        ],
+        "  A",
+        [2],
+    ),
+    "blank": (
+        [f"It is 100 since Ann is near.\n\nIt is 2 since {name}" for name in ("Ann", "Bea")],
+        " is near.",
+        [0],
+    ),
+    "multi": (["Q: Number 2?\nA:"], " green", [2, 3]),
+}
+
+
+@pytest.mark.parametrize("name", HARNESS)
+def test_a_task_is_asked_as_the_harness_asks_it(folder, name):
+    given, first, right = HARNESS[name]
+    item = asked(folder, name)[2]
+    assert list(dict.fromkeys(item.given)) == given
+    assert item.choices[0] == first
+    assert [place for place, ok in enumerate(item.correct) if ok] == right
+    assert len(asked(folder, name)) == 5
+
+
+def test_all_requests_are_those_of_the_harness_where_it_is_installed(folder, monkeypatch):
+    api = pytest.importorskip("lm_eval.api.task")
+    monkeypatch.chdir(folder)
+    for name in ("plain", *HARNESS, "same"):
+        (config,) = read_configs(folder / f"{name}.yaml")
+        task = api.ConfigurableTask(config=dict(config.settings))
+        if hasattr(task, "sampler"):
+            task.set_fewshot_seed(1234)
+        task.build_all_requests(rank=0, world_size=1)
+        theirs = [_encoded(*instance.args) for instance in task.instances]
+        items = asked(folder, name)
+        ours = [pair for i in items for pair in zip(i.given, i.choices, strict=True)]
+        assert ours == theirs
+
+
+def _encoded(context: str, continuation: str) -> tuple[str, str]:
+    """As the harness encodes a pair: white space before a continuation goes with it."""
+    stripped = context.rstrip()
+    return stripped, context[len(stripped) :] + continuation
+
+
+def test_an_item_is_never_shown_to_itself(folder):
+    for item in asked(folder, "same"):
+        *shown, own = item.prompt.split("\n\n")
+        assert len(shown) == 2
+        assert not any(one.strip().startswith(own.strip()) for one in shown)
+    plain = {**PLAIN, "fewshot_split": None, "training_split": None, "num_fewshot": 1}
+    (folder / "plain.yaml").write_text(yaml.safe_dump(plain))
+    with pytest.raises(StrataError, match="items would be shown to themselves"):
+        asked(folder, "plain")
+
+
+def test_the_tasks_of_a_group_are_subtasks_and_all_its_files_are_read(folder):
+    items = asked(folder, "group")
+    assert {item.subtask for item in items} == {"plain", "blank"}
+    assert items[7].given[0] == "It is 2 since Ann"
+    options = {"source": "lm_eval", "path": str(folder / "group.yaml")}
+    read = {Path(own).name for own in own_files(options)}
+    assert read == {"group.yaml", "plain.yaml", "blank.yaml", "test.jsonl", "train.jsonl"}
+
+
+def test_a_table_is_typed_and_shots_are_the_entry_s(folder):
+    (folder / "t.csv").write_text("q,gold\nOne?,1\nTwo?,0\n")
+    settings = {
+        **PLAIN,
+        "dataset_path": "csv",
+        "dataset_kwargs": {"data_files": {"test": "t.csv"}},
+        "doc_to_choice": ["no", "yes"],
+        "fewshot_split": "test",
+    }
+    (folder / "table.yaml").write_text(yaml.safe_dump(settings))
+    assert [item.best for item in asked(folder, "table")] == [1, 0]
+    assert asked(folder, "table", shots=1)[0].prompt == "Q: Two?\nA: no\n\nQ: One?\nA:"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no ../shared/cases")
+def test_the_published_case(tmp_path):
+    items = asked(CASES, "lm_eval_toy")
+    assert [item.best for item in items] == [0, 1]
+    assert items[0].prompt == "Question: What is the capital of Peru?\nAnswer:"
+
+
+WRONG = [
+    ({"output_type": "generate_until"}, "its output_type is generate_until"),
+    ({"process_docs": "x"}, "process_docs changes what is asked"),
+    ({"doc_to_choice": None}, "it has no doc_to_choice"),
+    ({"doc_to_text": "{{nobody}}"}, r"test\.jsonl, line 1: .*doc_to_text cannot be filled in"),
+    ({"doc_to_text": "{{q.__class__.__mro__}}"}, "cannot be filled in: access to attribute"),
+    ({"doc_to_text": "{% if %}"}, "cannot be filled in"),
+    ({"doc_to_choice": "{{q}}"}, "expected a list as doc_to_choice"),
+    ({"doc_to_choice": [1, 2]}, "expected a list of texts as doc_to_choice"),
+    ({"doc_to_target": "letter"}, r"line 1: .*doc_to_target \"A\" names none of the 4"),
+    ({"doc_to_target": 7}, "names none of the 4 choices"),
+    ({"test_split": "dev"}, "data_files names no split 'dev'"),
+    ({"test_split": None}, "names no test_split, nor a validation_split"),
+    ({"dataset_path": "owner/set"}, "its data set is 'owner/set', which is fetched"),
+    ({"dataset_kwargs": None}, "name them: `dataset_path: json`"),
+    ({"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}, r"gone\.jsonl cannot be read"),
+    ({"num_fewshot": 9}, "4 documents to show, 9 asked for"),
+    ({"num_fewshot": 1, "fewshot_config": {"sampler": "best"}}, "the sampler 'best' .*not known"),
+    ({"include": "plain.yaml"}, "it includes itself"),
+    ({"task": ["gone"]}, "its task 'gone' is in no .yaml file beside it"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), WRONG)
+def test_what_cannot_be_asked_as_it_is_written_is_refused_by_name(folder, changes, says):
+    (folder / "plain.yaml").write_text(yaml.safe_dump({**PLAIN, **changes}))
+    with pytest.raises(StrataError, match=says):
+        asked(folder, "plain")
+
+
+def test_python_of_a_task_is_named_and_never_run(folder):
+    text = yaml.safe_dump(PLAIN) + "process_results: !function utils.results\n"
+    (folder / "plain.yaml").write_text(text)
+    (folder / "utils.py").write_text("raise SystemExit('run')")
+    with pytest.raises(StrataError, match=r"process_results is a Python function \(utils\.results"):
+        asked(folder, "plain")
+    (folder / "plain.yaml").write_text("a: !!python/object/apply:os.system [exit]")
+    with pytest.raises(StrataError, match=r"plain\.yaml is not valid YAML"):
+        asked(folder, "plain")
+    (folder / "plain.yaml").write_text("- a")
+    with pytest.raises(StrataError, match="holds no settings"):
+        asked(folder, "plain")

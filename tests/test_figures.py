@@ -5,15 +5,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from pictures import assert_legible, lines, texts
-from study import NO_BEST, study
+from study import NO_BEST, rows, study
 
 from strata.errors import StrataError
 from strata.report.catalogue import FIGURES
 from strata.report.figures.radars import calculation_radars, radar_axes
+from strata.report.frames import COLUMNS
 from strata.report.kit.figure import write_figure
 from strata.report.kit.look import resolve_style
 from strata.report.selection import a_handful, pick_layers, thinned
@@ -32,6 +34,7 @@ ASKED = {
     "overall_radar": {},
     "calculation_radars": SUMS,
     "cross_lingual": {"task": "cross"},
+    "subtasks": {"task": "cross"},
 }
 
 
@@ -124,6 +127,17 @@ def test_calculation_radars_show_the_calculation_table():
         model, layer = name.split("/")
         rows = leaves[(leaves["model"] == model) & (leaves["layer"] == int(layer))]
         np.testing.assert_allclose(np.hypot(*corners[:-1].T), 100 * rows["value"])
+
+
+def test_many_subtasks_are_legible():
+    names = [f"a subject of study {number}" for number in range(57)]
+    lines = [line for own in names for line in rows("m", "t", own, 12, 0.2, 0.5)]
+    labels = {"models": {"m": "M"}, "tasks": {"t": "T"}}
+    frame = pd.DataFrame(lines, columns=list(COLUMNS))
+    figure = FIGURES["subtasks"].function(frame, labels, *CHOSEN, "t", style={})
+    assert_legible(figure)
+    shown = {text for text, _ in texts(figure) if text.startswith("a subject")}
+    assert shown == set(names)
 
 
 def test_heat_maps_show_the_cross_lingual_table_on_one_scale():

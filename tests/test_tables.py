@@ -16,7 +16,12 @@ from strata.errors import StrataError
 from strata.items import Item, audit
 from strata.names import LEAKS
 from strata.report.frames import COLUMNS, read_audits, read_labels, read_metrics
-from strata.report.tables.layers import calculation_table, cross_lingual_table, layers_table
+from strata.report.tables.layers import (
+    calculation_table,
+    cross_lingual_table,
+    layers_table,
+    subtasks_table,
+)
 from strata.report.tables.overview import overall_table
 from strata.report.tables.runs import AUDITED, audit_table, extraction_table
 from strata.report.writers import Table, escape, latex, markdown, write_table
@@ -109,6 +114,20 @@ def test_cross_lingual_has_a_column_a_language():
     shallow = [key for key in table.shown.index if key[0].startswith("Model m")]
     assert [layer for _, layer in shallow] == ["1", "2", "3"]
     assert set(table.tidy["task"]) == {"cross"}
+
+
+def test_subtasks_have_a_row_each_and_models_a_column():
+    frame, labels = study({"m": 3, "k": 40})
+    table = subtasks_table(frame, labels, "normed", "mc1")
+    assert list(table.shown.columns) == ["Items", "Chance", *labels["models"].values()]
+    cell = table.shown.loc[("Maths, translated", "es"), "Model m with a label of some length"]
+    assert cell.startswith("40.0 [36.0, 44.0]")
+    assert table.shown.loc[("Maths, translated", "es"), "Chance"] == "25.0"
+    assert set(table.tidy["layer"]) == set(range(41))
+    alone = subtasks_table(frame[frame["task"] == "cross"], labels, "normed", "mc1")
+    assert list(alone.shown.index.get_level_values(0)) == ["es", "fr", "zh", "th"]
+    with pytest.raises(StrataError, match="the metrics hold no subtasks"):
+        subtasks_table(frame[frame["task"] == "t0"], labels, "normed", "mc1")
 
 
 def test_a_table_without_rows_is_refused(small):

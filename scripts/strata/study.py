@@ -129,6 +129,7 @@ class Study:
             "all": list(self.tasks),
             "calculation": self.calculation,
             "in_languages": [name for name in self.tasks if self._source(name).in_languages],
+            "in_parts": [n for n, task in self.tasks.items() if self._source(n).in_parts(task)],
             "published": list(self.published["tasks"]),
         }[entry.tasks]
 

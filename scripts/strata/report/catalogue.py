@@ -35,7 +35,7 @@ class Entry:
     over: what there is one for each of (task, model, kind, digits).
     models: whose results it shows: all, compared (of a training run the last checkpoint), training
         (the checkpoints), published (those that are the paper's). tasks: which: all, calculation,
-        in_languages, published.
+        in_languages, in_parts (with subtasks of their own), published.
     probe: the probe that must have been fitted, if it takes a certain one.
     style: a figure's own keys and their defaults (style.KEYS).
     mem_mb, runtime: megabytes and minutes of its job, at the first attempt.
@@ -112,6 +112,15 @@ TABLES = {
             files=("metrics",),
             options=READ,
             tasks="in_languages",
+        ),
+        Entry(
+            name="subtasks",
+            question="Layers",
+            shows="tasks of one's own by their subtasks",
+            make="strata.report.tables.layers:subtasks_table",
+            files=("metrics",),
+            options=READ,
+            tasks="in_parts",
         ),
         Entry(
             name="audit",
@@ -264,6 +273,17 @@ FIGURES = {
             options=READ,
             over=("task",),
             tasks="in_languages",
+            style={"layers": "auto", "values": True, "colormap": "viridis", "scale": "auto"},
+        ),
+        Entry(
+            name="subtasks",
+            question="Layers",
+            shows="{task}, layers x its own subtasks, a panel per model",
+            make="strata.report.figures.heat_maps:subtasks",
+            files=("metrics",),
+            options=READ,
+            over=("task",),
+            tasks="in_parts",
             style={"layers": "auto", "values": True, "colormap": "viridis", "scale": "auto"},
         ),
         Entry(

@@ -66,6 +66,12 @@ def own_paths(options: dict) -> list[str]:
     return list(dict.fromkeys(map(str, files)))
 
 
+def is_group(options: dict) -> bool:
+    """Whether it is several tasks, which are subtasks here."""
+    path = Path(options["path"])
+    return path.is_file() and len(read_configs(path)) > 1
+
+
 @dataclass(frozen=True)
 class Config:
     """A task's settings. sources: the YAML files that they are from."""

@@ -14,7 +14,7 @@ from strata.items import Item, audit
 from strata.names import DIGITS, KINDS, TRANSLATIONS
 from strata.tasks import microworld, paper
 from strata.tasks.leaks import find, true_elsewhere
-from strata.tasks.lm_eval import own_paths, read_lm_eval
+from strata.tasks.lm_eval import is_group, own_paths, read_lm_eval
 from strata.tasks.microworld import arithmetic
 from strata.tasks.own import read_own
 
@@ -29,8 +29,9 @@ class Source:
     files(options): what it reads, as named in datasets.csv; own(options): files of the user's.
     keys: the groups of keys (config/schema.yaml, $defs) that a task of it may have beside `task`.
     cells: kinds and digits of its numbers where a task doesn't choose; None if it doesn't
-    calculate. in_languages: whether its subtasks are languages. published: whether the paper's
-    own numbers on it are known (data/published/metrics.csv).
+    calculate. in_languages: whether its subtasks are languages. in_parts(options): whether it has
+    subtasks of the user's. published: whether the paper's own numbers on it are known
+    (data/published/metrics.csv).
     """
 
     read: Callable[[str, dict, Path], tuple[list[Item], dict]]
@@ -39,6 +40,7 @@ class Source:
     keys: tuple[str, ...] = ()
     cells: Cells | None = None
     in_languages: bool = False
+    in_parts: Callable[[dict], bool] = lambda options: False
     published: bool = False
 
 
@@ -139,6 +141,7 @@ OWN = Source(
         options[key] for key in ("path", "labels_path", "shots_path") if key in options
     ],
     keys=("file",),
+    in_parts=lambda options: bool(options.get("fields", {}).get("subtask") or "orders" in options),
 )
 
 SOURCES: dict[str, Source] = {
@@ -169,7 +172,7 @@ SOURCES: dict[str, Source] = {
     ),
     "file": OWN,
     "jsonl": OWN,  # its name when it read no other form
-    "lm_eval": Source(read_lm_eval, own=own_paths, keys=("lm_eval",)),
+    "lm_eval": Source(read_lm_eval, own=own_paths, keys=("lm_eval",), in_parts=is_group),
     "micro_calculation": _micro(cells=(tuple(KINDS), tuple(map(str, arithmetic.DIGITS)))),
     "micro_mps_cal": _micro(),
     "micro_mps_rea": _micro(),

@@ -1,5 +1,8 @@
-"""Layers by languages, and probes from task to task."""
+"""Layers by languages or other subtasks, and probes from task to task."""
 
+from functools import partial
+
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -19,40 +22,74 @@ def cross_lingual(
     frame: pd.DataFrame, labels: dict, lens: str, metric: str, task: str, *, style: dict
 ) -> Figure:
     """One task in several languages: a panel a model, upper layers above, one colour scale."""
+    return _by_part(frame, labels, lens, metric, task, "language", style)
+
+
+@styled
+def subtasks(
+    frame: pd.DataFrame, labels: dict, lens: str, metric: str, task: str, *, style: dict
+) -> Figure:
+    """One task by its own subtasks, which may be many: a row each, lower layers at the left."""
+    return _by_part(frame, labels, lens, metric, task, "subtask", style)
+
+
+def _by_part(
+    frame: pd.DataFrame, labels: dict, lens: str, metric: str, task: str, what: str, style: dict
+) -> Figure:
+    """what: what the parts right below the whole are, in one word."""
     rows = languages(select(frame, labels, task=task, lens=lens, metric=metric))
     if rows.empty:
-        raise StrataError(f"the metrics of {task} hold no languages (subtasks named by language)")
+        raise StrataError(f"the metrics of {task} hold no {what}s (subtasks right below the whole)")
     codes = ordered(rows["language"], LANGUAGES)
-    grids = {}
-    for model, part in by_model(rows, labels):
+    grids, own = {}, by_model(rows, labels)
+    # Side by side there is room for fewer than one above the other.
+    most = 18 if what == "language" or len(own) == 1 else 9 if len(own) == 2 else 6
+    for model, part in own:
         grid = 100 * part.pivot(index="layer", columns="language", values="value")
-        grids[model] = grid.reindex(
-            index=chosen_layers(part, style, thinned, labels), columns=codes
-        )
+        layers = chosen_layers(part, style, partial(thinned, most=most), labels)
+        grids[model] = grid.reindex(index=layers, columns=codes)
 
     style = drawing.sized(style, len(grids))
     shades = colour_scale(pd.concat(grids.values()), style)
     marked = set(rows.loc[rows["anomaly"] != "", "language"]) if "anomaly" in rows else set()
     names = [LANGUAGES.get(code, code) + mark(code in marked).strip() for code in codes]
     titles = [labels["models"][model] for model in grids]
-    figure, axes = heat_panels(style, titles, names, max(map(len, grids.values())))
+    if what == "language":
+        figure, axes = heat_panels(style, titles, names, max(map(len, grids.values())))
+    else:
+        grids = {model: grid.T[::-1] for model, grid in grids.items()}
+        side = max(map(len, names)) * drawing.CHARACTER * style["font_size"] / 72
+        longest = max(grids.values(), key=lambda grid: grid.columns[-1])
+        figure, axes = heat_panels(style, titles, list(map(str, longest)), len(names), side)
     for panel, (model, grid) in zip(axes.flat, grids.items(), strict=False):
         heat_map(panel, grid, shades, model)
-    for panel in axes[:, 0]:
-        panel.set_ylabel("Layer")
+    _name_layers(axes, grids, vertical=what == "language")
     bar = figure.colorbar(shades, ax=axes, label=f"{METRICS.get(metric, metric)} (%)", pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} a language{odd(rows, '.')}"
+    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} a {what}{odd(rows, '.')}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
-    title = f"{METRICS.get(metric, metric)} by layer and language"
-    label = heading(title, rows, labels, LENSES.get(lens, lens), of=" a language")
+    title = f"{METRICS.get(metric, metric)} by layer and {what}"
+    label = heading(title, rows, labels, LENSES.get(lens, lens), of=f" a {what}")
     figure.set_label(label + odd(rows))
     if style["values"]:
         drawing.freeze(figure)
         for panel, grid in zip(axes.flat, grids.values(), strict=False):
             print_values(panel, grid, shades, style["font_size"] - 1)
     return figure
+
+
+def _name_layers(axes: np.ndarray, grids: dict[str, pd.DataFrame], vertical: bool) -> None:
+    """Says which of a panel's axes are the layers; models have layers of their own."""
+    if vertical:
+        for panel in axes[:, 0]:
+            panel.set_ylabel("Layer")
+        return
+    for panel, grid in zip(axes.flat, grids.values(), strict=False):
+        panel.set_xticks(np.arange(len(grid.columns)) + 0.5, map(str, grid.columns))
+        panel.set_xlabel("Layer")
+    for panel in axes[:, 1:].flat:
+        panel.set_yticklabels([])
 
 
 @styled

@@ -7,7 +7,14 @@ import pandas as pd
 from strata.errors import StrataError
 from strata.names import KINDS, LANGUAGES, LENSES, METRICS, OPERATIONS
 from strata.report.captions import extent, heading, odd
-from strata.report.cells import NOTHING, ability_label, chance_text, measured, percents
+from strata.report.cells import (
+    NOTHING,
+    ability_label,
+    chance_text,
+    measured,
+    percent,
+    percents,
+)
 from strata.report.frames import measures
 from strata.report.selection import (
     a_handful,
@@ -15,6 +22,7 @@ from strata.report.selection import (
     arrange,
     calculation,
     languages,
+    last_layers,
     layers_to_show,
     ordered,
     select,
@@ -80,6 +88,26 @@ def cross_lingual_table(frame: pd.DataFrame, labels: dict, lens: str, metric: st
     return _readable(tidy, shown, rows, labels, "layer by layer and by language", "a language")
 
 
+def subtasks_table(frame: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:
+    """Tasks by their own subtasks, a row each, by model and layer: tasks have different ones."""
+    nodes = select(frame, labels)
+    rows = nodes[nodes["subtask"] != "all"]
+    if rows.empty:
+        raise StrataError("the metrics hold no subtasks")
+    keys = ["task", "model", "subtask", "lens", "metric", "layer"]
+    tidy = arrange(rows, labels, keys)[[*keys, *measures(rows)]]
+
+    rows = last_layers(select(tidy, labels, lens=lens, metric=metric))
+    cells = _wide(rows, ["task", "subtask"], ["model"])
+    names = ordered(cells.columns, labels["models"])
+    shown = cells[names].rename(columns=labels["models"])
+    first = rows.drop_duplicates(["task", "subtask"]).set_index(["task", "subtask"])
+    facts = {"Items": first["n"].map(str), "Chance": percent(first["chance"])}
+    for place, (name, column) in enumerate(facts.items()):
+        shown.insert(place, name, column.reindex(shown.index))
+    return _readable(tidy, shown, rows, labels, "at the last layer, by subtask", "a subtask")
+
+
 def _wide(rows: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
     """Cells such as 52.3 [48.1, 56.4], one row a key, in the order of `rows`."""
     cells = rows.assign(cell=percents(rows)).set_index([*keys, *columns])["cell"]
@@ -102,7 +130,8 @@ def _readable(
     keys = shown.index.to_frame(index=False)
     for name in keys:
         keys[name] = [known.get(name, {}).get(value, str(value)) for value in keys[name]]
-    constant = [name for name in ("task", "model") if keys[name].nunique() == 1]
+    there = [name for name in ("task", "model") if name in keys]
+    constant = [name for name in there if keys[name].nunique() == 1 and len(keys.columns) > 1]
     # The facts below name the task in any case.
     subject = f"{keys['model'].iloc[0]}, " if "model" in constant else ""
     keys = keys.drop(columns=constant).rename(columns=str.capitalize)

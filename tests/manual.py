@@ -4,10 +4,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import warm
 import workflow
 from workflow import ROOT
 
@@ -84,14 +84,14 @@ def checkout(folder: Path) -> Path:
 
 
 def bash(folder: Path, script: str, shims: dict[str, str] | None = None) -> str:
-    """Output of a script run by bash in a folder, its commands this environment's; `shims` put
-    scripts of their own in place of commands. Raises AssertionError if one of them fails."""
+    """Output of a script run by bash in a folder, its commands this environment's (warm); `shims`
+    put scripts of their own in place of commands. Raises AssertionError if one of them fails."""
     workflow.started()
     path = folder / ".shims"
     path.mkdir(exist_ok=True)
     own = {
-        "python": f'exec {sys.executable} "$@"',
-        "snakemake": f'exec {sys.executable} -m snakemake "$@"',
+        "python": f'exec {warm.python()} "$@"',
+        "snakemake": f'exec {warm.python()} -m snakemake "$@"',
     }
     for name, body in {**own, **(shims or {})}.items():
         (path / name).write_text(f"#!/bin/bash\n{body}\n")

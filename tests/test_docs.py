@@ -3,9 +3,9 @@ weights, data, a cluster or long. docs/extending.md's are run in earnest, by tes
 
 import re
 import shutil
-import sys
 
 import pytest
+import warm
 import yaml
 from manual import PAGES, bash, blocks, checkout, spans
 from models import make_model
@@ -70,9 +70,9 @@ def test_every_command_runs(where, folder):
     lines = re.sub(r"\\\n", " ", script).splitlines()
     assert all(line.split()[0] in COMMANDS for line in lines if line.strip()), script
     shims = {
-        "snakemake": f'exec {sys.executable} -m snakemake --dry-run "$@"',
+        "snakemake": f'exec {warm.python()} -m snakemake --dry-run "$@"',
         "make": f'exec {shutil.which("make")} --dry-run "$@"',
-        "python": f'test -f "$1" && exec {sys.executable} "$1" --help',
+        "python": f'test -f "$1" && exec {warm.python()} "$1" --help',
     }
     output = bash(folder, script, shims)
     if "snakemake" in script and "--unlock" not in script:

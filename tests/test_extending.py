@@ -3,13 +3,13 @@
 import json
 import shutil
 import subprocess
-import sys
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import warm
 from manual import bash, blocks, checkout
 from models import make_model
 from test_chat import chat_tokenizer
@@ -227,7 +227,7 @@ def test_a_figure(folder):
             "bash",
             "-c",
             "echo 'figures: {ties: {x: time}}' > wrong.yaml && "
-            f"{sys.executable} -m snakemake --dry-run --configfile study.yaml wrong.yaml",
+            f"{warm.python()} -m snakemake --dry-run --configfile study.yaml wrong.yaml",
         ],
         cwd=folder,
         capture_output=True,

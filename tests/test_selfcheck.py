@@ -151,8 +151,8 @@ BROKEN = [
     (wider_window, WINDOWED, "layer 1"),
     (window_everywhere, ["gemma2", "gemma3_text"], "layer 2"),
     (window_everywhere, ["mistral"], None),  # as it should be
-    (shifted_norm, EVERY, "reference lens"),
-    (no_norm, EVERY, "reference lens"),
+    (shifted_norm, ["llama", "gemma", "gpt_neox"], "reference lens"),  # a kind of norm each
+    (no_norm, ["llama"], "reference lens"),  # of every family: where two layers are compared
     (rotary, EVERY, "layer 1"),
     (rotary_of_the_others, BY_TYPE, "layer 1"),
     (no_softcap, ["gemma2"], "lens"),

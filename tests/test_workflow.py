@@ -244,6 +244,14 @@ def test_everything_asked_for_is_there(done):
     assert dumps == ["layer_00.h5", "layer_01.h5", "layer_02.h5", "layer_03.h5"]
 
 
+def test_processes_that_begin_by_themselves_give_the_same(done, tmp_path):
+    """All but SLURM's tests run warm: see warm.py."""
+    study = Study(tmp_path, models=["small"], tasks=["sums"])
+    study.run("metrics", "results/tiny/probes/small/sums.csv", PYTHONHASHSEED="1")
+    for name in ("metrics/small/sums.csv", "probes/small/sums.csv", "tasks/sums.jsonl"):
+        assert (study.results / name).read_bytes() == (done.results / name).read_bytes()
+
+
 def test_dumps_say_where_they_come_from(done):
     with h5py.File(done.results / "activations" / "large" / "sums" / "layer_02.h5") as file:
         assert file["activations"].shape == (24, 32)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm
 import yaml
 from models import make_model
 
@@ -79,10 +80,12 @@ def started() -> None:
 
 
 def snakemake(folder: Path, *arguments: str, **environment) -> subprocess.CompletedProcess:
-    """Runs Snakemake on Strata's Snakefile in `folder`, both streams in stdout."""
+    """Runs Snakemake on Strata's Snakefile in `folder`, both streams in stdout; cold where the
+    environment is another."""
     started()
+    python = sys.executable if environment else warm.python()
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
+        [python, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

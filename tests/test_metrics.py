@@ -2,8 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from strata.errors import StrataError
 from strata.measures.comparisons import Reader, comparisons
@@ -77,12 +75,10 @@ def test_normalised_mc1_divides_by_tokens_or_bytes():
     assert first(scores, "mc1_bytes").tolist() == [0]
 
 
-@given(st.data())
-def test_random_scores_sit_at_chance(data):
-    seed = data.draw(st.integers(0, 1000))
-    rng = np.random.default_rng(seed)
+def test_random_scores_sit_at_chance():
+    rng = np.random.default_rng(0)
     items = []
-    for _ in range(1500):
+    for _ in range(20_000):
         true, false = rng.integers(1, 4), rng.integers(1, 4)
         items.append([(rng.normal(), i < true) for i in range(true + false)])
     table = metrics_table(make_scores(items), "m", "t").query("layer == 0").set_index("metric")

@@ -225,3 +225,15 @@ def test_a_file_is_hashed_again_where_anything_tells_that_it_changed(tmp_path, m
     assert len(read) == 2
     (tmp_path / "cache" / "strata" / "hashes.json").write_text("{ damaged")
     assert file_hash(path) == sha256(b"xyz")
+
+
+def test_hashes_of_files_that_are_gone_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    gone, kept, new = (tmp_path / name for name in ("gone", "kept", "new"))
+    for path in (gone, kept, new):
+        path.write_text(path.name)
+    assert [file_hash(path) for path in (gone, kept)] == [sha256(b"gone"), sha256(b"kept")]
+    gone.unlink()
+    file_hash(new)
+    held = json.loads((tmp_path / "cache" / "strata" / "hashes.json").read_text())
+    assert set(held) == {str(kept), str(new)}

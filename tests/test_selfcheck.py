@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from bisect import bisect_left
 from types import MethodType
 
 import h5py
@@ -456,7 +457,8 @@ def limits(folder, dtype="float32") -> list[int]:
 
     def least(part):
         sizes = range(0, 1 << 40, 1000)
-        return next(size for size in sizes if module._holds(Memory(size), part, asked))
+        enough = bisect_left(sizes, True, key=lambda size: module._holds(Memory(size), part, asked))
+        return sizes[enough]
 
     return [least(part) for part in (model, fine.first(2), model.first(2))]
 

@@ -30,7 +30,9 @@ import traceback
 from pathlib import Path
 
 LIBRARIES = (
-    *("snakemake.cli", "snakemake.report", "docutils.core", "jsonschema", "yaml", "h5py"),
+    *("snakemake.cli", "snakemake.profiles", "snakemake.storage", "snakemake.assets", "smart_open"),
+    *("snakemake.report.html_reporter", "argparse_dataclass", "docutils.core", "jsonschema"),
+    *("yaml", "h5py", "requests", "huggingface_hub", "tqdm", "psutil", "threadpoolctl"),
     *("numpy", "pandas", "scipy.stats", "matplotlib.pyplot", "matplotlib.backends.backend_pdf"),
     *("torch", "safetensors.torch", "tokenizers", "transformers.models.llama.modeling_llama"),
     *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 # Marks the folder of an extraction whose results have their final names.
@@ -63,7 +64,9 @@ def file_hash(path: str | Path) -> str:
             logging.warning("reading the %.0f GB of %s once, for its hash", own[0] / 1e9, path)
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        known = {**_remembered(), key: {"fingerprint": own, "sha256": digest}}
+        # What is gone is forgotten, or the memory would grow with every folder that ever was.
+        known = {path: one for path, one in _remembered().items() if os.path.exists(path)}
+        known[key] = {"fingerprint": own, "sha256": digest}
         with (
             contextlib.suppress(OSError),
             atomic(cache("hashes.json")) as part,
@@ -73,10 +76,17 @@ def file_hash(path: str | Path) -> str:
 
 
 def _remembered() -> dict:
+    path = cache("hashes.json")
     try:
-        return json.loads(cache("hashes.json").read_text(encoding="utf-8"))
+        return _read_once(path, *fingerprint(path))
     except (OSError, ValueError):
         return {}
+
+
+@lru_cache(maxsize=1)
+def _read_once(path: Path, *_: int) -> dict:
+    """A file's JSON, read again where its fingerprint is another."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def sha256(content: bytes) -> str:

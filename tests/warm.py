@@ -59,7 +59,6 @@ sys.exit(status[0] if status else "killed")
 def python() -> str:
     """Path of the program. Starts the server, which ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="strata-warm-"))
-    atexit.register(shutil.rmtree, folder)
     client, address = folder / "python", str(folder / "server")
     known = f"PYTHON = {sys.executable!r}\nSERVER = {address!r}\n"
     client.write_text(f"#!{sys.executable} -IS\n{known}{CLIENT}")
@@ -93,6 +92,7 @@ def serve(address: str, owner: socket.socket) -> None:
             become(client)
             return
         client.close()
+    shutil.rmtree(Path(address).parent)
 
 
 def become(client: socket.socket) -> None:

@@ -7,12 +7,14 @@ import pytest
 import torch
 from models import byte_tokenizer, make_model, score
 from safetensors.torch import load_file, save_file
+from transformers import CONFIG_MAPPING
 
 from strata.errors import StrataError
 from strata.extraction.task import read_task
 from strata.files import file_hash, sha256
 from strata.items import Item
 from strata.models.checkpoint import describe, read_config, verify
+from strata.models.families import FAMILIES, REFUSED
 from strata.models.model import Model
 from strata.models.tensors import open_tensors
 from strata.models.tokenizer import load_tokenizer
@@ -110,6 +112,18 @@ def break_json(folder):
 
 
 def break_architecture(folder):
+    edit_config(folder, model_type="nonesuch")
+
+
+def break_state(folder):
+    edit_config(folder, model_type="qwen3_5_text")
+
+
+def break_images(folder):
+    edit_config(folder, model_type="gemma3")
+
+
+def break_encoder(folder):
     edit_config(folder, model_type="t5")
 
 
@@ -151,7 +165,10 @@ def break_tokenizer(folder):
         (break_missing_folder, "no such folder"),
         (break_no_config, "no config.json"),
         (break_json, "not valid JSON"),
-        (break_architecture, r"'t5' is not supported; Strata knows .*llama"),
+        (break_architecture, r"'nonesuch' is not supported; Strata knows .*llama"),
+        (break_state, "qwen3_5_text is not supported: some of its layers carry a state from"),
+        (break_images, "gemma3 is not supported: it reads images or sound beside text"),
+        (break_encoder, "t5 is not supported: an encoder reads the prompt"),
         (break_rotary, r"rotary embeddings \(dynamic\) change with the length"),
         (break_old_rotary, r"rotary embeddings \(dynamic\) change with the length"),
         (break_rotary_form, "rope_scaling is no object"),
@@ -166,6 +183,23 @@ def test_a_folder_that_is_no_model_says_why(tmp_path, damage, message):
     folder = damage(tmp_path) or tmp_path
     with pytest.raises(StrataError, match=message):
         describe("tiny", {"path": str(folder)})
+
+
+def test_no_family_is_run_and_refused_and_all_are_transformers_own():
+    assert not FAMILIES.keys() & REFUSED.keys()
+    assert {*FAMILIES, *REFUSED} <= set(CONFIG_MAPPING.keys())
+
+
+@pytest.mark.parametrize("kind", ["su", "yarn"])
+def test_what_is_longrope_by_an_older_name_is_refused(tmp_path, kind):
+    """phi3's configuration takes it so, and short texts alone would not show it."""
+    make_model(tmp_path, "phi3")
+    factors = [1.0, 2.0]
+    rope = {"type": kind, "short_factor": factors, "long_factor": factors}
+    rope |= {"original_max_position_embeddings": 2048, "rope_theta": 1e4}
+    edit_config(tmp_path, rope_parameters=None, rope_scaling=rope, partial_rotary_factor=0.5)
+    with pytest.raises(StrataError, match=r"rotary embeddings \(longrope\) change with"):
+        Model(tmp_path)
 
 
 def test_a_token_that_the_model_has_no_embedding_for_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""The parts of docs/ that follow from the code: configuration keys, figure styles, the catalogue.
+"""The parts of docs/ that follow from the code: keys, figure styles, the catalogue, the families.
 
 `scripts/write_docs.py` writes them between their marks; a test holds page and code equal.
 """
@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from strata.models.families import FAMILIES, REFUSED
 from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, Entry
 from strata.report.style import COLORS, KEYS, STYLE
 from strata.tasks.sources import SOURCES
@@ -77,6 +78,24 @@ def catalogue_table(kind: str) -> str:
     return _table((kind, "shows", "question", "made of"), rows)
 
 
+def family_table() -> str:
+    """Every family that runs: transformers' name, models of it, what tests compare of them."""
+    rows = [
+        (f"`{name}`", family.known, family.since, family.real or "-")
+        for name, family in sorted(FAMILIES.items())
+    ]
+    return _table(("model_type", "models", "since", "real checkpoints compared"), rows)
+
+
+def refused_table() -> str:
+    """Every family that is refused by name, with the reason that the message gives."""
+    kinds: dict[str, list[str]] = {}
+    for name, reason in REFUSED.items():
+        kinds.setdefault(reason, []).append(f"`{name}`")
+    rows = [(", ".join(names), reason) for reason, names in kinds.items()]
+    return _table(("model_type", "why"), rows)
+
+
 def _made_of(entry: Entry) -> str:
     settings = [f"`report.{name}`" for name in entry.options if name not in MAPPINGS]
     return ", ".join([*entry.files, *settings])
@@ -103,6 +122,8 @@ def generated(schema: dict) -> dict[str, str]:
         "styles": style_table(),
         "tables": catalogue_table("table"),
         "figures": catalogue_table("figure"),
+        "families": family_table(),
+        "refused": refused_table(),
     }
 
 

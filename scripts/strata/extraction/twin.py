@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from strata.items import Item
+from strata.models.families import FAMILIES
 from strata.names import NORMED, REFERENCE
 
 
@@ -33,18 +34,32 @@ def log_softmax(lm, states: torch.Tensor, lens: str, output=None) -> torch.Tenso
     """(n, d_model) residual stream -> (n, vocabulary) log-probabilities, whole and plain. output:
     at the last layer, the model's own logits, which are those of the reference lens, and in float32
     of the normed one."""
-    last, head = output is not None, lm.get_output_embeddings()
+    last = output is not None
     if last and (lens == REFERENCE or (lens == NORMED and output.dtype == torch.float32)):
         return output.float().log_softmax(-1).to(output.dtype)
     states = states if lens == REFERENCE else states.float()
     if lens == NORMED:
-        norm = getattr(lm.base_model, "norm", None) or lm.base_model.final_layer_norm
+        norm = getattr(lm.base_model, FAMILIES[lm.config.model_type].norm)
         states = copy.deepcopy(norm).float()(states)
-    bias = None if head.bias is None else head.bias.to(states.dtype)
-    logits = torch.nn.functional.linear(states, head.weight.to(states.dtype), bias)
-    softcap = getattr(lm.config, "final_logit_softcapping", None)
-    logits = torch.tanh(logits / softcap) * softcap if softcap else logits
+    logits = head(lm, states)
     return logits.float().log_softmax(-1).to(logits.dtype)
+
+
+def head(lm, states: torch.Tensor) -> torch.Tensor:
+    """(n, d_model) -> (n, vocabulary) logits as transformers makes them of its backbone's output,
+    scaled and squashed where it does so, in the dtype of `states`."""
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
+    module = lm.get_output_embeddings()
+    name = next(name for name, own in lm.named_modules() if own is module)
+    cast = {f"{name}.{key}": own.to(states.dtype) for key, own in module.state_dict().items()}
+    known = BaseModelOutputWithPast(last_hidden_state=states[None])
+    lm.base_model.forward = lambda *_, **__: known
+    try:
+        ids = torch.zeros(1, len(states), dtype=torch.long, device=states.device)
+        return torch.func.functional_call(lm, cast, (ids,), tie_weights=False).logits[0]
+    finally:
+        del lm.base_model.forward
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from strata.errors import StrataError
 from strata.files import file_hash, located
-from strata.models.families import FAMILIES
+from strata.models.families import FAMILIES, REFUSED
 from strata.models.gguf.config import config_of
 from strata.models.gguf.header import is_gguf, part_names, parts, read_header
 from strata.models.gguf.tokenizer import tokenizer_facts
@@ -62,6 +62,8 @@ def read_config(folder: str | Path) -> dict:
     else:
         config, path = _stated_config(folder), folder / "config.json"
     kind = config.get("model_type")
+    if kind in REFUSED:
+        raise StrataError(f"{path}: {kind} is not supported: {REFUSED[kind]} (docs/models.md)")
     if kind not in FAMILIES:
         raise StrataError(
             f"{path}: the architecture {kind!r} is not supported; Strata knows "
@@ -88,13 +90,7 @@ def read_config(folder: str | Path) -> dict:
         rope = config.get(key) or {}
         if not isinstance(rope, dict):
             raise StrataError(f"{path}: {key} is no object; fetch the model again")
-        by_type = [own for own in rope.values() if isinstance(own, dict)]
-        kinds = {own.get(name) for own in (rope, *by_type) for name in ("rope_type", "type")}
-        for kind in {"dynamic", "longrope"} & kinds:
-            raise StrataError(
-                f"{path}: its rotary embeddings ({kind}) change with the length of a sequence, so "
-                "choices share no activations of their prompt; this is not supported"
-            )
+        refuse_changing_rotary(rope, str(path))
     if config.get("use_bidirectional_attention") or config.get("is_causal") is False:
         raise StrataError(
             f"{path}: its tokens see those behind them (use_bidirectional_attention, is_causal): a "
@@ -124,6 +120,18 @@ def _stated_config(folder: Path) -> dict:
     if not isinstance(config, dict):
         raise StrataError(f"{path} holds no object; fetch the model again")
     return config
+
+
+def refuse_changing_rotary(rope: dict, where: str) -> None:
+    """Raises StrataError for rotary embeddings, of all layers or of one type, whose frequencies
+    follow the length of a sequence."""
+    by_type = [own for own in rope.values() if isinstance(own, dict)]
+    kinds = {own.get(key) for own in (rope, *by_type) for key in ("rope_type", "type")}
+    for kind in sorted({"dynamic", "longrope"} & kinds):
+        raise StrataError(
+            f"{where}: its rotary embeddings ({kind}) change with the length of a sequence, so "
+            "choices share no activations of their prompt; this is not supported"
+        )
 
 
 def own_dtype(config: dict) -> str:

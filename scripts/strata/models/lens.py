@@ -46,15 +46,18 @@ class _Block:
 class Unembedding:
     """Final norm and head of a model.
 
-    weight: (vocabulary, d_model), bias: (vocabulary,) or None, softcap: logits are squashed to
-    softcap * tanh(logits / softcap) where the architecture does so.
+    weight: (vocabulary, d_model), bias: (vocabulary,) or None. multiplier, divisor, softcap: what
+    logits are multiplied and divided by, and squashed to, softcap * tanh(logits / softcap), where
+    the architecture does so, in every lens.
     norm and norm32: the final norm in the model's dtype and in float32. block: positions and
     tokens whose logits are held at once (default: as suits the device).
     """
 
-    def __init__(self, weight, bias, norm, norm32, softcap=None, block=None) -> None:
-        self.weight, self.bias, self.softcap = weight, bias, softcap
-        self.norm, self.norm32 = norm, norm32
+    def __init__(
+        self, weight, bias, norm, norm32, softcap=None, block=None, multiplier=1.0, divisor=1.0
+    ) -> None:
+        self.weight, self.bias, self.norm, self.norm32 = weight, bias, norm, norm32
+        self.multiplier, self.divisor, self.softcap = multiplier, divisor, softcap
         self.block = block or block_for(weight.device.type)
 
     @property
@@ -118,6 +121,10 @@ class Unembedding:
         else:
             logits = _products(hidden, weight)
             logits = logits if bias is None else logits.add_(bias)
+        if self.multiplier != 1:
+            logits = logits * self.multiplier
+        if self.divisor != 1:
+            logits = logits / self.divisor
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
         return logits.float()

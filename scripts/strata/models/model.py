@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from strata.errors import StrataError
-from strata.models.checkpoint import own_dtype, read_config
+from strata.models.checkpoint import own_dtype, read_config, refuse_changing_rotary
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
 from strata.models.tensors import open_tensors
@@ -47,6 +47,8 @@ class Skeleton:
                 f"config.json: transformers can't make a {stated['model_type']} of it "
                 f"({reason[0]}); fetch the model again, or correct the value"
             ) from None
+        # Once more: phi3's configuration makes longrope of what it calls su or yarn.
+        refuse_changing_rotary(self.config.rope_parameters or {}, "config.json")
         backbone = getattr(whole, self.family.backbone)
         self.layers = backbone.layers
         self.norm = getattr(backbone, self.family.norm)
@@ -105,7 +107,7 @@ class Model:
         hidden = self.tensors.read(self.parts.embedding)[tokens.cpu()].to(self.device, self.dtype)
         if self.family.scaled:
             hidden = hidden * torch.tensor(self.config.hidden_size**0.5, dtype=self.dtype)
-        return hidden
+        return hidden * self._number(self.family.embedding_multiplier)
 
     def position_embeddings(self, layer: int, hidden: torch.Tensor, position: torch.Tensor):
         """Rotary embeddings as `layer` (0-based) takes them: position (rows, length) in tokens;
@@ -146,8 +148,14 @@ class Model:
             bias=head.get("bias"),
             norm=self._norm(self.dtype),
             norm32=self._norm(torch.float32),
+            multiplier=self._number(self.family.logit_multiplier),
+            divisor=self._number(self.family.logit_divisor),
             softcap=getattr(self.config, "final_logit_softcapping", None),
         )
+
+    def _number(self, key: str | None) -> float:
+        """What the configuration has under a key of the family's record; one without a key."""
+        return 1.0 if key is None else getattr(self.config, key)
 
     def _norm(self, dtype: torch.dtype) -> torch.nn.Module:
         norm = copy.deepcopy(self.skeleton.norm)

@@ -73,8 +73,8 @@ def _draw(name: str, tensors: Tensors, config: dict, seed: int):
         dtype = getattr(torch, own_dtype(config))
     if dtype is None or len(shape) not in (1, 2):
         return None
-    if len(shape) == 1:
-        norm = name.endswith("norm.weight")
+    norm = "norm" in name and name.endswith(".weight")
+    if norm or len(shape) == 1:  # a norm of every head has a matrix
         one = norm and not FAMILIES[config["model_type"]].shifted_norms
         return torch.full(shape, float(one), dtype=dtype)
     own = hashlib.sha256(f"{seed} {name}".encode()).digest()

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from strata.models.lens import Unembedding, Wanted, naive_log_probabilities, sum_paths
-from strata.names import LENSES
+from strata.names import LENSES, REFERENCE
 
 SHAPE = 40, 12
 
 
-def make(softcap=None, bias=False, dtype=torch.float32, block=(7, 13)):
+def make(softcap=None, bias=False, dtype=torch.float32, block=(7, 13), **scales):
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(SHAPE, generator=generator).to(dtype)
     scale = torch.rand(SHAPE[1], generator=generator) + 0.5
@@ -17,7 +17,8 @@ def make(softcap=None, bias=False, dtype=torch.float32, block=(7, 13)):
         return lambda x: torch.nn.functional.rms_norm(x, SHAPE[1:], scale.to(kind), 1e-5)
 
     extra = torch.randn(SHAPE[0], generator=generator).to(dtype) if bias else None
-    return Unembedding(weight, extra, norm_in(dtype), norm_in(torch.float32), softcap, block)
+    norms = norm_in(dtype), norm_in(torch.float32)
+    return Unembedding(weight, extra, *norms, softcap, block, **scales)
 
 
 @pytest.mark.parametrize("lens", LENSES)
@@ -38,6 +39,18 @@ def test_blocks_equal_the_whole_log_softmax(lens, last, dtype, options):
         fast[block.place] = unembedding.log_probabilities(rows, block, lens, last)
     slow = naive_log_probabilities(unembedding, hidden, wanted, lens, last)
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_are_scaled_as_the_models_are_and_squashed_after(dtype):
+    """In the dtype of the product, a step at a time: what bfloat16 rounds is rounded there."""
+    hidden = torch.randn(5, SHAPE[1]).to(dtype)
+    plain, scaled = make(dtype=dtype), make(3.0, dtype=dtype, multiplier=1.7, divisor=0.6)
+    whole = slice(0, SHAPE[0])
+    for lens in LENSES:
+        logits = plain.logits(hidden, whole, lens).to(dtype if lens == REFERENCE else torch.float32)
+        own = torch.tanh(logits * 1.7 / 0.6 / 3.0) * 3.0
+        assert torch.equal(scaled.logits(hidden, whole, lens), own.float())
 
 
 def test_a_float32_normed_stream_split_for_bfloat16_units_keeps_16_bits():

@@ -14,13 +14,14 @@ class Family:
     those of the unembedding, the first that a checkpoint has. cache: the layer's argument for keys
     and values. scaled: embeddings are multiplied by sqrt(d_model). embedding_multiplier,
     logit_multiplier, logit_divisor: keys of the configuration that hold what embeddings and logits
-    are multiplied and divided by. attention: the implementation
-    that is right for it under an additive mask. shifted_norms: norms multiply by 1 + weight.
-    windows: which layers see the configuration's `sliding_window` alone: none, all, or by type
-    (those that `layer_types` names). rotary: whether all layers share one set of rotary embeddings
-    or each type has its own. tiny: keys of the configuration by which a small model of the
-    tests shows what is particular to the family. known: models that people know; since: the version
-    of Strata that runs them; real: checkpoints that tests hold to transformers beside the tiny one.
+    are multiplied and divided by. attention: the implementation that is right for it under an
+    additive mask. shifted_norms: norms multiply by 1 + weight. windows: which layers see the
+    configuration's `sliding_window` alone: none, all, or by type (those that `layer_types` names).
+    rotary: whether all layers share one set of rotary embeddings or each type has its own. tiny:
+    keys of the configuration by which a small model of the tests shows what is particular to the
+    family (`layer_types` are repeated for as many layers as it has). known: models that people
+    know; since: the version of Strata that runs them; real: checkpoints that tests hold to
+    transformers beside the tiny one.
     """
 
     backbone: str = "model"
@@ -56,11 +57,16 @@ FAMILIES = {
         windows="all",
         tiny={"num_key_value_heads": 2, "sliding_window": 24},
     ),
-    # Biases in the products of queries, keys and values.
+    # Biases in the products of queries, keys and values; windows, if any, from a layer on.
     "qwen2": Family(
         known="Qwen 1.5, 2 and 2.5, R1-Distill-Qwen",
         windows="by type",
-        tiny={"num_key_value_heads": 2},
+        tiny={
+            "num_key_value_heads": 2,
+            "use_sliding_window": True,
+            "sliding_window": 24,
+            "max_window_layers": 1,
+        },
     ),
     # Norms of queries and keys; a head size of its own, not d_model / heads.
     "qwen3": Family(

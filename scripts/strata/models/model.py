@@ -48,7 +48,7 @@ class Skeleton:
                 f"({reason[0]}); fetch the model again, or correct the value"
             ) from None
         # Once more: phi3's configuration makes longrope of what it calls su or yarn.
-        refuse_changing_rotary(self.config.rope_parameters or {}, "config.json")
+        refuse_changing_rotary(getattr(self.config, "rope_parameters", None) or {}, "config.json")
         backbone = getattr(whole, self.family.backbone)
         self.layers = backbone.layers
         self.norm = getattr(backbone, self.family.norm)

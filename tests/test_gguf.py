@@ -83,7 +83,7 @@ def test_a_file_is_the_model_that_it_was_written_from(tmp_path, shape):
 
 @pytest.mark.parametrize("shape", PAIRS)
 def test_metadata_says_what_the_folders_configuration_does(tmp_path, shape):
-    file, lm = make_gguf(tmp_path, shape)
+    file, _ = make_gguf(tmp_path, shape)
     found = AutoConfig.for_model(**read_config(file)).to_dict()
     stated = AutoConfig.from_pretrained(tmp_path / "folder").to_dict()
     apart = {key for key in stated if found.get(key) != stated[key]}
@@ -126,8 +126,12 @@ def change_architecture(monkeypatch, name, **changes):
 
 @pytest.mark.parametrize(
     ("shape", "changes"),
-    [("llama", {"permuted": False}), ("qwen3", {"permuted": True})]
-    + [("gemma2", {"shifted": False}), ("qwen2", {"shifted": True})],
+    [
+        ("llama", {"permuted": False}),
+        ("qwen3", {"permuted": True}),
+        ("gemma2", {"shifted": False}),
+        ("qwen2", {"shifted": True}),
+    ],
 )
 def test_what_llama_cpp_stores_otherwise_shows_where_it_is_misread(
     tmp_path, monkeypatch, shape, changes
@@ -139,7 +143,7 @@ def test_what_llama_cpp_stores_otherwise_shows_where_it_is_misread(
 
 
 def test_a_head_that_is_there_is_the_head_and_none_is_a_tie(tmp_path, monkeypatch):
-    file, lm = make_gguf(tmp_path, "llama-tied")
+    file, _ = make_gguf(tmp_path, "llama-tied")
     assert Model(file).parts.head == "model.embed_tokens.weight"
     own, stated = read_config(file), gguf_config.config_of
     assert own["tie_word_embeddings"]
@@ -194,11 +198,6 @@ def test_blocks_that_python_cannot_write(tmp_path, kind):
     assert tensors.dtype(f"{prefix}v_proj.weight") == "F32"
     turned = theirs.reshape(4, 32, 2, 256).transpose(1, 2).reshape(256, 256)
     torch.testing.assert_close(tensors.read(f"{prefix}q_proj.weight"), turned)
-    assert np.isfinite(equal_scores(file)).all()
-
-
-def equal_scores(file):
-    return score(file, ITEMS, tokenizer=load_tokenizer(file, 300), dtype="float32").logprob["raw"]
 
 
 def test_a_file_in_parts_is_one_model(tmp_path):
@@ -299,9 +298,13 @@ WRONG = {
 def test_what_is_not_understood_is_refused_by_name(tmp_path, what):
     make, message = WRONG[what]
     file = make(tmp_path)
-    with pytest.raises(StrataError, match=message) as error:
+
+    def read():
         Model(file)
         load_tokenizer(file, 300)
+
+    with pytest.raises(StrataError, match=message) as error:
+        read()
     assert str(file) in str(error.value)
 
 
@@ -544,7 +547,7 @@ def test_a_tokenizer_of_the_entrys_takes_the_place_of_the_metadatas(tmp_path):
 
 @pytest.mark.parametrize("shape", ["llama", "gemma2"])
 def test_an_untrained_model_of_its_shape(tmp_path, shape):
-    file, lm = make_gguf(tmp_path, shape, "Q8_0")
+    file, _ = make_gguf(tmp_path, shape, "Q8_0")
     write_untrained(file, tmp_path / "untrained")
     made, own = open_tensors(tmp_path / "untrained"), open_tensors(file)
     assert made.shapes() == own.shapes()
@@ -560,8 +563,11 @@ AMPLE = Memory(64 << 30)
 
 @pytest.mark.parametrize(
     ("shape", "parts", "how"),
-    [("qwen2", 0, ""), ("gemma", 0, ", dequantised by Strata")]
-    + [("llama", 9, ", dequantised by Strata")],
+    [
+        ("qwen2", 0, ""),
+        ("gemma", 0, ", dequantised by Strata"),
+        ("llama", 9, ", dequantised by Strata"),
+    ],
 )
 def test_the_self_check_compares_with_transformers_own_loading(
     tmp_path, monkeypatch, shape, parts, how

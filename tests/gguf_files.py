@@ -1,5 +1,5 @@
-"""GGUF files of tiny models, as llama.cpp's convert_hf_to_gguf.py writes them: names by the package's
-own table, rows of LLaMA's queries and keys in llama.cpp's order, Gemma's norms plus one."""
+"""GGUF files of tiny models, as llama.cpp's convert_hf_to_gguf.py writes them: names by the
+package's table, rows of LLaMA's queries and keys in llama.cpp's order, Gemma's norms plus one."""
 
 import json
 from pathlib import Path

@@ -4,6 +4,9 @@ import dataclasses
 import json
 import shutil
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -91,7 +94,7 @@ def test_metadata_says_what_the_folders_configuration_does(tmp_path, shape):
         assert found[key] == pytest.approx(stated[key], rel=1e-6)  # a GGUF has them in float32
         apart.remove(key)
     silent = {"architectures", "_name_or_path", "bos_token_id", "eos_token_id", "pad_token_id"}
-    assert apart <= {*silent, "head_dim"}
+    assert apart <= {*silent, "head_dim", "sliding_window_pattern", "_sliding_window_pattern"}
     assert found["head_dim"] == stated.get("head_dim", stated["hidden_size"] // 4)
 
 
@@ -601,3 +604,38 @@ def test_no_more_of_a_file_is_dequantised_than_is_asked_for(tmp_path, monkeypatc
     layers = model.layers()
     next(layers)
     assert {name.split(".")[2] for name in read} <= {"0", "1"}
+
+
+def test_its_configuration_is_read_while_the_snakefile_is_parsed(tmp_path):
+    file, _ = make_gguf(tmp_path)
+    code = (
+        "import sys; from strata.models.checkpoint import read_config;"
+        f"print(read_config({str(file)!r})['num_hidden_layers'],"
+        "sorted({'numpy', 'torch', 'transformers', 'gguf'} & set(sys.modules)))"
+    )
+    scripts = Path(__file__).parents[1] / "scripts"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "3 []\n"
+
+
+def test_of_a_hub_the_file_alone_is_fetched_in_all_its_parts(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    first, _ = make_gguf(tmp_path / "quants", parts=9)
+    wanted = []
+
+    def download(hub, revision, allow_patterns, ignore_patterns):
+        wanted.extend(allow_patterns)
+        assert (hub, revision, ignore_patterns) == ("a/b", "main", [])
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    options = {"hub": "a/b", "file": f"quants/{first.name}", "layers": 3}
+    info = describe("tiny", options)
+    assert wanted == [f"quants/{own.name}" for own in sorted(first.parent.glob("*.gguf"))]
+    assert (info.folder, info.source, info.revision) == (str(first), "a/b", tmp_path.name)
+    assert content_of(options) == options
+    with pytest.raises(StrataError, match=r"has no file other\.gguf"):
+        describe("tiny", options | {"file": "other.gguf"})

@@ -98,6 +98,7 @@ def _as_usual(model: Model, made: Path) -> None:
         own = [name for name in tensors.shapes() if not any(map(name.__contains__, layers))]
         read = {name: tensors.read(name).to(model.dtype).contiguous() for name in own}
         save_file(read, made / "model.safetensors", metadata={"format": "pt"})
+        _config(model, made).save_pretrained(made)
         return
     for file in (model.folder / "config.json", *tensors.files):
         (made / file.name).symlink_to(file.resolve())

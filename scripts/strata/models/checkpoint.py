@@ -275,7 +275,7 @@ def fetch(
     unwanted = list(UNWANTED if weights else (*UNWANTED, "*.safetensors"))
     wanted = list(WANTED)
     if file:
-        wanted, unwanted = [str(Path(file).with_name(own)) for own in part_names(file)], []
+        wanted, unwanted = part_names(file), []
     try:
         folder = snapshot_download(
             hub, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted

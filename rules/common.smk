@@ -12,8 +12,17 @@ import shlex
 from strata import STAGES
 from strata import asked
 from strata.files import KEPT, file_hash, link, sweep
-from strata.models.checkpoint import content_of, other_tokenizer, own_dtype, own_files, read_config
-from strata.models.gguf.header import is_gguf
+from strata.models.checkpoint import (
+    content_of,
+    other_tokenizer,
+    own_dtype,
+    own_files,
+    place_of,
+    read_config,
+    said_of,
+    takes_tokenizer,
+)
+from strata.models.package import FOLDER, package_file
 from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
 from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS, TABLES
 from strata.tasks import sources
@@ -150,10 +159,30 @@ def task_options(task):
     return options | more | ({"leave_out": left_out} if left_out else {})
 
 
+def packages():
+    """The packages of the study's models by where their files are kept."""
+    entries = [options for options in study.models.values() if "path" not in options]
+    return {
+        str(package_file(options["package"])): options["package"]
+        for options in entries
+        if "package" in options
+    }
+
+
+PACKAGES = packages()
+
+
+def package_files(model):
+    """The file of a model that is in a package: made, where it is missing, before it is used."""
+    place = str(place_of(study.models[model]))
+    return [place] if place in PACKAGES else []
+
+
 def model_files(wildcards):
     """What a local model is made of; a hub model is pinned by its revision instead."""
     found = own_files(study.models[wildcards.model])
-    return [os.path.relpath(file) for file in found]  # however it is spelled
+    local = [os.path.relpath(file) for file in found]  # however it is spelled
+    return local + package_files(wildcards.model)
 
 
 def settled(name, want, made, answers=operator.eq, kept=()):
@@ -262,17 +291,18 @@ def renewed():
 
 
 def folder_option(model):
-    """Where a local model is now, for the command line, and its tokenizer where that is another."""
+    """Where a model that is no hub's is now, for the command line, and its tokenizer where that is
+    another's."""
     options = study.models[model]
-    now = {"folder": options.get("path"), "tokenizer": other_tokenizer(options)}
-    return " ".join(f"--{key} {shlex.quote(path)}" for key, path in now.items() if path)
+    now = {"folder": place_of(options), "tokenizer": other_tokenizer(options)}
+    return " ".join(f"--{key} {shlex.quote(str(path))}" for key, path in now.items() if path)
 
 
 def model_options(wildcards):
-    """What a model is described by: where its folder is, or its entry on the hub."""
+    """What a model is described by: where it is, or what its entry says of it."""
     options = study.models[wildcards.model]
-    own = ("path",) if "path" in options else ("hub", "revision", "layers", "shape", "file")
-    own += ("tokenizer",) if is_gguf(options.get("path", options.get("file", ""))) else ()
+    own = ("path",) if "path" in options else said_of(options)
+    own += ("tokenizer",) if takes_tokenizer(options) else ()
     return as_json({key: options[key] for key in own if key in options})
 
 

@@ -16,6 +16,11 @@ from strata.tasks import sources
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "config" / "schema.yaml"
 
+JOINED = {"sha256": "0" * 64, "file": "m.gguf"}
+PACKAGE = {**JOINED, "name": "a==1"}
+PART = {**PACKAGE, "file": "m.part"}
+PINNED = ["models", "hubbed", "package"]
+
 
 def default():
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -62,6 +67,13 @@ def test_the_default_study_and_every_preset_are_valid():
         (["models", "hubbed", "pth"], "x", r"models\.hubbed\.pth is unknown.*did you mean 'path'"),
         (["models", "bare"], {"label": "x"}, r"models\.bare: give `path:`"),
         (["models", "hubless"], {"hub": "a/b"}, r"models\.hubless: give `path:`.*`layers:`"),
+        (["models", "a"], {"package": PACKAGE}, r"models\.a: give .*`package:`, and `layers:`"),
+        (PINNED, {**PACKAGE, "name": "a"}, r"package\.name: found \"a\", allowed .*=="),
+        (PINNED, {**PACKAGE, "sha256": "1f"}, r"package\.sha256: found \"1f\""),
+        (PINNED, {**PACKAGE, "file": "m.safetensors"}, r"package\.file: found"),
+        (PINNED, {**PACKAGE, "parts": [PART] * 2}, r"package: give `name:`.*or `parts:`"),
+        (PINNED, JOINED, r"package: give `name:`.*or `parts:`"),
+        (PINNED, {**JOINED, "parts": [PART, {}]}, r"package\.parts\[1\]\.name is missing"),
         (["models", "hubbed", "dtype"], "float16", r"models\.hubbed\.dtype: found 'float16'"),
         (["tasks", "lama", "limt"], 3, r"tasks\.lama\.limt is unknown.*did you mean 'limit'"),
         (["tasks", "lama", "languages"], ["es"], r"tasks\.lama\.languages is unknown"),

@@ -91,8 +91,10 @@ def _explain(error, prefix: Sequence[str]) -> StrataError:
         missing = next(key for key in error.validator_value if key not in error.instance)
         return StrataError(f"config key {f'{where}.' if where else ''}{missing} is missing")
     if error.validator == "anyOf":
-        wanted = "`path:` (a folder or .gguf file), or `hub:` and `layers:`"
+        wanted = "`path:` (a folder or .gguf file), or `hub:` or `package:`, and `layers:`"
         return StrataError(f"config key {where}: give {wanted}")
+    if error.validator == "oneOf":
+        return StrataError(f"config key {where}: give `name:` (name==version), or `parts:`")
     if error.validator == "type":
         kinds = error.validator_value
         wanted = " or ".join([kinds] if isinstance(kinds, str) else kinds)

@@ -16,6 +16,7 @@ from strata.models.families import FAMILIES, REFUSED
 from strata.models.gguf.config import config_of
 from strata.models.gguf.header import is_gguf, part_names, parts, read_header
 from strata.models.gguf.tokenizer import tokenizer_facts
+from strata.models.package import package_file, package_name, verify_package
 from strata.models.tensors import open_tensors
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
@@ -165,8 +166,12 @@ def own_files(options: dict) -> list[Path]:
 def other_tokenizer(options: dict) -> str | None:
     """The local folder of the tokenizer that an entry gives in place of a GGUF's own."""
     own = options.get("tokenizer")
-    whole = is_gguf(options.get("path", options.get("file", "")))
-    return own if own and whole and Path(own).is_dir() else None
+    return own if own and takes_tokenizer(options) and Path(own).is_dir() else None
+
+
+def takes_tokenizer(options: dict) -> bool:
+    """Whether an entry's `tokenizer` stands in place of a GGUF's own."""
+    return is_gguf(place_of(options) or options.get("file", ""))
 
 
 def content_of(options: dict) -> dict:
@@ -176,8 +181,21 @@ def content_of(options: dict) -> dict:
     content = {file.name: file_hash(file) for file in own_files(options)}
     if "path" in options:
         return content
-    said = ("hub", "revision", "layers", "shape", "file")
-    return content | {key: options[key] for key in said if key in options}
+    return content | {key: options[key] for key in said_of(options) if key in options}
+
+
+def said_of(options: dict) -> tuple[str, ...]:
+    """The keys by which the entry of a model that is not local says which it is."""
+    own = ("package",) if "package" in options else ("hub", "revision", "file")
+    return (*own, "layers", "shape")
+
+
+def place_of(options: dict) -> Path | None:
+    """Where a model of the configuration is, or will be once its package is fetched; None for a
+    hub's, whose cache says it."""
+    if "path" in options:
+        return Path(options["path"])
+    return package_file(options["package"]) if "package" in options else None
 
 
 def tokenizer_hash(folder: str | Path) -> str:
@@ -200,15 +218,17 @@ def _hash_files(files: list[Path]) -> str:
 
 
 def describe(name: str, options: dict) -> ModelInfo:
-    """Resolves a model of the configuration: {path} or {hub, revision, file}, and checks it.
+    """Resolves and checks a model of the configuration: {path}, {package} or {hub, revision, file}.
 
-    A local model's revision is 'sha256:' and the hash of its configuration and weights (of a GGUF
-    file, its own hash); a hub model's is the commit that `revision` (a branch, tag or commit)
-    stands for now.
+    A hub model's revision is the commit that `revision` (a branch, tag or commit) stands for now,
+    any other's 'sha256:' and the hash of its configuration and weights (of a GGUF file, its own
+    hash).
     """
-    if "path" in options:
-        folder, source, revision = Path(options["path"]), "local", None
-    else:
+    folder, source, revision = place_of(options), "local", None
+    if folder and "path" not in options:
+        verify_package(folder)
+        source = package_name(options["package"])
+    if folder is None:
         folder, revision = fetch(options["hub"], options.get("revision"), file=options.get("file"))
         source = options["hub"]
     tokenizer = tokenizer_of(options, folder)
@@ -249,7 +269,7 @@ def local_revision(folder: Path, files: Sequence[Path]) -> str:
 def verify(info: ModelInfo) -> None:
     """Raises StrataError if a local folder or file holds another model than the one described:
     exchanged under its path, it would go by the other's revision."""
-    if info.source != "local":
+    if not info.revision.startswith("sha256:"):
         return  # a hub's snapshot goes by its commit
     folder = Path(info.folder)
     files, tokenizer = open_tensors(folder).files, info.tokenizer or folder
@@ -312,7 +332,7 @@ def outline(options: dict) -> tuple[dict, Path]:
     shape, own = options.get("shape"), options.get("tokenizer")
     tokenizer = _tokenizer_folder(own) if own else None
     if not (shape and tokenizer):
-        folder = options.get("path")
+        folder = place_of(options)
         if folder is None:
             named = options["hub"], options.get("revision")
             folder, _ = fetch(*named, weights=False, file=options.get("file"))

@@ -10,7 +10,6 @@ from threadpoolctl import threadpool_info
 from strata.errors import StrataError
 from strata.items import Item
 from strata.measures import probing
-from strata.measures.lanes import side_by_side
 from strata.measures.metrics import item_values
 from strata.measures.probe_rows import probe_table
 from strata.measures.probing import Plan, as_scores, probe_task, surface_features
@@ -118,13 +117,18 @@ def test_redrawn_labels_are_fitted_as_true_ones_are(found, monkeypatch):
 
 
 def test_each_layer_has_one_thread_of_blas_and_the_caller_its_own_again():
-    def threads(_=None):
+    def threads():
         return [own["num_threads"] for own in threadpool_info() if own["user_api"] == "blas"]
 
-    before = threads()
+    def read(dump):
+        inside.append(threads())
+        return dump
+
+    before, inside, scores = threads(), [], make_scores(20)
     assert before
-    for inside in side_by_side(threads, range(3), 2):
-        assert set(inside) == {1}
+    dumps = [make_dump(scores, 1.0)] * 2
+    probe_task(scores, dumps, replace(PLAN, kinds=("means",)), threads=2, read=read)
+    assert [set(own) for own in inside] == [{1}, {1}]
     assert threads() == before
 
 

@@ -10,7 +10,7 @@ STAGES = {
     "extract": 5,
     "untrained": 1,
     "metrics": 2,
-    "probes": 3,
-    "tables": 6,
+    "probes": 4,
+    "tables": 7,
     "figures": 6,
 }

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from strata.errors import StrataError
 from strata.items import Item
+from strata.lanes import side_by_side
 from strata.measures import readouts
-from strata.measures.lanes import side_by_side
 from strata.measures.nulls import Labels, answers, by_answer, redrawn
 from strata.measures.probes import Fit, Layer, fit, group_folds, within_items
 from strata.names import CONDITIONAL, PROMPT_END, RIDGE
@@ -86,7 +87,11 @@ def probe_task(
                 found |= {f"{features}/{name}": reading for name, reading in own.items()}
         return found
 
-    layers = side_by_side(layer, enumerate(dumps), threads)
+    # A product on several threads of BLAS gains little at these sizes and loses much where the
+    # machine is busy: its threads wait for each other. So a layer has one, for the same bits
+    # whatever `threads` is.
+    with threadpool_limits(1), side_by_side(threads) as each:
+        layers = list(each(layer, enumerate(dumps)))
     readings |= {name: _stack([own[name] for own in layers]) for name in layers[0]}
     return Decisions(replace(scores, logprob={}), fold, readings, prompts.truths if prompts else {})
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from strata.measures.lanes import side_by_side
+from strata.lanes import side_by_side
 from strata.measures.metrics import Choices, item_values
 from strata.measures.nulls import Labels
 from strata.measures.probe_rows import AUROC, mean_of
@@ -79,7 +80,8 @@ def _measured(
             for measured in _measures(other.scores, own.read(other.scores, features[test]))
         ]
 
-    return [row for rows in side_by_side(fitted_on, decisions, threads) for row in rows]
+    with threadpool_limits(1), side_by_side(threads) as each:
+        return [row for rows in each(fitted_on, decisions) for row in rows]
 
 
 class _Fitted:

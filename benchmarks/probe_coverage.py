@@ -4,10 +4,12 @@
 
 A task has 250 items of 4 choices. In `nothing` features are noise; in `groups` noise and the truth
 are shared by the 4 items of a group, as by a question in 4 languages; in `balanced` features say
-which of 10 answers a choice is, and all are true equally often; in `signal` one feature tells true
-from false. For MC1 and AUROC: the mean beyond chance, how often the interval of the value holds
-chance, how often p is 0.05 or less, and how often the interval of the excess holds its truth (0; in
-`signal` the mean over the runs).
+which of 10 answers a choice is, and all are true equally often; in `mirrored` 125 facts between 50
+names are asked both ways, and features say which pair of names a choice is of, and of which names;
+in `signal` one feature tells true from false. --by-first leaves the second names out, as if facts
+had but a subject. For MC1 and AUROC: the mean beyond chance, how often the interval of the value
+holds chance, how often p is 0.05 or less, and how often the interval of the excess holds its truth
+(0; in `signal` the mean over the runs).
 """
 
 import argparse
@@ -19,19 +21,21 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from coverage import named_pairs
+
 from strata.measures.probe_rows import probe_table
 from strata.measures.probing import Plan, probe_task
 from strata.names import PROBES, RIDGE
 from strata.store import Dump, Scores
 
-WORLDS = ("nothing", "groups", "balanced", "signal")
-ITEMS, CHOICES, GROUP, ANSWERS = 250, 4, 4, 10
+WORLDS = ("nothing", "groups", "balanced", "mirrored", "signal")
+ITEMS, CHOICES, GROUP, ANSWERS, NAMES = 250, 4, 4, 10, 50
 
 
 def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
     rng = np.random.default_rng(seed)
     item = np.repeat(np.arange(ITEMS), CHOICES)
-    groups = np.arange(ITEMS) // (GROUP if world == "groups" else 1)
+    groups, partners = np.arange(ITEMS) // (GROUP if world == "groups" else 1), []
     truth = rng.integers(0, CHOICES, groups.max() + 1)[groups]
     words = groups[:, None] * CHOICES + np.arange(CHOICES)
     x = rng.standard_normal((groups.max() + 1, CHOICES, features))[groups]
@@ -45,6 +49,16 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
             left[own[truth[number]]] -= 1
         x = rng.standard_normal((ANSWERS, features))[words]
     true = np.arange(CHOICES) == truth[:, None]
+    if world == "mirrored":
+        asked = named_pairs(rng, NAMES, ITEMS)
+        groups, partners = asked[:, 0], [str(name) for name in asked[:, 1]]
+        offered = rng.permuted(np.tile(np.arange(NAMES), (ITEMS, 1)), axis=1)
+        others = (offered != asked[:, :1]) & (offered != asked[:, 1:])
+        words = offered[others].reshape(ITEMS, -1)[:, :CHOICES]
+        words[np.arange(ITEMS), truth] = asked[:, 1]
+        own = rng.standard_normal((NAMES, NAMES, features))
+        names = rng.standard_normal((NAMES, features))
+        x = (own + own.swapaxes(0, 1))[asked[:, :1], words] + names[words] + names[asked[:, :1]]
     if world == "signal":
         x[..., 0] += 0.8 * true
     count, names = item.size, [str(number) for number in range(ITEMS)]
@@ -61,6 +75,7 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
         token_ids=np.repeat(words.ravel(), 2).astype(np.int32),
         ids=names,
         groups=[str(number) for number in groups],
+        partners=partners,
         subtasks=[""] * ITEMS,
     )
     dump = Dump(
@@ -73,12 +88,16 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
     return scores, dump
 
 
-def simulate(world: str, probe: str, runs: int, features: int = 32) -> pd.DataFrame:
-    """A row a run and metric: value, ci_low, ci_high and p of the probe, and its excess."""
+def simulate(
+    world: str, probe: str, runs: int, features: int = 32, by_first: bool = False
+) -> pd.DataFrame:
+    """A row a run and metric: value, ci_low, ci_high and p of the probe, and its excess. by_first:
+    items have but their first names."""
     plan = Plan((probe,), 5, (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0), 20, 0)
     found = []
     for run in range(runs):
         scores, dump = make(world, run, features)
+        scores = replace(scores, partners=[]) if by_first else scores
         decisions = probe_task(scores, [dump], replace(plan, seed=run), read=lambda own: own)
         table = probe_table(decisions, "m", "t")
         table = table[table["features"] == "residual"].set_index(["metric", "labels"])
@@ -105,7 +124,7 @@ def summary(rows: pd.DataFrame, truth: float | None) -> dict[str, float]:
 def main(arguments: argparse.Namespace) -> None:
     for world in arguments.worlds:
         for probe in arguments.probes:
-            rows = simulate(world, probe, arguments.runs)
+            rows = simulate(world, probe, arguments.runs, arguments.features, arguments.by_first)
             for metric, own in rows.groupby("metric", sort=False):
                 cells = summary(own, None if world == "signal" else 0.0)
                 line = ", ".join(f"{name} {value:.1f} %" for name, value in cells.items())
@@ -115,6 +134,8 @@ def main(arguments: argparse.Namespace) -> None:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--features", type=int, default=32)
+    parser.add_argument("--by-first", action="store_true", help="leave second names out")
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS)
     parser.add_argument("--probes", nargs="+", choices=PROBES, default=[RIDGE])
     return parser.parse_args(argv)

@@ -314,6 +314,7 @@ FILES = {
     "transfer": "<results>/transfer/{model}.csv",
     "models": "<results>/models/{model}.json",
     "audits": "<results>/tasks/{task}.audit.json",
+    "tasks": "<results>/tasks/{task}.jsonl",
     "emergence": "<results>/tables/emergence.csv",
     "settling": "<results>/tables/settling.csv",
     "published": str(PUBLISHED),

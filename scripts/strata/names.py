@@ -71,6 +71,14 @@ LEAKS = {
     MIRRORED: "mirrored in another item",
 }
 
+# What readers take that know no model and no question (tasks/leaks.py).
+LONGEST, SHORTEST, FREQUENT = "longest", "shortest", "frequent"
+HEURISTICS = {
+    LONGEST: "the longest choice",
+    SHORTEST: "the shortest choice",
+    FREQUENT: "the choice that is the best answer to most items of other groups",
+}
+
 # The token whose residual stream is dumped.
 CHOICE_END, PROMPT_END = "choice_end", "prompt_end"
 POSITIONS = (CHOICE_END, PROMPT_END)

@@ -116,9 +116,9 @@ TABLES = {
         Entry(
             name="audit",
             question="Audit",
-            shows="what is odd in each set of items",
+            shows="what is odd in each set of items, and what it gives a reader without a model",
             make="strata.report.tables.runs:audit_table",
-            files=("audits",),
+            files=("audits", "tasks"),
         ),
         Entry(
             name="leaks",

@@ -324,7 +324,7 @@ OPTIONS = {
     **config["report"],
     "paper": study.published,
     "training": study.training,
-    "sources": {task: options["source"] for task, options in study.tasks.items()},
+    "abilities": study.abilities,
 }
 
 

@@ -40,6 +40,11 @@ DIGITS = ("1-2", "3-4", "5-6")
 ADD, SUB, MUL, DIV, MIX2, MIX3 = "add", "sub", "mul", "div", "mix2", "mix3"
 OPERATIONS = {ADD: "Add", SUB: "Sub", MUL: "Mul", DIV: "Div", MIX2: "Mix-2", MIX3: "Mix-3"}
 
+# What the paper's claims are of (measures/claims.py): a source of tasks is of one, or of none.
+FACTS, ARITHMETIC, REASONING = "facts", "calculation", "reasoning"
+TRUTHFULNESS, MULTILINGUAL = "truthfulness", "multilingual"
+ABILITIES = (FACTS, ARITHMETIC, REASONING, TRUTHFULNESS, MULTILINGUAL)
+
 SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
 # Forms of a user's own file (tasks/rows.py); what its labels are (tasks/labels.py); why a row of it

@@ -19,7 +19,7 @@ FORMS = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", 
 # Files that there may be none of.
 OPTIONAL = ("decisions", "floors", "best", "audits")
 # Options that are JSON.
-MAPPINGS = ("paper", "sources", "training")
+MAPPINGS = ("paper", "abilities", "training")
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ TABLES = {
             shows="the paper's findings, tested on this study's models",
             make="strata.report.tables.findings:findings_table",
             files=("scores", "floors", "models"),
-            options=(*READ, "sources"),
+            options=(*READ, "abilities"),
             mem_mb=4000,
             runtime=30,
         ),

@@ -22,11 +22,11 @@ def findings_table(
     labels: dict,
     lens: str,
     metric: str,
-    sources: dict[str, str],
+    abilities: dict[str, str],
 ) -> Table:
-    """The claims tested on a study. floors: scores of untrained models; sources: of each task."""
+    """The claims tested on a study. floors: scores of untrained models; abilities: of each task."""
     sizes = {model.name: size(model.layers, model.d_model) for model in models}
-    return tabled(findings(Evidence(scores, floors, sizes, sources, metric)), labels, lens)
+    return tabled(findings(Evidence(scores, floors, sizes, abilities, metric)), labels, lens)
 
 
 def tabled(rows: pd.DataFrame, labels: dict, lens: str) -> Table:

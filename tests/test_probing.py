@@ -409,7 +409,8 @@ def test_a_direction_transfers_to_tasks_that_share_it():
     own = probe_table(decisions["a"], "m", "a")
     same = row(own, layer=1, metric="auroc", probe="ridge", labels="true")
     assert row(area, train="a", test="a").value == pytest.approx(same.value, abs=1e-6)
-    assert row(area, train="a", test="a").ci_low == pytest.approx(same.ci_low, abs=1e-6)
+    # Which knows more: how the fits on redrawn labels vary.
+    assert row(area, train="a", test="a").ci_low >= same.ci_low - 1e-6
 
 
 def test_tasks_of_too_few_groups_transfer_nothing_and_stop_nothing():

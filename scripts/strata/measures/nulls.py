@@ -241,27 +241,38 @@ def above(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> float:
 
 
 def excess(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> Estimate:
-    """By how much (i,) values are above the mean of (b, i) values under redraws.
-
-    The interval of a contrast over items, widened by what the redraws show: their means spread more
-    than their items say, since fits differ too, and their number is finite; the quantile is that of
-    Student's t for the fewer degrees of freedom of items and redraws, from both of which spreads
-    are estimated.
-    """
-    difference = values - null.mean(0)
-    found = contrast(difference, cluster)
+    """By how much (i,) values are above the mean of (b, i) values under redraws: a contrast over
+    items, widened for the fits and for the redraws' number being finite."""
+    found = contrast(values - null.mean(0), cluster)
     if np.isnan(found.stderr) or len(null) < 2:
         return found
-    spread = null.mean(1).var(ddof=1)
+    drawn = null.mean(1).var(ddof=1) / len(null)
+    return refitted(found, values - null.mean(0), null, cluster, -1.0, drawn)
+
+
+def refitted(
+    found: Estimate,
+    values: np.ndarray,
+    null: np.ndarray,
+    cluster: np.ndarray,
+    least: float = 0.0,
+    drawn: float = 0.0,
+) -> Estimate:
+    """An estimate of the mean of (i,) values, between `least` and 1, its interval over items
+    widened by what (b, i) values under redraws show: their means spread more than their items say,
+    since fits differ too. drawn: variance that is added.
+
+    The quantile is that of Student's t for the fewer degrees of freedom of items and redraws, from
+    both of which spreads are estimated.
+    """
     items = (adjusted(sums_of(null - null.mean(), cluster))[1] ** 2).mean()
-    fits, own = max(1.0, spread / items), freedom(difference, cluster)
+    fits, own = max(1.0, null.mean(1).var(ddof=1) / items), freedom(values, cluster)
     quantile = student(min(own, len(null) - 1))
     wider = fits * (quantile / student(own)) ** 2
-    drawn = quantile**2 * spread / len(null)
     low, high = (
-        found.value + sign * np.sqrt(wider * (end - found.value) ** 2 + drawn)
+        found.value + sign * np.sqrt(wider * (end - found.value) ** 2 + quantile**2 * drawn)
         for sign, end in ((-1, found.low), (1, found.high))
     )
-    stderr = float(np.sqrt(fits * found.stderr**2 + spread / len(null)))
-    low, high = max(-1.0, float(low)), min(1.0, float(high))
+    stderr = float(np.sqrt(fits * found.stderr**2 + drawn))
+    low, high = max(least, float(low)), min(1.0, float(high))
     return Estimate(found.value, stderr, low, high, found.n, found.groups)

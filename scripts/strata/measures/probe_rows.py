@@ -7,7 +7,7 @@ import pandas as pd
 
 from strata.measures import readouts
 from strata.measures.metrics import Choices, item_values
-from strata.measures.nulls import Labels, above, excess
+from strata.measures.nulls import Labels, above, excess, refitted
 from strata.measures.probing import as_scores
 from strata.measures.statistics import Estimate, clusters, contrast, estimate
 from strata.names import LABELS, MC1, PROMPT_END
@@ -125,6 +125,8 @@ def _by_labels(
     means = null.mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
     drawn = Estimate(means.mean(), means.std(ddof=1), low, high, own.n, own.groups)
+    if not np.isnan(own.stderr) and len(null) > 1:
+        own = refitted(own, values, null, cluster, 0.0 if shares else -1.0)
     return {
         TRUE: (own, above(values, null, cluster)),
         REDRAWN: (drawn, np.nan),

@@ -349,16 +349,26 @@ def draw_groups(cluster: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def bootstrapped(samples: np.ndarray, cluster: np.ndarray) -> Estimate:
     """A statistic's value, the first of `samples` (1 + b,), with the percentile interval of the
-    others, each calculated with a column of `draw_groups`. With one group nothing is known of the
-    spread: stderr, low and high are nan."""
+    others (`percentiles`), each calculated with a column of `draw_groups`. With one group nothing
+    is known of the spread: stderr, low and high are nan."""
     value, drawn = float(samples[0]), samples[1:]
     drawn = drawn[~np.isnan(drawn)]
     groups = int(cluster.max()) + 1
     if np.isnan(value) or groups < 2 or not len(drawn):
         return Estimate(value, np.nan, np.nan, np.nan, len(cluster), groups)
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(drawn, percentiles(groups))
     low, high = min(float(low), value), max(float(high), value)
     return Estimate(value, float(drawn.std()), low, high, len(cluster), groups)
+
+
+def percentiles(groups: int) -> tuple[float, float]:
+    """Between which shares of a bootstrap over so many groups its interval is: Hesterberg's (2015)
+    expanded percentiles, those of a normal distribution at Student's quantile for groups - 1, since
+    a bootstrap's samples spread as a normal's and by (groups - 1) / groups too little."""
+    from scipy.special import ndtr
+
+    low = float(ndtr(-student(groups - 1) * np.sqrt(groups / (groups - 1))))
+    return low, 1 - low
 
 
 def weighted_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

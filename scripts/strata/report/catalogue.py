@@ -147,6 +147,15 @@ TABLES = {
             runtime=30,
         ),
         Entry(
+            name="scaling",
+            question="Scales",
+            shows="how the odds of a right answer grow with a model's size, by task",
+            make="strata.report.tables.scaling:scaling_table",
+            files=("scores", "models"),
+            options=READ,
+            mem_mb=4000,
+        ),
+        Entry(
             name="probes",
             question="Probes",
             shows="what probes read, models x layers x tasks",

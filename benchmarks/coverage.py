@@ -14,12 +14,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import expit, ndtr, ndtri
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from strata.measures.best import best_layer
 from strata.measures.emergence import half_rise, rise
-from strata.measures.statistics import clusters, compare, contrast, draw_groups, estimate
+from strata.measures.leads import largest
+from strata.measures.scaling import few, line, separated, slope
+from strata.measures.statistics import (
+    clusters,
+    compare,
+    contrast,
+    detectable,
+    draw_groups,
+    estimate,
+    holm,
+    tails,
+)
 
 GROUPS = (5, 10, 20, 30, 100)
 SPREADS = (0.0, 1.3)  # coefficients of variation of the groups' sizes
@@ -84,6 +95,143 @@ def error_compare(worlds: int, groups: int, variation: float, alike: float) -> f
     )
 
 
+def cover_shares(worlds: int, groups: int, variation: float, alike: float) -> float:
+    """Coverage of a mean of fractions, as MC2 and AUROC are: 0.5 on average, mostly near 0 or 1."""
+    held = []
+    for rng, cluster in draws(worlds, groups, variation):
+        shared = rng.normal(size=groups)[cluster] * np.sqrt(alike)
+        own = rng.normal(size=len(cluster)) * np.sqrt(1 - alike)
+        found = estimate(expit(3 * (shared + own)), cluster)
+        held.append(found.low <= 0.5 <= found.high)
+    return float(np.mean(held))
+
+
+def error_tails(worlds: int, groups: int, variation: float, alike: float) -> float:
+    """How often one of a claim's two one-sided tests is below 2.5 % where the mean is at the
+    threshold: an error at 5 %."""
+    found = []
+    for rng, cluster in draws(worlds, groups, variation):
+        pair = [flips(rng, cluster, rate, alike) for rate in (0.7, 0.6)]
+        found.append(min(tails(pair[0] - pair[1], cluster, 0.1)) <= 0.025)
+    return float(np.mean(found))
+
+
+def error_negligible(worlds: int, items: int) -> float:
+    """How often a difference at the margin of 5 points is called negligible, at 5 %."""
+    found = []
+    for seed in range(worlds):
+        rng, cluster = np.random.default_rng(seed), np.arange(items)
+        difference = flips(rng, cluster, 0.65, 0) - flips(rng, cluster, 0.6, 0)
+        less, more = tails(difference, cluster, 0.05)[1], tails(difference, cluster, -0.05)[0]
+        found.append(max(less, more) <= 0.05)
+    return float(np.mean(found))
+
+
+def negligible_rows(worlds: int) -> Iterator[tuple[str, list]]:
+    sizes = (250, 1000, 4000, 10000)
+    yield "items", list(sizes)
+    yield "called negligible", [_percent(error_negligible(worlds, items)) for items in sizes]
+
+
+def found_least(worlds: int, groups: int, variation: float, alike: float) -> float:
+    """How often a difference is found that is the least to be found four times in five, as a
+    typical world says; nan where that is beyond 45 points."""
+    least = [
+        detectable(flips(rng, cluster, 0.6, alike) - flips(rng, cluster, 0.5, alike), cluster)
+        for rng, cluster in draws(min(worlds, 200), groups, variation)
+    ]
+    rate = 0.5 + float(np.median(least))
+    if rate > 0.95:
+        return float("nan")
+    found = []
+    for rng, cluster in draws(worlds, groups, variation):
+        pair = flips(rng, cluster, rate, alike), flips(rng, cluster, 0.5, alike)
+        found.append(tails(pair[0] - pair[1], cluster)[0] <= 0.025)
+    return float(np.mean(found))
+
+
+# Three models three doublings apart: log-odds of the middle one, what a doubling adds to those of
+# an item, and how much that differs from group to group. In `top` the largest has 99 %.
+SLOPES = {"middle": (0.3, 0.4, 0.0), "flat": (-0.8, 0.0, 0.0), "groups": (0.3, 0.3, 0.3)}
+SLOPES |= {"top": (3.0, 1.0, 0.0)}
+DOUBLINGS = np.array([-3.0, 0, 3])
+
+
+def sloping(rng: np.random.Generator, cluster: np.ndarray, world: str) -> np.ndarray:
+    """(3, n) right or wrong, where items and groups have effects on log-odds."""
+    level, steep, uneven = SLOPES[world]
+    groups = int(cluster.max()) + 1
+    own = level + 1.5 * rng.normal(size=groups)[cluster] + rng.normal(size=len(cluster))
+    steep = steep + uneven * rng.normal(size=groups)[cluster]
+    return (rng.random((3, len(cluster))) < expit(own + steep * DOUBLINGS[:, None])) * 1.0
+
+
+def true_slope(world: str) -> float:
+    """Of the mean over all items, by quadrature over their effects."""
+    level, steep, uneven = SLOPES[world]
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    weights = weights / weights.sum()
+    spread = np.sqrt(1.5**2 + 1 + (uneven * DOUBLINGS) ** 2)
+    means = expit(level + steep * DOUBLINGS + nodes[:, None] * spread).T @ weights
+    return line(np.repeat(means[:, None], 10**5, 1), DOUBLINGS).slope
+
+
+def cover_slope(worlds: int, groups: int, variation: float, world: str) -> tuple[float, float]:
+    """Coverage of a slope's interval, and how often its p is below 5 %, in the worlds that have a
+    slope; of `top` alone those count that are marked. nan where they are less than a tenth."""
+    truth, held, found = true_slope(world), [], []
+    for rng, cluster in draws(worlds, groups, variation):
+        values = sloping(rng, cluster, world)
+        if separated(values, DOUBLINGS) or (world != "top" and few(values, cluster)):
+            continue
+        fitted = line(values, DOUBLINGS)
+        own = slope(fitted.slope, fitted.pull, cluster)
+        held.append(own.low <= truth <= own.high)
+        found.append(own.p < 0.05)
+    if len(held) < worlds / 10:
+        return np.nan, np.nan
+    return float(np.mean(held)), float(np.mean(found))
+
+
+def slope_rows(worlds: int) -> Iterator[tuple[str, list]]:
+    sizes = (5, 10, 30, 250)
+    yield "groups", [*sizes, "p of 0.05 or less"]
+    for variation in SPREADS:
+        for world in SLOPES:
+            found = [cover_slope(worlds // 2, groups, variation, world) for groups in sizes]
+            name = f"{'uneven' if variation else 'even'}, {world}"
+            errors = ", ".join(_percent(own[1]) for own in found) if world == "flat" else "–"
+            yield name, [*(_percent(own[0]) for own in found), errors]
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{100 * value:.1f}"
+
+
+def error_family(worlds: int, groups: int, layers: int = 20) -> tuple[float, float, float]:
+    """Of 20 layers that differ in nothing: how often Holm's p, and the max-t test's, are below 5 %
+    somewhere, and how often all intervals of the latter hold."""
+    corrected, largest_p, together = [], [], []
+    for seed in range(worlds):
+        rng = np.random.default_rng(seed)
+        cluster = np.repeat(np.arange(groups), 8)
+        shared = rng.normal(size=(2, groups))[:, cluster] + rng.normal(size=(2, len(cluster)))
+        values = (shared[:, None] + rng.normal(size=(2, layers, len(cluster))) > 0) * 1.0
+        own = holm(np.array([compare(*pair, cluster).p for pair in values.swapaxes(0, 1)]))
+        corrected.append(own.min() < 0.05)
+        found = largest(values[0] - values[1], cluster)
+        largest_p.append(found["p"].min() < 0.05)
+        together.append(((found["ci_low"] <= 0) & (found["ci_high"] >= 0)).all())
+    return float(np.mean(corrected)), float(np.mean(largest_p)), float(np.mean(together))
+
+
+def family_rows(worlds: int) -> Iterator[tuple[str, list]]:
+    yield "groups of 8 items", ["Holm errs", "max-t errs", "max-t's intervals all hold"]
+    for groups in GROUPS:
+        own = error_family(worlds // 4, groups)
+        yield str(groups), [_percent(value) for value in own]
+
+
 def named_pairs(rng: np.random.Generator, names: int, items: int) -> np.ndarray:
     """(items, 2) names of the two sides of symmetric facts, half of them the others mirrored."""
     first = rng.integers(names, size=items // 2)
@@ -106,6 +254,23 @@ def cover_names(worlds: int, names: int, items: int, two: bool) -> float:
     return float(np.mean(held))
 
 
+def cover_named_difference(worlds: int, names: int) -> tuple[float, float]:
+    """Coverage of a difference's interval where names have effects on either side, five items each,
+    and how often its p is below 5 % where there is none."""
+    held, errs = [], []
+    for seed in range(worlds):
+        rng = np.random.default_rng(seed)
+        pairs = named_pairs(rng, names, 5 * names)
+        effects = rng.normal(size=(2, names))
+        level = effects[:, pairs].sum(2) + rng.normal(size=(2, len(pairs)))
+        a, b = (level > 0) * 1.0
+        text = pairs.astype(str)
+        found = compare(a, b, clusters(text[:, 0], text[:, 1]))
+        held.append(found.low <= 0 <= found.high)
+        errs.append(found.p < 0.05)
+    return float(np.mean(held)), float(np.mean(errs))
+
+
 def cover_best(worlds: int, layers: int) -> tuple[float, float, float]:
     """Flat curves at 50 %, 200 items: coverage of the best layer's own interval, of the
     cross-fitted one, and the latter's mean error."""
@@ -125,7 +290,44 @@ def best_rows(worlds: int) -> Iterator[tuple[str, list]]:
     yield "flat layers", ["its own interval", "cross-fitted", "mean error, points"]
     for layers in (8, 80):
         *held, error = cover_best(worlds // 4, layers)
-        yield str(layers), [*(f"{100 * value:.1f}" for value in held), f"{100 * error:+.1f}"]
+        yield str(layers), [*(_percent(value) for value in held), f"{100 * error:+.1f}"]
+
+
+# Mean curves with one best layer: the last by far, and one of a flat top.
+TOPS = {
+    "last": np.r_[np.full(6, 0.25), 0.4, 0.6, 0.8],
+    "flat top": 0.6 - np.abs(np.arange(33) - 25) / 80,
+}
+
+
+def alike_curves(rng: np.random.Generator, cluster: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """(layers, n) right or wrong: layers agree on items, and items of a group are alike (normals of
+    correlation 0.5 and 0.25)."""
+    shared = 0.5 * rng.normal(size=int(cluster.max()) + 1)[cluster]
+    shared = shared + 0.5 * rng.normal(size=len(cluster))
+    own = np.sqrt(0.5) * rng.normal(size=(len(means), len(cluster)))
+    return (shared + own < ndtri(means)[:, None]) * 1.0
+
+
+def cover_top(worlds: int, groups: int, variation: float, top: str) -> tuple[float, float]:
+    """How often the cross-fitted interval holds the best layer's accuracy, and the layers it may be
+    hold the best."""
+    means, held, there = TOPS[top], [], []
+    for seed, (rng, cluster) in enumerate(draws(worlds, groups, variation)):
+        values = alike_curves(rng, cluster, means)
+        found = best_layer(values, cluster, draw_groups(cluster, 199, seed))
+        held.append(found.estimate.low <= means.max() <= found.estimate.high)
+        there.append(found.first <= means.argmax() <= found.last)
+    return float(np.mean(held)), float(np.mean(there))
+
+
+def top_rows(worlds: int) -> Iterator[tuple[str, list]]:
+    yield "groups", [f"{what}, {groups}" for groups in GROUPS for what in ("accuracy", "layer")]
+    for variation in SPREADS:
+        for top in TOPS:
+            own = [cover_top(worlds // 4, groups, variation, top) for groups in GROUPS]
+            name = f"{'uneven' if variation else 'even'}, {top}"
+            yield name, [_percent(value) for pair in own for value in pair]
 
 
 # What the mean curves of 33 layers are, where chance is 25 %.
@@ -165,6 +367,29 @@ def rise_rows(worlds: int) -> Iterator[tuple[str, list]]:
         yield curve, cells
 
 
+def cover_grouped_rise(worlds: int, groups: int, variation: float, curve: str) -> float:
+    """How often the interval of a rise that is found holds its layer."""
+    layers = np.arange(33)
+    means = CURVES[curve](layers)
+    truth, held = half_rise(means - 0.25, layers), []
+    for seed, (rng, cluster) in enumerate(draws(worlds, groups, variation)):
+        values = alike_curves(rng, cluster, means)
+        baseline = np.full(len(cluster), 0.25)
+        seen = rise(values, baseline, cluster, draw_groups(cluster, 199, seed))
+        if not np.isnan(seen.layer):
+            held.append(seen.low <= truth <= seen.high)
+    return float(np.mean(held))
+
+
+def grouped_rise_rows(worlds: int) -> Iterator[tuple[str, list]]:
+    yield "groups", list(GROUPS)
+    for variation in SPREADS:
+        for curve in ("slow", "steep, at 20"):
+            name = f"{'uneven' if variation else 'even'}, {curve}"
+            own = [cover_grouped_rise(worlds // 4, groups, variation, curve) for groups in GROUPS]
+            yield name, [_percent(value) for value in own]
+
+
 def by_groups(measure: Callable[..., float]) -> Callable[[int], Iterator[tuple[str, list]]]:
     """A table: a line per unevenness and correlation, a column per number of groups."""
 
@@ -173,8 +398,8 @@ def by_groups(measure: Callable[..., float]) -> Callable[[int], Iterator[tuple[s
         for variation in SPREADS:
             for alike in CORRELATIONS:
                 name = f"{'uneven' if variation else 'even'}, correlation {alike}"
-                own = [100 * measure(worlds, groups, variation, alike) for groups in GROUPS]
-                yield name, [f"{value:.1f}" for value in own]
+                own = [measure(worlds, groups, variation, alike) for groups in GROUPS]
+                yield name, [_percent(value) for value in own]
 
     return table
 
@@ -185,23 +410,34 @@ def names_table(worlds: int) -> Iterator[tuple[str, list]]:
     for two in (False, True):
         own = [100 * cover_names(worlds, names, 5 * names, two) for names in sizes]
         yield f"by {'both names' if two else 'the first'}", [f"{value:.1f}" for value in own]
+    own = [cover_named_difference(worlds, names) for names in sizes]
+    yield "a difference, by both", [_percent(held) for held, _ in own]
+    yield "errors of its test", [_percent(errs) for _, errs in own]
 
 
 TABLES = {
     "estimate": by_groups(cover_estimate),
     "contrast": by_groups(cover_contrast),
     "compare": by_groups(error_compare),
+    "shares": by_groups(cover_shares),
+    "claims": by_groups(error_tails),
+    "negligible": negligible_rows,
+    "power": by_groups(found_least),
+    "families": family_rows,
     "names": names_table,
     "best": best_rows,
+    "best_groups": top_rows,
     "emergence": rise_rows,
+    "emergence_groups": grouped_rise_rows,
+    "scaling": slope_rows,
 }
 
 
 def main(arguments: argparse.Namespace) -> None:
     for name in arguments.tables or TABLES:
         print(f"\n{name}, {arguments.worlds} worlds\n")
-        for number, (line, cells) in enumerate(TABLES[name](arguments.worlds)):
-            print("| " + " | ".join([line, *map(str, cells)]) + " |", flush=True)
+        for number, (row, cells) in enumerate(TABLES[name](arguments.worlds)):
+            print("| " + " | ".join([row, *map(str, cells)]) + " |", flush=True)
             if number == 0:
                 print("|---" * (len(cells) + 1) + "|")
 

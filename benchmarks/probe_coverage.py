@@ -4,10 +4,14 @@
 
 A task has 250 items of 4 choices. In `nothing` features are noise; in `groups` noise and the truth
 are shared by the 4 items of a group, as by a question in 4 languages; in `balanced` features say
-which of 10 answers a choice is, and all are true equally often; in `signal` one feature tells true
-from false. For MC1 and AUROC: the mean beyond chance, how often the interval of the value holds
-chance, how often p is 0.05 or less, and how often the interval of the excess holds its truth (0; in
-`signal` the mean over the runs).
+which of 10 answers a choice is, and all are true equally often; in `mirrored` 125 facts between 50
+names are asked both ways, and features say which pair of names a choice is of, and of which names;
+in `signal` one feature tells true from false; in `readout` the end of a calculation's prompt holds
+the size of the result, and what is read of it is asked for. --by-first leaves the second names out,
+as if facts had but a subject. For each metric: the mean beyond chance, how often the interval of
+the value holds its truth (chance in `nothing`, `groups` and `mirrored`, else the mean over the
+runs), how often p is 0.05 or less, and how often the interval of the excess holds its truth (0, or
+in `signal` and `readout` the mean over the runs), and that of the increment over the text.
 """
 
 import argparse
@@ -19,19 +23,24 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from coverage import named_pairs
+
+from strata.items import Item
 from strata.measures.probe_rows import probe_table
 from strata.measures.probing import Plan, probe_task
 from strata.names import PROBES, RIDGE
 from strata.store import Dump, Scores
+from strata.tasks import microworld
 
-WORLDS = ("nothing", "groups", "balanced", "signal")
-ITEMS, CHOICES, GROUP, ANSWERS = 250, 4, 4, 10
+WORLDS = ("nothing", "groups", "balanced", "mirrored", "signal", "readout")
+AT_CHANCE = ("nothing", "groups", "mirrored")
+ITEMS, CHOICES, GROUP, ANSWERS, NAMES = 250, 4, 4, 10, 50
 
 
 def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
     rng = np.random.default_rng(seed)
     item = np.repeat(np.arange(ITEMS), CHOICES)
-    groups = np.arange(ITEMS) // (GROUP if world == "groups" else 1)
+    groups, partners = np.arange(ITEMS) // (GROUP if world == "groups" else 1), []
     truth = rng.integers(0, CHOICES, groups.max() + 1)[groups]
     words = groups[:, None] * CHOICES + np.arange(CHOICES)
     x = rng.standard_normal((groups.max() + 1, CHOICES, features))[groups]
@@ -45,6 +54,16 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
             left[own[truth[number]]] -= 1
         x = rng.standard_normal((ANSWERS, features))[words]
     true = np.arange(CHOICES) == truth[:, None]
+    if world == "mirrored":
+        asked = named_pairs(rng, NAMES, ITEMS)
+        groups, partners = asked[:, 0], [str(name) for name in asked[:, 1]]
+        offered = rng.permuted(np.tile(np.arange(NAMES), (ITEMS, 1)), axis=1)
+        others = (offered != asked[:, :1]) & (offered != asked[:, 1:])
+        words = offered[others].reshape(ITEMS, -1)[:, :CHOICES]
+        words[np.arange(ITEMS), truth] = asked[:, 1]
+        own = rng.standard_normal((NAMES, NAMES, features))
+        names = rng.standard_normal((NAMES, features))
+        x = (own + own.swapaxes(0, 1))[asked[:, :1], words] + names[words] + names[asked[:, :1]]
     if world == "signal":
         x[..., 0] += 0.8 * true
     count, names = item.size, [str(number) for number in range(ITEMS)]
@@ -61,6 +80,7 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
         token_ids=np.repeat(words.ravel(), 2).astype(np.int32),
         ids=names,
         groups=[str(number) for number in groups],
+        partners=partners,
         subtasks=[""] * ITEMS,
     )
     dump = Dump(
@@ -73,41 +93,72 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
     return scores, dump
 
 
-def simulate(world: str, probe: str, runs: int, features: int = 32) -> pd.DataFrame:
-    """A row a run and metric: value, ci_low, ci_high and p of the probe, and its excess."""
+def calculations(scores: Scores, dump: Dump, seed: int) -> tuple[list[Item], Scores, Dump]:
+    """Items of a calculation task and their prompts' ends: 12 features of noise, to one of which
+    the result's size is added."""
+    rng = np.random.default_rng(seed)
+    items = microworld.items("micro_calculation", {"questions": ITEMS, "seed": seed})
+    results = np.array([abs(float(item.choices[item.best])) for item in items])
+    prompts = rng.standard_normal((ITEMS, 12)).astype(np.float32)
+    prompts[:, 0] += np.log10(results + 0.1)
+    ids, subtasks = [item.id for item in items], [item.subtask for item in items]
+    return items, replace(scores, ids=ids, subtasks=subtasks), replace(dump, prompts=prompts)
+
+
+def simulate(
+    world: str, probe: str, runs: int, features: int = 32, by_first: bool = False
+) -> pd.DataFrame:
+    """A row a run and metric: value, ci_low, ci_high and p of the probe, its excess, and, of what
+    is read off the prompt's end, its increment. by_first: items have but their first names."""
     plan = Plan((probe,), 5, (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0), 20, 0)
     found = []
     for run in range(runs):
-        scores, dump = make(world, run, features)
-        decisions = probe_task(scores, [dump], replace(plan, seed=run), read=lambda own: own)
-        table = probe_table(decisions, "m", "t")
-        table = table[table["features"] == "residual"].set_index(["metric", "labels"])
-        for metric in table.index.unique("metric"):
-            own, excess = table.loc[(metric, "true")], table.loc[(metric, "excess")]
-            numbers = {name: own[name] for name in ("value", "chance", "ci_low", "ci_high", "p")}
-            ends = {f"excess_{name}": excess[name] for name in ("value", "ci_low", "ci_high")}
-            found.append({"metric": metric, **numbers, **ends})
+        items = None
+        if world == "readout":
+            items, scores, dump = calculations(*make("nothing", run, 1), run)
+        else:
+            scores, dump = make(world, run, features)
+        scores = replace(scores, partners=[]) if by_first else scores
+        seeded = replace(plan, seed=run)
+        decisions = probe_task(scores, [dump], seeded, items, read=lambda own: own)
+        table = probe_table(decisions, "m", "t").query("features == 'residual'")
+        table = table[(table["target"] == "correct") == (world != "readout")]
+        for (target, metric), own in table.groupby(["target", "metric"], sort=False):
+            rows = own.set_index("labels")
+            name = metric if world != "readout" else f"{target}, {metric}"
+            numbers = rows.loc["true", ["value", "chance", "ci_low", "ci_high", "p"]].to_dict()
+            for kind in {"excess", "increment"} & set(rows.index):
+                ends = rows.loc[kind, ["value", "ci_low", "ci_high"]]
+                numbers |= ends.add_prefix(f"{kind}_").to_dict()
+            found.append({"metric": name, **numbers})
     return pd.DataFrame(found)
 
 
-def summary(rows: pd.DataFrame, truth: float | None) -> dict[str, float]:
-    truth = rows["excess_value"].mean() if truth is None else truth
-    return {
-        "beyond chance": 100 * (rows["value"] - rows["chance"]).mean(),
-        "holds chance": 100 * rows["chance"].between(rows["ci_low"], rows["ci_high"]).mean(),
+def summary(rows: pd.DataFrame, world: str) -> dict[str, float]:
+    means = rows.mean(numeric_only=True)
+
+    def held(kind: str, truth: float) -> float:
+        return 100 * ((rows[f"{kind}ci_low"] <= truth) & (truth <= rows[f"{kind}ci_high"])).mean()
+
+    planted = world in ("signal", "readout")
+    found = {
+        "beyond chance": 100 * (means["value"] - means["chance"]),
+        "value held": held("", means["chance" if world in AT_CHANCE else "value"]),
         "p <= 0.05": 100 * (rows["p"] < 0.05).mean(),
-        "excess": 100 * rows["excess_value"].mean(),
-        "excess held": 100
-        * ((rows["excess_ci_low"] <= truth) & (truth <= rows["excess_ci_high"])).mean(),
+        "excess": 100 * means["excess_value"],
+        "excess held": held("excess_", means["excess_value"] if planted else 0.0),
     }
+    if world == "readout":
+        found["increment held"] = held("increment_", means["increment_value"])
+    return found
 
 
 def main(arguments: argparse.Namespace) -> None:
     for world in arguments.worlds:
         for probe in arguments.probes:
-            rows = simulate(world, probe, arguments.runs)
+            rows = simulate(world, probe, arguments.runs, arguments.features, arguments.by_first)
             for metric, own in rows.groupby("metric", sort=False):
-                cells = summary(own, None if world == "signal" else 0.0)
+                cells = summary(own, world)
                 line = ", ".join(f"{name} {value:.1f} %" for name, value in cells.items())
                 print(f"{world}, {probe}, {metric}: {line}", flush=True)
 
@@ -115,6 +166,8 @@ def main(arguments: argparse.Namespace) -> None:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--features", type=int, default=32)
+    parser.add_argument("--by-first", action="store_true", help="leave second names out")
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS)
     parser.add_argument("--probes", nargs="+", choices=PROBES, default=[RIDGE])
     return parser.parse_args(argv)

@@ -344,6 +344,7 @@ FILES = {
     "transfer": "<results>/transfer/{model}.csv",
     "models": "<results>/models/{model}.json",
     "audits": "<results>/tasks/{task}.audit.json",
+    "tasks": "<results>/tasks/{task}.jsonl",
     "emergence": "<results>/tables/emergence.csv",
     "settling": "<results>/tables/settling.csv",
     "published": str(PUBLISHED),
@@ -353,7 +354,7 @@ OPTIONS = {
     **config["report"],
     "paper": study.published,
     "training": study.training,
-    "sources": {task: options["source"] for task, options in study.tasks.items()},
+    "abilities": study.abilities,
 }
 
 

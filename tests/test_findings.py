@@ -27,11 +27,11 @@ from strata.report.writers import latex, markdown
 from strata.store import Scores
 
 TASKS = {
-    "facts": "lama",
+    "facts": "facts",
     "sums": "calculation",
-    "logic": "reclor",
-    "truth": "truthfulqa",
-    "crossed": "xmps_cal",
+    "logic": "reasoning",
+    "truth": "truthfulness",
+    "crossed": "multilingual",
 }
 LABELS = {
     "models": {"small": "Small", "large": "Large"},
@@ -69,18 +69,18 @@ def planted(right: dict[str, np.ndarray], dtype: str = "bfloat16") -> Scores:
     )
 
 
-def world(accuracy, items: int = ITEMS, sources: dict = TASKS, **changes) -> Evidence:
+def world(accuracy, items: int = ITEMS, abilities: dict = TASKS, **changes) -> Evidence:
     """accuracy: (model, task, layer, last) -> probability that the lenses are right there; the
     lenses see the same."""
     rng = np.random.default_rng(0)
     scores = {}
     for model, last in DEPTHS.items():
-        for task in sources:
+        for task in abilities:
             level = np.array([accuracy(model, task, layer, last) for layer in range(last + 1)])
             own = rng.random((last + 1, items)) < level[:, None]
             scores[model, task] = planted({"normed": own, "raw": own, "reference": own})
     sizes = {"small": 1.0, "large": 10.0}
-    given = {"floors": {}, "sizes": sizes, "sources": sources, "metric": "mc1"} | changes
+    given = {"floors": {}, "sizes": sizes, "abilities": abilities, "metric": "mc1"} | changes
     return Evidence(scores, **given)
 
 
@@ -120,8 +120,8 @@ def test_in_a_world_as_the_paper_says_every_claim_is_supported():
     # The claims on the optimum are of all tasks, and languages that fade have theirs below.
     of_optimum = {"optimum_near_last", "optimum_before_last"}
     assert {found[name] for name in CLAIMED if name not in of_optimum} == {SUPPORTED}
-    plain = {task: source for task, source in TASKS.items() if task != "crossed"}
-    found = verdicts(world(as_the_paper_says, sources=plain))
+    plain = {task: own for task, own in TASKS.items() if task != "crossed"}
+    found = verdicts(world(as_the_paper_says, abilities=plain))
     assert {found[name] for name in of_optimum} == {SUPPORTED}
 
 
@@ -191,10 +191,12 @@ def test_a_rise_is_a_share_of_what_was_wrong():
     def low(model, task, layer, last):
         return 0.52 if model == "large" else 0.5
 
-    rows = findings(world(high, sources={"logic": "reclor"})).query("claim == 'size_reasoning'")
+    rows = findings(world(high, abilities={"logic": "reasoning"})).query(
+        "claim == 'size_reasoning'"
+    )
     assert set(rows["verdict"]) == {SUPPORTED}
     assert rows["threshold"].mean() == pytest.approx(0.01, abs=0.003)
-    rows = findings(world(low, items=7 * ITEMS, sources={"logic": "reclor"}))
+    rows = findings(world(low, items=7 * ITEMS, abilities={"logic": "reasoning"}))
     rows = rows.query("claim == 'size_reasoning'")
     assert set(rows["verdict"]) == {CONTRADICTED}
 
@@ -205,7 +207,7 @@ def test_a_model_at_the_ceiling_shows_no_lack_of_a_rise():
 
 
 def test_what_a_study_lacks_is_not_testable_and_says_why():
-    alone = world(lambda *_: 0.7, sources={"own": "jsonl"}, sizes={"small": 1.0, "large": 1.0})
+    alone = world(lambda *_: 0.7, abilities={"own": ""}, sizes={"small": 1.0, "large": 1.0})
     alone.scores = {pair: own for pair, own in alone.scores.items() if pair[0] == "small"}
     alone.sizes = {"small": 1.0}
     rows = findings(alone).drop_duplicates("claim").set_index("claim")
@@ -270,7 +272,7 @@ def test_lenses_and_lengths_and_floors_that_differ_matter():
         {("small", "facts"): own},
         {("small", "facts"): floor},
         {"small": 1.0},
-        {"facts": "lama"},
+        {"facts": "facts"},
         "mc1",
     )
     found = verdicts_by_lens(evidence)
@@ -294,7 +296,7 @@ def test_rounding_is_not_asked_of_a_float32_model():
     right = np.ones((7, 20), bool)
     own = planted(dict.fromkeys(("normed", "raw", "reference"), right), dtype="float32")
     one = {"small": 1.0}
-    evidence = Evidence({("small", "facts"): own}, {}, one, {"facts": "lama"}, "mc1")
+    evidence = Evidence({("small", "facts"): own}, {}, one, {"facts": "facts"}, "mc1")
     rows = findings(evidence).query("claim == 'rounding'")
     assert set(rows["verdict"]) == {UNTESTABLE}
     assert rows["note"].str.contains("float32").all()
@@ -303,7 +305,7 @@ def test_rounding_is_not_asked_of_a_float32_model():
 def test_a_study_with_one_lens_asks_nothing_of_others():
     right = np.ones((7, 20), bool)
     evidence = Evidence(
-        {("small", "facts"): planted({"raw": right})}, {}, {"small": 1.0}, {"facts": "lama"}, "mc1"
+        {("small", "facts"): planted({"raw": right})}, {}, {"small": 1.0}, {"facts": "facts"}, "mc1"
     )
     rows = findings(evidence).drop_duplicates("claim").set_index("claim")
     assert rows.loc["missing_norm", "note"] == "the study has no normed lens"
@@ -370,7 +372,7 @@ def test_nothing_at_all_is_found_negligible_among_many_tests():
     right = rng.random((81, 1000)) < 0.6
     low = planted({"normed": right, "raw": right, "reference": right})
     scores = {("small", f"t{k}"): low for k in range(20)}
-    evidence = Evidence(scores, {}, {"small": 1.0}, {task: "own" for _, task in scores}, "mc1")
+    evidence = Evidence(scores, {}, {"small": 1.0}, {task: "" for _, task in scores}, "mc1")
     rows = findings(evidence).query("claim == 'missing_norm'")
     assert rows["tests"].iloc[0] == 40
     assert set(rows["claim_verdict"]) == {NEGLIGIBLE}

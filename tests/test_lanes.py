@@ -7,7 +7,7 @@ import torch
 from models import byte_tokenizer, make_model, score
 from test_extract import ITEMS
 
-from strata.extraction.lanes import lanes_of, side_by_side
+from strata.extraction.lanes import in_lanes, lanes_of
 from strata.extraction.placement import Memory, batch_tokens_for, needs_of
 from strata.extraction.task import read_task
 from strata.extraction.tree import batches
@@ -81,7 +81,7 @@ def test_lanes_leave_the_fewest_threads_over(threads):
 
 def test_a_lane_has_its_share_of_the_threads(threads):
     threads(9)
-    with side_by_side(3) as each:
+    with in_lanes(3) as each:
         assert set(each(lambda _: torch.get_num_threads(), range(8))) == {3}
     assert torch.get_num_threads() == 9
 
@@ -95,7 +95,7 @@ def test_results_are_in_order_and_an_error_drops_what_has_not_begun():
         return number
 
     def consume():
-        with side_by_side(2) as each:
+        with in_lanes(2) as each:
             mapped = each(piece, range(200))
             for result in mapped:
                 results.append(result)
@@ -110,5 +110,5 @@ def test_results_are_in_order_and_an_error_drops_what_has_not_begun():
 
 
 def test_lanes_are_in_inference_mode():
-    with torch.inference_mode(), side_by_side(2) as each:
+    with torch.inference_mode(), in_lanes(2) as each:
         assert all(each(lambda _: torch.is_inference_mode_enabled(), range(4)))

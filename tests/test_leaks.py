@@ -1,6 +1,7 @@
 """What a set gives away of itself: found in every source, left out if asked, its effect shown."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,20 @@ from mirror import MIRROR, needs_mirror
 from test_metrics import make_scores
 
 from strata.errors import StrataError
-from strata.items import Item
-from strata.names import DEMONSTRATED, DEMONSTRATED_OTHERWISE, FALSE_ELSEWHERE, LEAKS, MIRRORED
+from strata.items import Item, audit
+from strata.names import (
+    DEMONSTRATED,
+    DEMONSTRATED_OTHERWISE,
+    FALSE_ELSEWHERE,
+    FREQUENT,
+    HEURISTICS,
+    LEAKS,
+    LONGEST,
+    MIRRORED,
+    SHORTEST,
+)
 from strata.report.tables.runs import audit_table, leaks_table
-from strata.tasks.leaks import find
+from strata.tasks.leaks import find, heuristics
 from strata.tasks.sources import prepare
 
 
@@ -141,8 +152,8 @@ def test_the_table_shows_the_last_layer_with_and_without():
 
 
 def test_the_audit_table_has_the_counts(tmp_path):
-    _, audit = rows(tmp_path)
-    table = audit_table([audit], {"tasks": {"mine": "Mine"}})
+    items, said = rows(tmp_path)
+    table = audit_table([said], {"mine": items}, {"tasks": {"mine": "Mine"}})
     assert list(table.shown["Demonstrated"]) == ["1", "0", "1"]
 
 
@@ -166,3 +177,46 @@ def test_what_the_paper_s_own_sets_give_away(task, counts, ids):
     _, audit = prepare(task, {"source": task}, MIRROR)
     assert tuple(audit["rows"][0][kind] for kind in LEAKS) == counts
     assert audit["leaks"][DEMONSTRATED] == ids
+
+
+def asked(group, choices, best=0, true=1, partner=""):
+    flags = tuple(number < true for number in range(len(choices)))
+    texts = tuple(f" {choice}" for choice in choices)
+    return Item(f"{group}{choices}", group, "", "p", texts, flags, best, partner)
+
+
+def test_readers_without_a_model_take_what_is_longest_shortest_or_most_often_true():
+    items = [
+        asked("a", ["four", "ab", "abc"]),  # the longest
+        asked("b", ["be", "at", "abcd"]),  # one of two shortest
+        asked("c", ["xyz", "x", "y", "longest"], best=1, true=2),  # the best is short, not first
+    ]
+    found = heuristics(items)
+    assert found[LONGEST] == [1, 0, 0]
+    assert found[SHORTEST] == [0, 1 / 2, 1 / 2]
+    assert found[FREQUENT] == [1 / 3] * 3
+
+
+def test_what_an_item_s_own_group_answers_tells_nothing_of_it():
+    items = [asked("a", ["yes", "no"]), asked("a", ["yes", "no"]), asked("b", ["no", "yes"])]
+    # By its own group "yes" would be the answer to both items of a.
+    assert heuristics(items)[FREQUENT] == [0, 0, 0]
+    more = [*items, asked("c", ["yes", "no"]), asked("d", ["yes", "no"])]
+    assert heuristics(more)[FREQUENT] == [1, 1, 0, 1, 1]
+
+
+def test_the_audit_table_says_which_of_them_are_above_chance():
+    items = [asked(f"g{number}", ["long one", "short", f"x{number}"]) for number in range(12)]
+    items += [asked(f"h{number}", [f"w{number}", f"v{number}"]) for number in range(12)]
+    halves = [replace(own, subtask=f"{own.group[0]}/s") for own in items]
+    audits = [audit("t", halves, {})]
+    table = audit_table(audits, {"t": halves}, {"tasks": {"t": "T"}})
+    tidy, shown = table.tidy.set_index("subtask"), table.shown.set_index("Subtask")
+    assert list(tidy[f"{LONGEST}_mc1"]) == pytest.approx([0.75, 1, 0.5])
+    # Of the second half nothing is known, and nothing above chance; the first says it all.
+    assert tidy.loc["g", "above_chance"] == f"{LONGEST}, {FREQUENT}"
+    assert tidy.loc["h", "above_chance"] == ""
+    assert list(shown["Frequent MC1"]) == ["75.0", "100.0", "50.0"]
+    names = list(tidy)
+    assert names.index(f"{LONGEST}_mc1") == names.index("chance_mc3") + 1
+    assert all(f"{kind.capitalize()}: in %" in table.caption for kind in HEURISTICS)

@@ -12,11 +12,24 @@ RUNS = 25
 def test_noise_has_no_bias_and_is_found_no_more_often_than_it_should_be():
     rows = simulate("nothing", "ridge", RUNS, features=12)
     for _, own in rows.groupby("metric"):
-        found = summary(own, 0.0)
+        found = summary(own, "nothing")
         # A run's standard error is 3 points.
         assert abs(found["beyond chance"]) < 2.0
         assert found["p <= 0.05"] <= 16
+        assert found["value held"] >= 84
         assert found["excess held"] >= 84
+
+
+def test_facts_asked_both_ways_are_noise_unless_their_mirrors_are_trained_on():
+    area = {}
+    for by_first in (False, True):
+        rows = simulate("mirrored", "ridge", 12 if by_first else RUNS, by_first=by_first)
+        area[by_first] = summary(rows[rows["metric"] == "auroc"], 0.0)
+    assert area[False]["p <= 0.05"] <= 16
+    assert area[False]["excess held"] >= 84
+    assert abs(area[False]["beyond chance"]) < 2.0
+    assert area[True]["p <= 0.05"] >= 25
+    assert area[True]["beyond chance"] > 2.5
 
 
 def test_a_signal_is_found_every_time():

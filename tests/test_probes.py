@@ -12,19 +12,33 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from strata.errors import StrataError
-from strata.measures.probes import Layer, fit, group_folds, naive_ridge, within_items
+from strata.measures.probes import (
+    Layer,
+    fit,
+    folds_suffice,
+    group_folds,
+    mirror_folds,
+    naive_ridge,
+    within_items,
+)
 
 PENALTIES = [1e-4, 1e-2, 1.0, 100.0]
 
 
-def random_layer(n=200, d=20, seed=0, signal=1.0, folds=5, per_group=4):
+def random_layer(n=200, d=20, seed=0, signal=1.0, folds=5, per_group=4, mirrored=False):
+    """mirrored: the first two rows of a group ask another group's two the other way round."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + rng.normal(size=d) * 10
     own = (x[:, 0] - x[:, 0].mean()) / x[:, 0].std()
     y = np.sign(signal * own + rng.normal(size=n))
     groups = [f"g{index // per_group}" for index in range(n)]
     item = np.arange(n) // per_group
-    return Layer(x.astype(np.float32), y, group_folds(groups, folds, seed), item)
+    fold = group_folds(groups, folds, seed)
+    if mirrored:
+        last = (n - 1) // per_group
+        partners = [f"g{last - g}" if i % per_group < 2 else "" for i, g in enumerate(item)]
+        fold = mirror_folds(list(zip(groups, partners, strict=True)), fold)
+    return Layer(x.astype(np.float32), y, fold, item)
 
 
 @settings(max_examples=15, deadline=None)
@@ -33,10 +47,12 @@ def random_layer(n=200, d=20, seed=0, signal=1.0, folds=5, per_group=4):
     n=st.integers(40, 120),
     d=st.sampled_from([1, 5, 30, 150]),
     folds=st.integers(3, 6),
+    mirrored=st.booleans(),
 )
-def test_ridge_is_the_naive_refit(seed, n, d, folds):
-    layer = random_layer(n, d, seed, folds=folds)
+def test_ridge_is_the_naive_refit(seed, n, d, folds, mirrored):
+    layer = random_layer(n, d, seed, folds=folds, mirrored=mirrored)
     assert layer.wide == (d > n)
+    assert (layer.mirror != layer.fold).any() == mirrored
     decisions = fit("ridge", layer, PENALTIES).decisions[:, 0]
     assert decisions == pytest.approx(naive_ridge(layer, PENALTIES), abs=1e-6)
 
@@ -128,6 +144,37 @@ def leaky(splits_items: bool):
 def test_what_rows_of_one_item_share_cannot_leak():
     assert leaky(splits_items=True) > 0.9  # the leak is there to be found
     assert leaky(splits_items=False) < 0.55
+
+
+@pytest.mark.parametrize("probe", ["ridge", "means", "conditional"])
+@pytest.mark.parametrize("d", [6, 250])
+def test_what_a_mirror_says_changes_no_decision_on_its_item(probe, d):
+    """Whatever stands in the rows that mirror a fold's: neither weights nor penalty know of it."""
+    layer = random_layer(d=d, mirrored=True)
+    mirrors = (layer.mirror == 2) & (layer.fold != 2)
+    assert 10 < mirrors.sum() < 40
+    folds = np.stack([layer.fold, layer.mirror], 1)
+    # The layer's mean, from which sums are taken, is left where it is.
+    x, y = layer.features.copy(), np.where(mirrors, -layer.targets[:, 0], layer.targets[:, 0])
+    x[mirrors] = x[mirrors].mean(0) + 3 * (x[mirrors] - x[mirrors].mean(0))
+    tested = layer.fold == 2
+    changed = fit(probe, Layer(x, y, folds, layer.item), PENALTIES)
+    found = fit(probe, layer, PENALTIES)
+    assert changed.decisions[tested] == pytest.approx(found.decisions[tested], abs=1e-4)
+    without = Layer(layer.features, layer.targets, layer.fold, layer.item)
+    other = fit(probe, without, PENALTIES).decisions
+    assert np.abs(other[tested] - found.decisions[tested]).max() > 1e-2
+
+
+def test_folds_that_mirrors_leave_nothing_of_are_no_folds():
+    fold = np.array([0, 1, 2])
+    names = [("a", "b"), ("b", "a"), ("c", "")]
+    assert mirror_folds(names, fold).tolist() == [[0, 1], [1, 0], [2, 2]]
+    assert not folds_suffice(mirror_folds(names, fold))
+    twice = [*names, ("a", ""), ("b", "")]
+    folds = mirror_folds(twice, np.array([0, 1, 2, 0, 1]))
+    assert folds_suffice(folds)
+    assert not folds_suffice(folds[[0, 1, 2, 3]])  # nothing of fold 1 judges for fold 0
 
 
 def test_the_penalty_is_chosen_without_the_fold_to_be_tested():

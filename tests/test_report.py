@@ -69,8 +69,8 @@ def test_each_is_captioned_in_one_sentence_that_names_models_task_lens_and_n(rep
         f"MC1 layer by layer: Small & <plain> and {LONG} on sums, normed lens, n = 12."
     )
     assert captions["probe_curves_languages", ".png"] == (
-        f"MC1 of lens, probe, the same fits on redrawn labels, and floor: "
-        f"Small & <plain> and {LONG} on languages, "
+        "MC1 of lens, probe (whose 95 % band holds 92 to 100 %), the same fits on redrawn labels, "
+        f"and floor: Small & <plain> and {LONG} on languages, "
         "normed lens and ridge probe, n = 8."
     )
     assert captions["layers_large", ".html"] == (

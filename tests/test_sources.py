@@ -4,6 +4,7 @@ import pytest
 from mirror import MIRROR, needs_mirror
 
 from strata.errors import StrataError
+from strata.names import ABILITIES, ARITHMETIC
 from strata.tasks import microworld
 from strata.tasks.paper import full_stop, maths_answer, split_answers
 from strata.tasks.sources import SOURCES, files, own_files, prepare
@@ -384,3 +385,11 @@ def test_answers():
     assert maths_answer("1+1\n#### 2") == "1+1 The answer is 2"
     assert split_answers(" a; b. ;; ") == ["a.", "b."]
     assert full_stop("a.") == "a."
+
+
+def test_every_source_says_which_ability_of_the_claims_it_is_of():
+    """Each has a task of the paper's and one of the embedded world; a user's own file has none."""
+    embedded = {name: source.ability for name, source in SOURCES.items() if "micro" in name}
+    papers = {name: source.ability for name, source in SOURCES.items() if source.published}
+    assert set(embedded.values()) == set(papers.values()) | {ARITHMETIC} == set(ABILITIES)
+    assert not SOURCES["jsonl"].ability

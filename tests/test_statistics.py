@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from strata.measures.flips import sign_flip
 from strata.measures.statistics import (
-    _shares,
     bootstrapped,
     clusters,
     compare,
@@ -20,9 +20,9 @@ from strata.measures.statistics import (
     holm,
     intraclass,
     satterthwaite,
-    sign_flip,
     standard_error,
     student,
+    sums_of,
     weighted_mean,
 )
 
@@ -103,12 +103,13 @@ def test_the_correction_of_uneven_groups_is_that_of_the_matrices():
 
 
 def test_the_correlation_within_groups_is_found():
-    assert intraclass(np.repeat(RNG.random(9), 4), np.repeat(np.arange(9), 4)) == pytest.approx(1)
-    assert intraclass(RNG.random(9), np.arange(9)) == 0
-    assert np.isnan(intraclass(np.full(9, 0.3), np.repeat(np.arange(3), 3)))
+    fours = np.repeat(np.arange(9), 4)
+    assert intraclass(sums_of(np.repeat(RNG.random(9), 4), fours)) == pytest.approx(1)
+    assert intraclass(sums_of(RNG.random(9), np.arange(9))) == 0
+    assert np.isnan(intraclass(sums_of(np.full(9, 0.3), np.repeat(np.arange(3), 3))))
     cluster = np.repeat(np.arange(4000), 3)
     values = np.sqrt(0.3) * RNG.normal(size=4000)[cluster] + np.sqrt(0.7) * RNG.normal(size=12000)
-    assert intraclass(values, cluster) == pytest.approx(0.3, abs=0.03)
+    assert intraclass(sums_of(values, cluster)) == pytest.approx(0.3, abs=0.03)
 
 
 @given(
@@ -125,7 +126,7 @@ def test_items_that_share_a_name_are_summed_once(rows, centre):
         for (c, d), y in zip(cluster, values, strict=True)
         if {a, b} & {c, d}
     )
-    parts = (sign * ((s - centre * k) ** 2).sum() for sign, s, k in _shares(values, cluster))
+    parts = (sign * ((s - centre * k) ** 2).sum() for sign, s, k in sums_of(values, cluster).parts)
     assert sum(parts) == pytest.approx(expected, abs=1e-9)
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.workflow
 
 TABLES = ["overall", "audit", "extraction", "comparisons", "calculation", "cross_lingual"]
 TABLES += ["paper_comparison", "findings", "probes", "lens_vs_probe", "emergence", "transfer"]
-TABLES += ["settling"]
+TABLES += ["settling", "scaling"]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,7 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "table_leaks": 1,
         "table_extraction": 1,
         "table_comparisons": 1,
+        "table_scaling": 1,
         "table_paper_comparison": 1,
         "table_findings": 1,
         "figure_overall_radar": 1,

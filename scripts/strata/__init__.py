@@ -9,8 +9,8 @@ STAGES = {
     "describe": 1,
     "extract": 5,
     "untrained": 1,
-    "metrics": 2,
-    "probes": 3,
-    "tables": 6,
-    "figures": 6,
+    "metrics": 3,
+    "probes": 4,
+    "tables": 7,
+    "figures": 7,
 }

@@ -40,6 +40,11 @@ DIGITS = ("1-2", "3-4", "5-6")
 ADD, SUB, MUL, DIV, MIX2, MIX3 = "add", "sub", "mul", "div", "mix2", "mix3"
 OPERATIONS = {ADD: "Add", SUB: "Sub", MUL: "Mul", DIV: "Div", MIX2: "Mix-2", MIX3: "Mix-3"}
 
+# What the paper's claims are of (measures/claims.py): a source of tasks is of one, or of none.
+FACTS, ARITHMETIC, REASONING = "facts", "calculation", "reasoning"
+TRUTHFULNESS, MULTILINGUAL = "truthfulness", "multilingual"
+ABILITIES = (FACTS, ARITHMETIC, REASONING, TRUTHFULNESS, MULTILINGUAL)
+
 SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
 # Forms of a user's own file (tasks/rows.py); what its labels are (tasks/labels.py); why a row of it
@@ -69,6 +74,14 @@ LEAKS = {
     DEMONSTRATED_OTHERWISE: "demonstrated, with another answer",
     FALSE_ELSEWHERE: "false choice true elsewhere",
     MIRRORED: "mirrored in another item",
+}
+
+# What readers take that know no model and no question (tasks/leaks.py).
+LONGEST, SHORTEST, FREQUENT = "longest", "shortest", "frequent"
+HEURISTICS = {
+    LONGEST: "the longest choice",
+    SHORTEST: "the shortest choice",
+    FREQUENT: "the choice that is the best answer to most items of other groups",
 }
 
 # The token whose residual stream is dumped.

@@ -70,6 +70,11 @@ class Scores:
     attributes: dict = field(default_factory=dict)
     blind: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """(i,) group and partner of each item, "" where it has none."""
+        return list(zip(self.groups, self.partners or [""] * len(self.ids), strict=True))
+
     def with_lenses(self, lenses: Iterable[str]) -> "Scores":
         """The same with these lenses alone, of those that it has."""
         lenses = list(lenses)

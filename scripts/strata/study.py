@@ -142,6 +142,11 @@ class Study:
         own = {"kind": ("kinds", kinds), "digits": ("digits", digits)}[part]
         return self.tasks[one["task"]].get(*own)
 
+    @property
+    def abilities(self) -> dict[str, str]:
+        """What of the paper's claims each task is of; empty for one that they don't name."""
+        return {name: self._source(name).ability for name in self.tasks}
+
     def _source(self, task: str):
         return SOURCES[self.tasks[task]["source"]]
 

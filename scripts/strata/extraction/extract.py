@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from strata.errors import StrataError
-from strata.extraction.lanes import lanes_of, side_by_side
+from strata.extraction.lanes import in_lanes, lanes_of
 from strata.extraction.progress import Progress
 from strata.extraction.readout import Readout
 from strata.extraction.stream import Stream
@@ -53,7 +53,7 @@ def extract(
     tree, scores = task.tree, task.scores
     rows = batches(tree, batch_tokens)
     lanes = lanes_of(model.device.type, len(rows))
-    with side_by_side(lanes) as each:
+    with in_lanes(lanes) as each:
         stream = Stream(model, tree, rows, where, progress.stream if progress else None, each)
         readout = Readout(stream, tuple(lenses), each, lanes)
         dump = _dump_of(stream, scores, position, on_layer)

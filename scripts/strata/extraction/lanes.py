@@ -3,10 +3,12 @@ them waiting: each lane is a thread of Python with an equal share of torch's thr
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import torch
+
+from strata.lanes import side_by_side
 
 MOST = 4  # each holds a batch of its own
 
@@ -23,15 +25,11 @@ def lanes_of(device: str, pieces: int | None = None) -> int:
 
 
 @contextmanager
-def side_by_side(lanes: int) -> Iterator[Callable]:
-    """A `map` whose calls run in so many lanes, in inference mode as their caller does; its results
-    are in order. Where the block is left by an error, calls that have not begun are dropped."""
+def in_lanes(lanes: int) -> Iterator[Callable]:
+    """`side_by_side` with torch's threads shared out, in inference mode as its caller is."""
     if lanes == 1:
         yield map
         return
     share = max(1, torch.get_num_threads() // lanes)
-    pool = ThreadPoolExecutor(lanes, "lane", torch.set_num_threads, (share,))
-    try:
-        yield lambda function, *arguments: pool.map(torch.inference_mode()(function), *arguments)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with side_by_side(lanes, partial(torch.set_num_threads, share)) as each:
+        yield lambda function, *arguments: each(torch.inference_mode()(function), *arguments)

@@ -14,7 +14,7 @@ from strata.names import NORMED, RAW, REFERENCE
 class Readout:
     """Scores the lenses on the distinct predicting positions of a stream's tree.
 
-    each: a map that works in so many lanes, see lanes.side_by_side.
+    each: a map that works in so many lanes, see lanes.in_lanes.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class Stream:
 
     rows: the tree's row numbers of each batch (tree.batches). where: device, host or file; file:
     what it is kept in then, left to the caller to remove. each: the map that batches go through,
-    see lanes.side_by_side.
+    see lanes.in_lanes.
     """
 
     def __init__(

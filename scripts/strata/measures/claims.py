@@ -13,7 +13,20 @@ from strata.measures.best import held_out_best
 from strata.measures.evidence import GAIN, MARGIN, Claim, Contrast, Evidence
 from strata.measures.metrics import item_values
 from strata.measures.statistics import clusters, contrast
-from strata.names import LENSES, MC1, MC1_BYTES, MC1_TOKENS, NORMED, RAW, REFERENCE
+from strata.names import (
+    ARITHMETIC,
+    FACTS,
+    LENSES,
+    MC1,
+    MC1_BYTES,
+    MC1_TOKENS,
+    MULTILINGUAL,
+    NORMED,
+    RAW,
+    REASONING,
+    REFERENCE,
+    TRUTHFULNESS,
+)
 
 NOTHING_HELD = "not above the baseline: there is nothing to ask for"
 
@@ -111,7 +124,7 @@ def beyond_half(band: str) -> Callable:
 
 
 def lower_lack(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    asked = ("facts", "calculation")
+    asked = (FACTS, ARITHMETIC)
     return by_depth(evidence, lens, asked, {"lower": lower}, beyond_half("lower"), False)
 
 
@@ -119,7 +132,7 @@ def upper_hold(evidence: Evidence, lens: str) -> Iterator[Contrast]:
     def before_last(last: int) -> list[int]:
         return [layer for layer in upper(last) if layer < last]
 
-    asked = ("facts", "calculation")
+    asked = (FACTS, ARITHMETIC)
     return by_depth(evidence, lens, asked, {"upper": before_last}, beyond_half("upper"), False)
 
 
@@ -127,7 +140,7 @@ def multilingual_kept(evidence: Evidence, lens: str) -> Iterator[Contrast]:
     def difference(values, layers, baseline, cluster):
         return values[layers["lower"]].mean(0) - baseline
 
-    return by_depth(evidence, lens, ("multilingual",), {"lower": lower}, difference)
+    return by_depth(evidence, lens, (MULTILINGUAL,), {"lower": lower}, difference)
 
 
 def multilingual_fades(evidence: Evidence, lens: str) -> Iterator[Contrast]:
@@ -135,7 +148,7 @@ def multilingual_fades(evidence: Evidence, lens: str) -> Iterator[Contrast]:
         return values[layers["lower"]].mean(0) - values[layers["upper"]].mean(0)
 
     bands = {"lower": lower, "upper": upper}
-    return by_depth(evidence, lens, ("multilingual",), bands, difference)
+    return by_depth(evidence, lens, (MULTILINGUAL,), bands, difference)
 
 
 def optimum_before_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
@@ -234,14 +247,14 @@ CLAIMS = {
     "size_knowledge": Claim(
         "Size adds no knowledge",
         "bigger models don't know or calculate more by themselves",
-        lambda evidence, lens: between_sizes(evidence, lens, "facts", "calculation"),
+        lambda evidence, lens: between_sizes(evidence, lens, FACTS, ARITHMETIC),
         "below",
         GAIN,
     ),
     "size_reasoning": Claim(
         "Reasoning rises with size",
         "reasoning and truthfulness rise beyond a size",
-        lambda evidence, lens: between_sizes(evidence, lens, "reasoning", "truthfulness"),
+        lambda evidence, lens: between_sizes(evidence, lens, REASONING, TRUTHFULNESS),
         "above",
         GAIN,
         need="some",

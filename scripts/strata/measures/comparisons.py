@@ -79,8 +79,7 @@ def _model_family(reader: Reader, task: str) -> list[dict]:
     for model in [model for model, of in reader.scores if of == task]:
         values, scores = reader.values(model, task), reader.scores[model, task]
         final[model] = len(values) - 1, dict(zip(scores.ids, values[-1], strict=True))
-        partners = scores.partners or [""] * len(scores.ids)
-        names |= dict(zip(scores.ids, zip(scores.groups, partners, strict=True), strict=True))
+        names |= dict(zip(scores.ids, scores.names, strict=True))
     rows = []
     for b, a in combinations(final, 2):
         (last_a, values_a), (last_b, values_b) = final[a], final[b]

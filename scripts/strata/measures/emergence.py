@@ -8,7 +8,13 @@ import pandas as pd
 
 from strata.measures.comparisons import Reader
 from strata.measures.metrics import baseline
-from strata.measures.statistics import CONFIDENCE, clusters, contrast, draw_groups, weighted_mean
+from strata.measures.statistics import (
+    clusters,
+    contrast,
+    draw_groups,
+    percentiles,
+    weighted_mean,
+)
 
 RESAMPLES = 999
 
@@ -41,8 +47,7 @@ def rise(values: np.ndarray, baseline: np.ndarray, cluster: np.ndarray, draws: n
         return Rise(np.nan, np.nan, np.nan, last.value)
     above = weighted_mean(values[known] - baseline, draws).T
     layers = np.array([half_rise(curve, known) for curve in above])
-    spread = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    low, high = np.nanquantile(layers[1:], spread)
+    low, high = np.nanquantile(layers[1:], percentiles(int(cluster.max()) + 1))
     return Rise(layers[0], min(low, layers[0]), max(high, layers[0]), last.value)
 
 

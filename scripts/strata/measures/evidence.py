@@ -21,13 +21,6 @@ from strata.store import Scores
 # The least difference that counts where a question is how much something matters; and of models,
 # the share of what the smaller one still gets wrong.
 MARGIN, GAIN = 0.05, 0.1
-ABILITIES = {
-    "facts": ("lama", "micro_factual"),
-    "calculation": ("calculation", "micro_calculation", "mps_cal", "micro_mps_cal"),
-    "reasoning": ("mps_rea", "micro_mps_rea", "reclor", "micro_logical"),
-    "truthfulness": ("truthfulqa", "micro_truthfulness"),
-    "multilingual": ("xmps_cal", "xmps_rea", "micro_xmps_cal", "micro_xmps_rea"),
-}
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 UNTESTABLE = "not testable here"
 # The words for a question that claims nothing: how much does it matter?
@@ -154,18 +147,19 @@ class Claim:
 
 class Evidence:
     """What the claims are tested on: scores by (model, task) of trained models and of untrained
-    ones of the same shape, sizes of the models (any unit), sources of the tasks, the metric."""
+    ones of the same shape, sizes of the models (any unit), abilities of the tasks ("" for one that
+    the claims don't name), the metric."""
 
     def __init__(
         self,
         scores: dict[tuple[str, str], Scores],
         floors: dict[tuple[str, str], Scores],
         sizes: Mapping[str, float],
-        sources: dict[str, str],
+        abilities: dict[str, str],
         metric: str,
     ) -> None:
         self.scores, self.floors, self.sizes = scores, floors, sizes
-        self.sources, self.metric = sources, metric
+        self.abilities, self.metric = abilities, metric
         self.curve = cache(self._curve)
 
     def _curve(self, model: str, task: str, lens: str, metric: str | None = None) -> np.ndarray:
@@ -182,9 +176,8 @@ class Evidence:
 
     def pairs(self, *abilities: str) -> Iterator[tuple[str, str]]:
         """(model, task) of these abilities, or of all tasks, in the order of the study."""
-        wanted = [source for ability in abilities for source in ABILITIES[ability]]
         for model, task in self.scores:
-            if not abilities or self.sources[task] in wanted:
+            if not abilities or self.abilities[task] in abilities:
                 yield model, task
 
     def tasks(self, *abilities: str) -> list[str]:

@@ -3,15 +3,25 @@
 import numpy as np
 import pandas as pd
 
+from strata.measures.flips import exhausted, signs
 from strata.measures.metrics import item_values
-from strata.measures.nulls import errors_of
 from strata.measures.probing import as_scores
-from strata.measures.statistics import CONFIDENCE, clusters
+from strata.measures.statistics import (
+    CONFIDENCE,
+    Sums,
+    adjusted,
+    clusters,
+    correlations,
+    freedom_of,
+    standard_error,
+    sums_of,
+)
 from strata.names import MC1
 from strata.store import Decisions, Scores
 
-FLIPS = 1999
-EXACT = 11  # groups, all of whose 2^G flips are tried
+FLIPS = 1999  # t of every layer is worked out again for each
+DRAWS = 9999
+COLUMNS = ("difference", "stderr", "ci_low", "ci_high", "p")
 
 
 def leads(
@@ -29,46 +39,57 @@ def leads(
     for (model, task), own in decisions.items():
         ours = item_values(as_scores(own, "residual", probe), probe, MC1)[0]
         difference = ours - item_values(scores[model, task], lens, MC1)[0]
-        table = pd.DataFrame(largest(difference, clusters(own.scores.groups)))
+        cluster = clusters(own.scores.groups, own.scores.partners)
+        table = pd.DataFrame(largest(difference, cluster))
         found.append(table.assign(model=model, task=task, layer=range(len(table))))
-    columns = ["model", "task", "layer", "difference", "stderr", "ci_low", "ci_high", "p"]
-    return pd.concat(found, ignore_index=True)[columns]
+    return pd.concat(found, ignore_index=True)[["model", "task", "layer", *COLUMNS]]
 
 
 def largest(difference: np.ndarray, cluster: np.ndarray) -> dict[str, np.ndarray]:
     """The max-t test (Westfall and Young 1993) of (k, i) paired differences: their means, standard
     errors, intervals and p of no mean being above 0, (k,) each; nan where a row is.
 
-    Under the null a group's differences may have either sign, in all rows at once; t of every row
-    is worked out again for flipped groups, and p is the share of flips whose largest t is no
-    smaller. The interval has the 95 % quantile of the flips' largest |t|, so that all of them hold
-    together. Groups stay whole, and rows go together as they do; no distribution is assumed.
+    t is that of `contrast`'s interval. p is the share of t under the null whose largest is no
+    smaller; the interval has the 95 % quantile of their largest |t|, so that all of them hold
+    together.
     """
     known = ~np.isnan(difference).any(1)
-    names = ("difference", "stderr", "ci_low", "ci_high", "p")
-    found = {name: np.full(len(difference), np.nan) for name in names}
-    groups = int(cluster.max()) + 1
-    if groups < 2 or not known.any():
+    found = {name: np.full(len(difference), np.nan) for name in COLUMNS}
+    if not known.any() or np.isnan(standard_error(difference[known][0], cluster)):
         return found
-    totals = np.stack([np.bincount(cluster, weights=row) for row in difference[known]])
-    sizes = np.bincount(cluster)
-
-    def t_of(totals: np.ndarray) -> np.ndarray:
-        return totals.sum(-1) / sizes.sum() / errors_of(totals, sizes)
-
-    flipped = np.stack([t_of(totals * signs) for signs in _signs(groups)])
-    mean, error = totals.sum(-1) / sizes.sum(), errors_of(totals, sizes)
-    reach = np.quantile(np.abs(flipped).max(1), CONFIDENCE) * error
-    p = (flipped.max(1)[:, None] >= mean / error - 1e-9).mean(0)
-    for name, values in zip(names, (mean, error, mean - reach, mean + reach, p), strict=True):
+    own = sums_of(difference[known], cluster)
+    centre, error = adjusted(own)
+    null = (_flipped if cluster.ndim == 1 else _drawn)(own)
+    mean, reach = own.total / own.n, np.quantile(np.abs(null).max(1), CONFIDENCE) * error
+    p = (null.max(1)[:, None] >= centre / error - 1e-9).mean(0)
+    low, high = np.maximum(centre - reach, -1), np.minimum(centre + reach, 1)
+    ends = np.minimum(low, mean), np.maximum(high, mean)
+    for name, values in zip(COLUMNS, (mean, error, *ends, p), strict=True):
         found[name][known] = values
     return found
 
 
-def _signs(groups: int) -> np.ndarray:
-    """(f, groups) of +1 and -1, the first row all +1: every one where groups are few."""
-    if groups <= EXACT:
-        bits = np.arange(2**groups)[:, None] >> np.arange(groups) & 1
-        return 1 - 2.0 * bits
-    dice = np.random.default_rng(0)
-    return np.vstack([np.ones(groups), 1 - 2.0 * dice.integers(0, 2, (FLIPS, groups))])
+def _flipped(own: Sums) -> np.ndarray:
+    """(f, k) t under the null that a group's differences may have either sign, in all rows at once:
+    those of flipped groups, the observed ones among them. Groups stay whole, and rows go together
+    as they do; no distribution is assumed."""
+
+    def t_of(flips: np.ndarray) -> np.ndarray:
+        centre, error = adjusted(own.flipped(flips[:, None]))
+        return centre / error
+
+    blocks = [part for block in signs(own.groups, FLIPS) for part in np.array_split(block, 10)]
+    observed = [] if exhausted(own.groups, FLIPS) else [np.ones((1, own.groups))]
+    return np.concatenate([t_of(flips) for flips in (*observed, *blocks) if len(flips)])
+
+
+def _drawn(own: Sums) -> np.ndarray:
+    """(f, k) t under the null of rows that go together as these do, where items have two names and
+    no flips leave them as they were: a multivariate t with the clustered correlations of the rows
+    (Hothorn, Bretz and Westfall 2008), the fewest degrees of freedom of a row."""
+    dice, fewest = np.random.default_rng(0), min(freedom_of(own))
+    values, vectors = np.linalg.eigh(correlations(own))
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    normal = dice.standard_normal((DRAWS, len(root))) @ root.T
+    normal /= np.sqrt((root**2).sum(1))  # what was below 0 by chance was left out
+    return normal / np.sqrt(dice.chisquare(fewest, (DRAWS, 1)) / fewest)

@@ -26,7 +26,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
 from strata.measures.metrics import Choices
-from strata.measures.statistics import Estimate, contrast, student
+from strata.measures.statistics import Estimate, adjusted, contrast, freedom, student, sums_of
 from strata.store import Scores
 
 OFTEN = 5  # an answer of fewer groups, one a fold at most, tells nothing of its frequency
@@ -235,46 +235,44 @@ def above(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> float:
     errors (Chung and Romano 2013), since items of a group may go together under the true labels
     and go their own ways under redrawn ones.
     """
-    away = np.vstack([values, null]) - null.mean()
-    scaled = away.mean(1) / _errors(away, cluster)
+    centre, error = adjusted(sums_of(np.vstack([values, null]) - null.mean(), cluster))
+    scaled = centre / error
     return float((scaled >= scaled[0] - 1e-12).sum() / len(scaled))
 
 
 def excess(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> Estimate:
-    """By how much (i,) values are above the mean of (b, i) values under redraws.
-
-    The interval of a contrast over items, widened by what the redraws show: their means spread more
-    than their items say, since fits differ too, and their number is finite; the quantile is that of
-    Student's t for the fewer of groups and redraws, from both of which spreads are estimated.
-    """
+    """By how much (i,) values are above the mean of (b, i) values under redraws: a contrast over
+    items, widened for the fits and for the redraws' number being finite."""
     found = contrast(values - null.mean(0), cluster)
-    if found.groups < 2 or len(null) < 2:
+    if np.isnan(found.stderr) or len(null) < 2:
         return found
-    spread = null.mean(1).var(ddof=1)
-    fits = max(1.0, spread / (_errors(null - null.mean(), cluster) ** 2).mean())
-    quantile = student(min(found.groups, len(null)) - 1)
-    wider = fits * (quantile / student(found.groups - 1)) ** 2
-    drawn = quantile**2 * spread / len(null)
+    drawn = null.mean(1).var(ddof=1) / len(null)
+    return refitted(found, values - null.mean(0), null, cluster, -1.0, drawn)
+
+
+def refitted(
+    found: Estimate,
+    values: np.ndarray,
+    null: np.ndarray,
+    cluster: np.ndarray,
+    least: float = 0.0,
+    drawn: float = 0.0,
+) -> Estimate:
+    """An estimate of the mean of (i,) values, between `least` and 1, its interval over items
+    widened by what (b, i) values under redraws show: their means spread more than their items say,
+    since fits differ too. drawn: variance that is added.
+
+    The quantile is that of Student's t for the fewer degrees of freedom of items and redraws, from
+    both of which spreads are estimated.
+    """
+    items = (adjusted(sums_of(null - null.mean(), cluster))[1] ** 2).mean()
+    fits, own = max(1.0, null.mean(1).var(ddof=1) / items), freedom(values, cluster)
+    quantile = student(min(own, len(null) - 1))
+    wider = fits * (quantile / student(own)) ** 2
     low, high = (
-        found.value + sign * np.sqrt(wider * (end - found.value) ** 2 + drawn)
+        found.value + sign * np.sqrt(wider * (end - found.value) ** 2 + quantile**2 * drawn)
         for sign, end in ((-1, found.low), (1, found.high))
     )
-    stderr = float(np.sqrt(fits * found.stderr**2 + spread / len(null)))
-    low, high = max(-1.0, float(low)), min(1.0, float(high))
+    stderr = float(np.sqrt(fits * found.stderr**2 + drawn))
+    low, high = max(least, float(low)), min(1.0, float(high))
     return Estimate(found.value, stderr, low, high, found.n, found.groups)
-
-
-def _errors(values: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """(b, i) -> (b,) clustered standard errors of means (`errors_of`)."""
-    totals = np.stack([np.bincount(cluster, weights=row) for row in values])
-    return errors_of(totals, np.bincount(cluster))
-
-
-def errors_of(totals: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """(..., g) totals of groups of (g,) items -> (...) clustered standard errors of the means over
-    items. Two groups of average size are added, at -1 and +1, so that none is 0; `contrast` adds
-    independent observations, which are fewer."""
-    count, added = len(sizes), sizes.mean()
-    rest = totals - totals.sum(-1, keepdims=True) / sizes.sum() * sizes
-    spread = (rest**2).sum(-1) + 2 * added**2
-    return np.sqrt((count + 2) / (count + 1) * spread) / (sizes.sum() + 2 * added)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from strata.measures import readouts
 from strata.measures.metrics import Choices, item_values
-from strata.measures.nulls import Labels, above, excess
+from strata.measures.nulls import Labels, above, excess, refitted
 from strata.measures.probing import as_scores
 from strata.measures.statistics import Estimate, clusters, contrast, estimate
 from strata.names import LABELS, MC1, PROMPT_END
@@ -55,7 +55,9 @@ def probe_table(decisions: Decisions, model: str, task: str) -> pd.DataFrame:
                         "ci_high": own.high,
                         "p": p,
                         "penalty": reading.overall[layer] if labels == TRUE else None,
-                        "note": _note(decisions, f"{features}/{target}", own.value),
+                        "note": _note(
+                            decisions, f"{features}/{target}", own.value, reading.penalty.shape[1]
+                        ),
                     }
                 )
     table = pd.DataFrame(rows)
@@ -77,7 +79,7 @@ def _found(
 
 def _of_choices(decisions: Decisions, features: str, probe: str, reading: Reading):
     scores = decisions.scores
-    cluster = clusters(scores.groups)
+    cluster = clusters(scores.groups, scores.partners)
     labels = Labels(scores, scores.correct[None], scores.best[None])
     wins = item_values(as_scores(decisions, features, probe), probe, MC1)[0]
     chance = float(Choices(scores).chance(MC1).mean())
@@ -94,7 +96,7 @@ def _of_choices(decisions: Decisions, features: str, probe: str, reading: Readin
 def _of_prompts(decisions: Decisions, features: str, target: str, reading: Reading):
     wanted = readouts.targets(decisions.truths[target], 0, 0)[0]
     classes = target != readouts.SIZE
-    cluster = clusters(decisions.scores.groups)
+    cluster = clusters(decisions.scores.groups, decisions.scores.partners)
     metric, chance = (ACCURACY, float(wanted.mean(0).max())) if classes else (R2, 0.0)
     text = _values(decisions, f"input/{target}", wanted)[0] if features == "residual" else None
     both = _values(decisions, f"both/{target}", wanted) if features == "residual" else None
@@ -123,6 +125,8 @@ def _by_labels(
     means = null.mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
     drawn = Estimate(means.mean(), means.std(ddof=1), low, high, own.n, own.groups)
+    if not np.isnan(own.stderr) and len(null) > 1:
+        own = refitted(own, values, null, cluster, 0.0 if shares else -1.0)
     return {
         TRUE: (own, above(values, null, cluster)),
         REDRAWN: (drawn, np.nan),
@@ -147,13 +151,17 @@ def _over_draws(values: np.ndarray) -> np.ndarray:
         return np.where(known, values, 0).sum(0) / known.sum(0)
 
 
-def _note(decisions: Decisions, what: str, value: float) -> str:
+def _note(decisions: Decisions, what: str, value: float, folds: int) -> str:
     if not np.isnan(value):
         return ""
     if what == "residual/correct" and (decisions.scores.attributes.get("position") == PROMPT_END):
         return "not defined: dumped at the prompt's end, where the choices of an item are alike"
     if decisions.fold.min() < 0:
         groups = len(set(decisions.scores.groups))
+        if groups >= folds:
+            return (
+                "not defined: without mirrored items a fit of other folds has nothing to train on"
+            )
         return f"not defined: {groups} group{'s' * (groups != 1)}, fewer than the folds"
     if what.endswith("/correct"):
         return "not defined: the features are the same in all choices of an item"

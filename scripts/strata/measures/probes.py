@@ -7,20 +7,22 @@ conditional: conditional logit, of which choice of an item is true (conditional.
 What tells the choices of an item apart is read from features less their mean over the item
 (`within_items`), which needs no label: a fit then spends nothing on what they share. All probes see
 features standardised on the training folds alone. Folds hold whole groups, so the choices of one
-question never stand on both sides. The penalty is chosen inside the training folds (nested), by
-each probe's own loss. A penalty counts per row: `ridge` minimises sum((y - x w - b)^2) / n +
-penalty * w.w, scikit-learn's Ridge with alpha = n * penalty.
+question never stand on both sides; nor do an item and its mirror, which asks the same pair of names
+the other way round: a row is trained on where neither it nor its mirrors are held out. The penalty
+is chosen inside the training folds (nested), by each probe's own loss. A penalty counts per row:
+`ridge` minimises sum((y - x w - b)^2) / n + penalty * w.w, scikit-learn's Ridge with alpha = n *
+penalty.
 
-A layer is read once: the moments of its folds (sums, Gram matrices) are taken apart and put
-together again for whatever is held out, so that a fit costs one factorisation of a d x d matrix
-and not a pass over the rows, and more targets cost next to nothing. Where there are fewer rows than
-features, the n x n matrix of inner products takes its place.
+A layer is read once: the moments of its folds (sums, Gram matrices; of rows with mirrors by both
+folds) are taken apart and put together again for whatever is held out, so that a fit costs one
+factorisation of a d x d matrix and not a pass over the rows, and more targets cost next to nothing.
+Where there are fewer rows than features, the n x n matrix of inner products takes its place.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -77,6 +79,28 @@ def group_folds(
     return fold[number]
 
 
+def mirror_folds(names: Sequence[tuple[str, str]], fold: np.ndarray) -> np.ndarray:
+    """(i, 2) folds that an item and its mirrors are in, of (i,) folds and the items' two names. A
+    mirror asks the second name for the first, so all are of one group; without one it is the
+    item's own fold twice."""
+    asked = dict(zip(names, fold, strict=True))
+    mirror = [
+        asked.get(own[::-1], at) if own[1] else at for own, at in zip(names, fold, strict=True)
+    ]
+    return np.stack([fold, np.array(mirror, int)], 1)
+
+
+def folds_suffice(folds: np.ndarray) -> bool:
+    """Whether something is left to train on and to choose a penalty by, whatever two of the
+    (i, 2) folds are held out."""
+    one, other = folds.T
+    pairs = permutations(np.unique(one), 2)
+    return all(
+        (~np.isin(folds, pair).any(1)).any() and ((one == pair[0]) & (other != pair[1])).any()
+        for pair in pairs
+    )
+
+
 def within_items(features: np.ndarray, item: np.ndarray) -> np.ndarray:
     """(n, d) features less their mean over the choices of each item; item: (n,) ascending. What
     all choices of an item share is 0 to the last bit."""
@@ -107,8 +131,8 @@ class _Training:
 class Layer:
     """Features (n, d) of one layer, their folds (n,) from 0 on, and targets (n, t) to read off.
 
-    item: (n,) ascending, whose choices the rows are, for conditional logit; there a positive target
-    means true.
+    fold: (n, 2) where rows have mirrors, as `mirror_folds` has them. item: (n,) ascending, whose
+    choices the rows are, for conditional logit; there a positive target means true.
     """
 
     def __init__(
@@ -120,7 +144,8 @@ class Layer:
     ) -> None:
         if not np.isfinite(features).all():
             raise StrataError("the features are not finite")
-        self.features, self.fold, self.item = features, np.asarray(fold), item
+        self.features, self.item = features, item
+        self.fold, self.mirror = np.broadcast_to(np.atleast_2d(fold.T), (2, len(features)))
         self.targets = np.asarray(targets, float).reshape(len(features), -1)
         self.folds = int(self.fold.max()) + 1
         # Sums are taken from the overall mean, which changes no result and keeps their digits.
@@ -140,11 +165,29 @@ class Layer:
         """Row numbers of each fold."""
         return [np.flatnonzero(self.fold == number) for number in range(self.folds)]
 
+    def judged(self, fold: int, tested: int) -> np.ndarray:
+        """Rows of a fold by which a penalty is chosen for another: those without a mirror in it."""
+        rows = self.rows[fold]
+        return rows[self.mirror[rows] != tested]
+
+    @cached_property
+    def _cells(self) -> list[tuple[set[int], np.ndarray]]:
+        """Rows by the folds that they and their mirrors are in. They are trained on together, where
+        none of these is held out."""
+        both = np.sort(np.stack([self.fold, self.mirror], 1), 1)
+        kinds, cell = np.unique(both, axis=0, return_inverse=True)
+        return [({*own}, np.flatnonzero(cell.ravel() == k)) for k, own in enumerate(kinds.tolist())]
+
+    def _kept(self, parts: list, held: Sequence[int]) -> list:
+        """Of what there is of each cell, that of the cells trained on."""
+        pairs = zip(self._cells, parts, strict=True)
+        return [part for (folds, _), part in pairs if folds.isdisjoint(held)]
+
     @cached_property
     def _moments(self) -> list[tuple]:
-        """Per fold: rows, sums of x, x^2, y, x y'."""
+        """Per cell: rows, sums of x, x^2, y, x y'."""
         found = []
-        for rows in self.rows:
+        for _, rows in self._cells:
             x, y = self.centred(rows), self.targets[rows]
             squares = np.einsum("nd,nd->d", x, x)
             found.append((len(rows), x.sum(0), squares, y.sum(0), x.T @ y))
@@ -152,20 +195,20 @@ class Layer:
 
     @cached_property
     def _grams(self) -> list[np.ndarray]:
-        """Per fold: the sum of x x'."""
-        centred = map(self.centred, self.rows)
+        """Per cell: the sum of x x'."""
+        centred = (self.centred(rows) for _, rows in self._cells)
         return [x.T @ x for x in centred]
 
     def training(self, held: Sequence[int]) -> _Training:
-        """All folds but those held out."""
-        kept = [moments for fold, moments in enumerate(self._moments) if fold not in held]
-        n, x, xx, y, xy = (sum(parts) for parts in zip(*kept, strict=True))
+        """All rows but those held out and their mirrors."""
+        kept = zip(*self._kept(self._moments, held), strict=True)
+        n, x, xx, y, xy = (sum(parts) for parts in kept)
         mean, target = x / n, y / n
         variance = xx / n - mean**2
         flat = variance <= CONSTANT[0] * xx / n + CONSTANT[1] * self.origin**2
         scale = np.where(flat, 1.0, np.sqrt(np.maximum(variance, 0)))
         cross = np.where(flat[:, None], 0.0, (xy - n * np.outer(mean, target)) / scale[:, None])
-        rows = np.flatnonzero(~np.isin(self.fold, held))
+        rows = np.flatnonzero(~np.isin(self.fold, held) & ~np.isin(self.mirror, held))
         return _Training(rows, mean, scale, flat, target, cross)
 
     def standardised(self, rows: np.ndarray, training: _Training) -> np.ndarray:
@@ -175,7 +218,7 @@ class Layer:
 
     def gram(self, held: Sequence[int], training: _Training) -> np.ndarray:
         """(d, d): inner products of the standardised features over the training rows."""
-        gram = sum(part for fold, part in enumerate(self._grams) if fold not in held)
+        gram = sum(self._kept(self._grams, held))
         gram = gram - len(training.rows) * np.outer(training.mean, training.mean)
         gram = gram / training.scale / training.scale[:, None]
         gram[training.flat], gram[:, training.flat] = 0, 0
@@ -254,21 +297,22 @@ def fit(
     grid = np.array([np.nan]) if probe == MEANS else np.asarray(penalties, float)
     if probe == CONDITIONAL:
         return _fit_conditional(layer, grid)
-    draw, rows = getattr(layer, probe), layer.rows
+    draw = getattr(layer, probe)
     inner = np.zeros((layer.folds, len(grid), layer.targets.shape[1]))
     for one, other in combinations(range(layer.folds), 2) if len(grid) > 1 else ():
         lines = draw((one, other), grid)
         for tested, judged in ((one, other), (other, one)):
-            wanted = layer.targets[rows[judged]]
-            guesses = lines(layer.features[rows[judged]])
-            inner[tested] += ((guesses - wanted) ** 2).sum(1)
+            rows = layer.judged(judged, tested)
+            guesses = lines(layer.features[rows])
+            inner[tested] += ((guesses - layer.targets[rows]) ** 2).sum(1)
     chosen = _least(inner, together)
     overall = _least(inner.sum(0, keepdims=True), together)[0]
     decisions = np.empty(layer.targets.shape)
     for number in range(layer.folds):
         used, place = np.unique(chosen[number], return_inverse=True)
-        guesses = draw((number,), grid[used])(layer.features[rows[number]])
-        decisions[rows[number]] = np.take_along_axis(guesses, place[None, None], 0)[0]
+        rows = layer.rows[number]
+        guesses = draw((number,), grid[used])(layer.features[rows])
+        decisions[rows] = np.take_along_axis(guesses, place[None, None], 0)[0]
     return Fit(decisions, grid[chosen], grid[overall])
 
 
@@ -295,8 +339,9 @@ def _chosen(layer: Layer, number: int, judging: int, grid: np.ndarray) -> np.nda
     """(t,) the penalties that one fold likes best, by fits on all but it and the one tested."""
     held = number, judging
     training = layer.training(held)
-    space, items = layer.space(held, training), layer.items(layer.rows[judging])
-    z = layer.standardised(layer.rows[judging], training)
+    rows = layer.judged(judging, number)
+    space, items = layer.space(held, training), layer.items(rows)
+    z = layer.standardised(rows, training)
 
     def judge(weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return items.of(targets).losses(z @ space.back(weights))
@@ -323,14 +368,19 @@ def naive_ridge(layer: Layer, penalties: Sequence[float]) -> np.ndarray:
         weights = np.linalg.solve(square, z.T @ (y[training] - y[training].mean()))
         return (x[tested] - mean) / np.where(scale > 0, scale, 1) @ weights + y[training].mean()
 
+    def apart(fold):
+        return (layer.fold != fold) & (layer.mirror != fold)
+
     decisions = np.empty(len(x))
     for fold in range(layer.folds):
         loss = np.zeros(len(penalties))
         for other in set(range(layer.folds)) - {fold}:
-            training = ~np.isin(layer.fold, (fold, other))
+            training = apart(fold) & apart(other)
+            judged = (layer.fold == other) & apart(fold)
             for index, penalty in enumerate(penalties):
-                guess = predict(training, layer.fold == other, penalty)
-                loss[index] += ((guess - y[layer.fold == other]) ** 2).sum()
+                guess = predict(training, judged, penalty)
+                loss[index] += ((guess - y[judged]) ** 2).sum()
         best = penalties[int(loss.argmin())]
-        decisions[layer.fold == fold] = predict(layer.fold != fold, layer.fold == fold, best)
+        tested = layer.fold == fold
+        decisions[tested] = predict(apart(fold), tested, best)
     return decisions

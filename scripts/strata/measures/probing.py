@@ -13,13 +13,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from strata.errors import StrataError
 from strata.items import Item
+from strata.lanes import side_by_side
 from strata.measures import readouts
-from strata.measures.lanes import side_by_side
 from strata.measures.nulls import Labels, answers, by_answer, redrawn
-from strata.measures.probes import Fit, Layer, fit, group_folds, within_items
+from strata.measures.probes import (
+    Fit,
+    Layer,
+    fit,
+    folds_suffice,
+    group_folds,
+    mirror_folds,
+    within_items,
+)
 from strata.names import CONDITIONAL, PROMPT_END, RIDGE
 from strata.store import Decisions, Dump, Reading, Scores, read_dump
 
@@ -58,13 +67,9 @@ def probe_task(
     if scores.correct.all() or not scores.correct.any():
         kind = "correct" if scores.correct.all() else "incorrect"
         raise StrataError(f"all choices are {kind}: there is nothing to tell apart")
-    fold = (
-        group_folds(scores.groups, plan.folds, plan.seed, scores.subtasks)
-        if len(set(scores.groups)) >= plan.folds
-        else np.full(len(scores.groups), -1)
-    )
-    choices = _Choices(scores, fold, plan)
-    prompts = _Prompts(items, scores, fold, plan) if items else None
+    folds = _folds(scores, plan)
+    choices = _Choices(scores, folds, plan)
+    prompts = _Prompts(items, scores, folds, plan) if items else None
     order = scores.choice[:, None].astype(np.float32)
     floors = {"surface": choices.read(surface_features(scores)), "order": choices.read(order)}
     if prompts:
@@ -86,9 +91,25 @@ def probe_task(
                 found |= {f"{features}/{name}": reading for name, reading in own.items()}
         return found
 
-    layers = side_by_side(layer, enumerate(dumps), threads)
+    # A product on several threads of BLAS gains little at these sizes and loses much where the
+    # machine is busy: its threads wait for each other. So a layer has one, for the same bits
+    # whatever `threads` is.
+    with threadpool_limits(1), side_by_side(threads) as each:
+        layers = list(each(layer, enumerate(dumps)))
     readings |= {name: _stack([own[name] for own in layers]) for name in layers[0]}
-    return Decisions(replace(scores, logprob={}), fold, readings, prompts.truths if prompts else {})
+    truths = prompts.truths if prompts else {}
+    return Decisions(replace(scores, logprob={}), folds[:, 0], readings, truths)
+
+
+def _folds(scores: Scores, plan: Plan) -> np.ndarray:
+    """(i, 2) folds of the items and of their mirrors (probes.mirror_folds), -1 where the groups are
+    too few or mirrors leave nothing to train on."""
+    if len(set(scores.groups)) >= plan.folds:
+        fold = group_folds(scores.groups, plan.folds, plan.seed, scores.subtasks)
+        folds = mirror_folds(scores.names, fold)
+        if folds_suffice(folds):
+            return folds
+    return np.full((len(scores.ids), 2), -1)
 
 
 def _alike(scores: Scores) -> bool:
@@ -114,8 +135,8 @@ def surface_features(scores: Scores) -> np.ndarray:
 class _Choices:
     """Which choices are true: under true labels, under redraws, and in the control task."""
 
-    def __init__(self, scores: Scores, fold: np.ndarray, plan: Plan) -> None:
-        self.plan, self.item, self.rows = plan, scores.item, fold[scores.item]
+    def __init__(self, scores: Scores, folds: np.ndarray, plan: Plan) -> None:
+        self.plan, self.item, self.rows = plan, scores.item, folds[scores.item]
         correct, best = redrawn(scores, plan.draws, plan.seed)
         answer = answers(scores)
         controls = CONTROLS if (answer > 0).mean() >= 0.5 else 0
@@ -149,8 +170,10 @@ class _Choices:
 class _Prompts:
     """What the end of a calculation's prompt holds: readouts.truths, and shuffled over items."""
 
-    def __init__(self, items: Sequence[Item], scores: Scores, fold: np.ndarray, plan: Plan) -> None:
-        self.plan, self.fold = plan, fold
+    def __init__(
+        self, items: Sequence[Item], scores: Scores, folds: np.ndarray, plan: Plan
+    ) -> None:
+        self.plan, self.folds = plan, folds
         self.text = readouts.input_features(items, scores.ids)
         self.truths = readouts.truths(items, scores.ids)
         self.targets = {
@@ -177,8 +200,8 @@ class _Prompts:
         draws = [(name, draw) for name, own in wanted.items() for draw in range(len(own))]
         widths = [wanted[name].shape[2] for name, _ in draws]
         block, columns = np.repeat(np.arange(len(draws)), widths), np.concatenate(parts, 1)
-        fold = self.fold[rows]
-        fitted = _fit(RIDGE, features[rows], columns, fold, self.plan, together=block)
+        folds = self.folds[rows]
+        fitted = _fit(RIDGE, features[rows], columns, folds, self.plan, together=block)
         found = {}
         for name, own in wanted.items():
             mine = np.isin(block, [at for at, (kind, _) in enumerate(draws) if kind == name])
@@ -215,10 +238,10 @@ def _checked(dump: Dump, layer: int, scores: Scores) -> tuple[np.ndarray, np.nda
     return dump.activations, dump.prompts
 
 
-def _fit(probe: str, features, targets, fold, plan: Plan, item=None, together=None) -> Fit:
+def _fit(probe: str, features, targets, folds, plan: Plan, item=None, together=None) -> Fit:
     """nan throughout where there are no folds, or the features are the same in every row."""
-    if set(fold) == set(range(plan.folds)):
-        layer = Layer(features, targets, fold, item)
+    if set(folds[:, 0]) == set(range(plan.folds)):
+        layer = Layer(features, targets, folds, item)
         if not layer.constant:
             return fit(probe, layer, plan.penalties, together)
     blank = np.full(targets.shape[1], np.nan)

@@ -8,14 +8,15 @@ than groups - 1 where groups are uneven. The bootstrap draws groups too. docs/st
 which statistic answers which question, with sources and measured coverage.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from strata.measures.flips import sign_flip
+
 CONFIDENCE = 0.95
 POWER = 0.8
-FLIPS = 9999  # of signs drawn, where all can't be gone through
 
 
 @dataclass(frozen=True)
@@ -52,54 +53,107 @@ def clusters(groups, partners: Sequence[str] = ()) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
 
-Shares = Iterator[tuple[int, np.ndarray, np.ndarray]]
+@dataclass(frozen=True)
+class Sums:
+    """What a clustered variance is made of, of (..., n) values in any number of rows.
+
+    n: items. groups: names that clusters have. total: (...) of the values. parts: sign, sums
+    (..., G) of the values and numbers of items (G,) of each kind of cluster that the variance adds
+    up. squares: (...) of the values, each as often as it is in a cluster of the first kind.
+    """
+
+    n: int
+    groups: int
+    total: np.ndarray
+    squares: np.ndarray
+    parts: tuple[tuple[int, np.ndarray, np.ndarray], ...]
+
+    def flipped(self, signs: np.ndarray) -> "Sums":
+        """The same with the signs (..., 1, G) of whole groups, where items have one name."""
+        ((one, sums, sizes),) = self.parts
+        own = sums * signs
+        return replace(self, total=own.sum(-1), parts=((one, own, sizes),))
 
 
-def _shares(values: np.ndarray, cluster: np.ndarray) -> Shares:
-    """What a clustered variance is the sum of: sign, sums of the values and numbers of items of
-    each cluster.
+def sums_of(values: np.ndarray, cluster: np.ndarray) -> Sums:
+    """Of (..., n) values and their clusters, as `clusters` numbers them.
 
     Items with two names are correlated if they share one (Aronow, Samii and Assenova 2015). Each
     name's items are a cluster; items of the same two names are then in two, and taken out once.
     """
+    values = np.asarray(values, float)
     count = int(cluster.max()) + 1
     first, second = (cluster, cluster) if cluster.ndim == 1 else cluster.T
     two = first != second
     names = np.r_[first, second[two]]
-    yield 1, np.bincount(names, np.r_[values, values[two]], count), np.bincount(names, None, count)
+    twice = np.concatenate([values, values[..., two]], -1) if two.any() else values
+    parts = [(1, _added_up(twice, names, count), np.bincount(names, None, count))]
     if two.any():
         pair = np.sort(cluster[two], 1) @ [count, 1]
         pair = np.unique(pair, return_inverse=True)[1]
-        yield -1, np.bincount(pair, values[two]), np.bincount(pair)
+        sizes = np.bincount(pair)
+        parts.append((-1, _added_up(values[..., two], pair, len(sizes)), sizes))
+    squares = ((1.0 + two) * values**2).sum(-1)
+    return Sums(values.shape[-1], count, values.sum(-1), squares, tuple(parts))
 
 
-def _variance(values: np.ndarray, cluster: np.ndarray, added: float = 0) -> tuple[float, float]:
-    """Mean and its clustered variance (CR2), of (n,) values and two more groups of `added` items,
-    at -1 and at 1. For a mean CR2 divides a cluster's squared sum by 1 - its share of the items."""
-    centre, n = values.sum() / (len(values) + 2 * added), len(values) + 2 * added
-    parts, own = 0.0, 0.0
-    for sign, sums, sizes in _shares(values, cluster):
-        if sign > 0 and added:
-            sums, sizes = np.r_[sums, -added, added], np.r_[sizes, added, added]
-        part = ((sums - centre * sizes) ** 2 / (1 - sizes / n)).sum()
-        parts, own = parts + sign * part, part
+def _added_up(values: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """(..., n) values -> (..., count) their sums by label."""
+    rows = values.reshape(-1, values.shape[-1])
+    sums = np.array([np.bincount(labels, row, count) for row in rows])
+    return sums.reshape(*values.shape[:-1], count)
+
+
+def _variance(own: Sums, added: float | np.ndarray = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(...) means and their clustered variances (CR2), of the values and two more groups of `added`
+    items (...), at -1 and at 1. For a mean CR2 divides a cluster's squared sum by 1 - its share of
+    the items."""
+    more = np.broadcast_to(np.asarray(added, float), own.total.shape)[..., None]
+    n = own.n + 2 * more
+    centre = own.total[..., None] / n
+    variance, part = np.zeros(own.total.shape), np.zeros(own.total.shape)
+    for sign, sums, sizes in own.parts:
+        if sign > 0 and more.any():
+            sums = np.concatenate([sums, -more, more], -1)
+            wide = np.broadcast_to(sizes, (*more.shape[:-1], len(sizes)))
+            sizes = np.concatenate([wide, more, more], -1)
+        part = ((sums - centre * sizes) ** 2 / (1 - sizes / n)).sum(-1)
+        variance = variance + sign * part
     # Where items have two names, a sum that is estimated as less than that of their pairs is by
     # chance: two items of one pair are alike at least.
-    return float(centre), max(parts, own) / n**2
+    return centre[..., 0], np.maximum(variance, part) / n[..., 0] ** 2
+
+
+def correlations(own: Sums) -> np.ndarray:
+    """(k, k) clustered correlations of the means of k rows of values, by the same sums as their
+    variances; none where a row's variance is estimated as nothing or less."""
+    centre, found = own.total / own.n, np.zeros((len(own.total),) * 2)
+    for sign, sums, sizes in own.parts:
+        rest = sums - centre[:, None] * sizes
+        found += sign * (rest / (1 - sizes / own.n)) @ rest.T
+    scale = np.sqrt(np.where(np.diag(found) > 0, np.diag(found), np.inf))
+    found = found / scale / scale[:, None]
+    np.fill_diagonal(found, 1)
+    return found
 
 
 def standard_error(values: np.ndarray, cluster: np.ndarray) -> float:
     """Cluster-robust standard error of the mean of (n,) values; nan where all items are of one
     group, or share one name."""
-    if _unspread(cluster):
-        return float("nan")
-    return float(np.sqrt(_variance(np.asarray(values, float), cluster)[1]))
+    return _measured(values, cluster)[2]
 
 
-def _unspread(cluster: np.ndarray) -> bool:
+def _measured(values: np.ndarray, cluster: np.ndarray) -> tuple[Sums, float, float]:
+    """Sums of (n,) values, their mean and its standard error."""
+    values = np.asarray(values, float)
+    own = sums_of(values, cluster)
+    error = float("nan") if _unspread(own) else float(np.sqrt(_variance(own)[1]))
+    return own, float(values.mean()), error
+
+
+def _unspread(own: Sums) -> bool:
     """Whether a group holds all items, so that nothing is known of the spread."""
-    _, _, sizes = next(_shares(np.zeros(len(cluster)), cluster))
-    return bool(sizes.max() == len(cluster))
+    return bool(own.parts[0][2].max() == own.n)
 
 
 def satterthwaite(sizes: np.ndarray, correlation: float) -> float:
@@ -124,32 +178,36 @@ def satterthwaite(sizes: np.ndarray, correlation: float) -> float:
     return float(diagonal.sum() ** 2 / ((diagonal**2).sum() + product))
 
 
-def intraclass(values: np.ndarray, cluster: np.ndarray) -> float:
-    """Correlation of items of one group, by analysis of variance of (n,) values, in [0, 1]; 0 where
-    no group has two items, nan where all values are equal."""
-    _, sums, sizes = next(_shares(values, cluster))
+def intraclass(own: Sums) -> np.ndarray:
+    """(...) correlations of items of one group, by analysis of variance, in [0, 1]; 0 where no
+    group has two items, nan where all values are equal."""
+    _, sums, sizes = own.parts[0]
     there = sizes > 0
-    sums, sizes = sums[there], sizes[there]
+    sums, sizes = sums[..., there], sizes[there]
     n, count = sizes.sum(), len(sizes)
-    between = (sums**2 / sizes).sum() - sums.sum() ** 2 / n
-    twice = cluster.ndim == 2
-    times = 1 + (cluster[:, 0] != cluster[:, 1]) if twice else np.ones(len(values))
-    within = max(0.0, (times * values**2).sum() - (sums**2 / sizes).sum())
-    if between + within <= 1e-12 * n:
-        return float("nan")
+    explained = (sums**2 / sizes).sum(-1)
+    between = explained - sums.sum(-1) ** 2 / n
+    within = np.maximum(0.0, own.squares - explained)
+    same = between + within <= 1e-12 * n
     if n == count:
-        return 0.0
-    size = (n - (sizes**2).sum() / n) / (count - 1)
-    between, within = between / (count - 1), within / (n - count)
-    return float(np.clip((between - within) / (between + (size - 1) * within), 0, 1))
+        return np.where(same, np.nan, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = (n - (sizes**2).sum() / n) / (count - 1)
+        between, within = between / (count - 1), within / (n - count)
+        alike = (between - within) / (between + (size - 1) * within)
+    return np.where(same, np.nan, np.clip(alike, 0, 1))
 
 
 def freedom(values: np.ndarray, cluster: np.ndarray) -> float:
     """Degrees of freedom of the standard error of the mean of (n,) values, their correlation
     within groups estimated, or 1 where nothing tells. Of items with two names both are groups."""
-    _, _, sizes = next(_shares(values, cluster))
-    alike = intraclass(values, cluster)
-    return satterthwaite(sizes[sizes > 0], 1.0 if np.isnan(alike) else alike)
+    return freedom_of(sums_of(values, cluster))[0]
+
+
+def freedom_of(own: Sums) -> list[float]:
+    """`freedom` of every row of values."""
+    sizes, alike = own.parts[0][2], np.atleast_1d(intraclass(own))
+    return [satterthwaite(sizes[sizes > 0], 1.0 if np.isnan(one) else one) for one in alike]
 
 
 def estimate(values: np.ndarray, cluster: np.ndarray) -> Estimate:
@@ -160,18 +218,17 @@ def estimate(values: np.ndarray, cluster: np.ndarray) -> Estimate:
     its degrees of freedom: it stays inside [0, 1] and keeps a width when all values agree. With
     one group nothing is known of the spread: stderr is nan, the interval [0, 1].
     """
-    values = np.asarray(values, float)
-    mean, stderr = float(values.mean()), standard_error(values, cluster)
-    n, count = len(values), int(cluster.max()) + 1
+    own, mean, stderr = _measured(values, cluster)
+    n, count = own.n, own.groups
     if np.isnan(stderr):
         return Estimate(mean, stderr, 0.0, 1.0, n, count)
     if stderr > 0 and 0 < mean < 1:
         effective = mean * (1 - mean) / stderr**2
     else:
         # As if items that share a group or a name were all the same.
-        alike = sum(sign * float(sizes @ sizes) for sign, _, sizes in _shares(values, cluster))
+        alike = sum(sign * float(sizes @ sizes) for sign, _, sizes in own.parts)
         effective = n**2 / alike
-    z2 = student(freedom(values, cluster)) ** 2
+    z2 = student(freedom_of(own)[0]) ** 2
     centre = (mean + z2 / (2 * effective)) / (1 + z2 / effective)
     spread = mean * (1 - mean) / effective + z2 / (4 * effective**2)
     half = np.sqrt(z2 * spread) / (1 + z2 / effective)
@@ -187,18 +244,18 @@ def student(freedom: float, tests: int = 1, confidence: float = CONFIDENCE) -> f
     return float(stdtrit(freedom, 1 - (1 - confidence) / (2 * tests)))
 
 
-def _adjusted(values: np.ndarray, cluster: np.ndarray) -> tuple[float, float, float]:
-    """Centre, standard error and degrees of freedom of the adjusted Wald interval of Bonett and
-    Price (2012) for (n,) differences in [-1, 1]: one independent observation is added at either end
-    of the range, so that a width is kept where no item differs.
+def adjusted(own: Sums) -> tuple[np.ndarray, np.ndarray]:
+    """(...) centres and standard errors of the adjusted Wald interval of Bonett and Price (2012)
+    for differences in [-1, 1]: one independent observation is added at either end of the range, so
+    that a width is kept where no item differs.
 
     An independent observation is an item where items of a group are not alike, a group of average
     size where they are all the same, and between the two the design effect, in items.
     """
-    size, alike = len(values) / (int(cluster.max()) + 1), intraclass(values, cluster)
-    added = 1 + max(0.0, size - 1) * (1.0 if np.isnan(alike) else alike)
-    centre, variance = _variance(values, cluster, added)
-    return centre, float(np.sqrt(variance)), freedom(values, cluster)
+    alike = intraclass(own)
+    more = max(0.0, own.n / own.groups - 1) * np.where(np.isnan(alike), 1.0, alike)
+    centre, variance = _variance(own, 1 + more)
+    return centre, np.sqrt(variance)
 
 
 def contrast(
@@ -206,17 +263,16 @@ def contrast(
 ) -> Estimate:
     """Mean of (n,) paired differences, in [-1, 1], with its interval as one of several tests: all
     intervals together hold their truths 95 % of the time (Bonferroni). The interval is Bonett and
-    Price's (_adjusted). With one group nothing is known of the spread: stderr is nan, the interval
+    Price's (`adjusted`). With one group nothing is known of the spread: stderr is nan, the interval
     [-1, 1]. Of a value that is nan all is."""
-    values = np.asarray(values, float)
-    mean, stderr = float(values.mean()), standard_error(values, cluster)
-    n, count = len(values), int(cluster.max()) + 1
+    own, mean, stderr = _measured(values, cluster)
+    n, count = own.n, own.groups
     if np.isnan(mean):
         return Estimate(mean, mean, mean, mean, n, count)
     if np.isnan(stderr):
         return Estimate(mean, stderr, -1.0, 1.0, n, count)
-    centre, error, own = _adjusted(values, cluster)
-    half = student(own, tests, confidence) * error
+    centre, error = map(float, adjusted(own))
+    half = student(freedom_of(own)[0], tests, confidence) * error
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
     return Estimate(mean, stderr, float(min(low, mean)), float(max(high, mean)), n, count)
 
@@ -226,11 +282,11 @@ def tails(values: np.ndarray, cluster: np.ndarray, threshold: float = 0) -> tupl
     by the t that `contrast`'s interval is made with; both 1 with one group."""
     from scipy.special import stdtr
 
-    values = np.asarray(values, float)
-    if _unspread(cluster):
+    own = sums_of(values, cluster)
+    if _unspread(own):
         return 1.0, 1.0
-    centre, error, own = _adjusted(values, cluster)
-    above = float(stdtr(own, (threshold - centre) / error))
+    centre, error = adjusted(own)
+    above = float(stdtr(freedom_of(own)[0], (threshold - centre) / error))
     return above, 1 - above
 
 
@@ -246,10 +302,10 @@ def least_difference(error: float, freedom: float, tests: int = 1) -> float:
 def detectable(values: np.ndarray, cluster: np.ndarray, tests: int = 1) -> float:
     """The least difference (least_difference) that would be found where (n,) were; nan with one
     group."""
-    if _unspread(cluster):
+    own = sums_of(values, cluster)
+    if _unspread(own):
         return float("nan")
-    _, error, own = _adjusted(np.asarray(values, float), cluster)
-    return least_difference(error, own, tests)
+    return least_difference(float(adjusted(own)[1]), freedom_of(own)[0], tests)
 
 
 def compare(a: np.ndarray, b: np.ndarray, cluster: np.ndarray) -> Comparison:
@@ -267,54 +323,10 @@ def compare(a: np.ndarray, b: np.ndarray, cluster: np.ndarray) -> Comparison:
     elif cluster.ndim == 1:
         p = sign_flip(np.bincount(cluster, values))
     else:
-        centre, error, own = _adjusted(values, cluster)
-        p = float(2 * stdtr(own, -abs(centre) / error))
+        own = sums_of(values, cluster)
+        centre, error = adjusted(own)
+        p = float(2 * stdtr(freedom_of(own)[0], -abs(centre) / error))
     return Comparison(found.value, found.stderr, found.low, found.high, p, found.n)
-
-
-def sign_flip(totals: np.ndarray) -> float:
-    """Two-sided p of a sum of (G,) independent totals against 0, if each might as well have had
-    the other sign (Fisher's randomisation test; of groups Canay, Romano and Shaikh 2017). Sums as
-    far from 0 as the one observed count half (Lancaster's mid-p, 1961; of pairs Fagerland,
-    Lydersen and Laake 2013), without which it errs too rarely. 1 where nothing differs.
-
-    Of whole numbers, as accuracy's are, it is exact for any number of groups: the sum's
-    distribution is the Fourier transform of a product of cosines. Of others it is exact for few
-    groups, and estimated from seeded flips for many. scipy's permutation_test does the latter, but
-    takes sums for different that are the same but for rounding.
-    """
-    sizes = np.abs(totals[totals != 0])
-    if not len(sizes):
-        return 1.0
-    if not np.array_equal(sizes, sizes.round()):
-        return _flipped(sizes, abs(totals.sum()))
-    reach = int(sizes.sum())
-    angle = 2 * np.pi * np.arange(reach + 1) / (2 * reach + 1)
-    kinds, counts = np.unique(sizes, return_counts=True)
-    waves = np.prod([np.cos(k * angle) ** c for k, c in zip(kinds, counts, strict=True)], axis=0)
-    share = np.fft.irfft(waves, 2 * reach + 1)  # of the sums 0, 1 .. reach, -reach .. -1
-    least = round(abs(float(totals.sum())))
-    beyond = share[least + 1 : 2 * reach + 1 - least].sum()
-    p = beyond + (share[least] if least else share[0] / 2)
-    return float(np.clip(p, 2.0 ** -len(sizes), 1))
-
-
-def _flipped(sizes: np.ndarray, observed: float) -> float:
-    """The share of sums of (G,) sizes with signs that are further from 0 than the one observed, and
-    half of those that are as far."""
-    every = 2 ** len(sizes) <= FLIPS
-    rng, count = np.random.default_rng(0), 2 ** len(sizes) if every else FLIPS
-    reached = 0.0
-    for start in range(0, count, 1000):
-        numbers = np.arange(start, min(start + 1000, count))
-        if every:
-            positive = numbers[:, None] >> np.arange(len(sizes)) & 1
-        else:
-            positive = rng.integers(0, 2, (len(numbers), len(sizes)), np.int8)
-        sums = np.abs(2 * positive @ sizes - sizes.sum()) - observed
-        rounding = 1e-9 * sizes.sum()
-        reached += (sums > rounding).sum() + (np.abs(sums) <= rounding).sum() / 2
-    return float(reached / count if every else (reached + 0.5) / (count + 1))
 
 
 def draw_groups(cluster: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -337,16 +349,26 @@ def draw_groups(cluster: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def bootstrapped(samples: np.ndarray, cluster: np.ndarray) -> Estimate:
     """A statistic's value, the first of `samples` (1 + b,), with the percentile interval of the
-    others, each calculated with a column of `draw_groups`. With one group nothing is known of the
-    spread: stderr, low and high are nan."""
+    others (`percentiles`), each calculated with a column of `draw_groups`. With one group nothing
+    is known of the spread: stderr, low and high are nan."""
     value, drawn = float(samples[0]), samples[1:]
     drawn = drawn[~np.isnan(drawn)]
     groups = int(cluster.max()) + 1
     if np.isnan(value) or groups < 2 or not len(drawn):
         return Estimate(value, np.nan, np.nan, np.nan, len(cluster), groups)
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(drawn, percentiles(groups))
     low, high = min(float(low), value), max(float(high), value)
     return Estimate(value, float(drawn.std()), low, high, len(cluster), groups)
+
+
+def percentiles(groups: int) -> tuple[float, float]:
+    """Between which shares of a bootstrap over so many groups its interval is: Hesterberg's (2015)
+    expanded percentiles, those of a normal distribution at Student's quantile for groups - 1, since
+    a bootstrap's samples spread as a normal's and by (groups - 1) / groups too little."""
+    from scipy.special import ndtr
+
+    low = float(ndtr(-student(groups - 1) * np.sqrt(groups / (groups - 1))))
+    return low, 1 - low
 
 
 def weighted_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

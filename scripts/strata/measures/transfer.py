@@ -3,18 +3,20 @@
 A probe fitted on one task reads another of the same model at the same layer. Every group is read by
 a fit that did not see it: where two tasks share groups (the same questions in several languages),
 by the fit that left its fold out, as on the task itself; where they don't, by the fit on all items.
+Nor does a fit see what asks an item's two names the other way round.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from strata.measures.lanes import side_by_side
+from strata.lanes import side_by_side
 from strata.measures.metrics import Choices, item_values
 from strata.measures.nulls import Labels
 from strata.measures.probe_rows import AUROC, mean_of
-from strata.measures.probes import Layer, within_items
+from strata.measures.probes import Layer, mirror_folds, within_items
 from strata.measures.probing import Plan, as_scores
 from strata.measures.statistics import clusters
 from strata.names import MC1
@@ -79,20 +81,23 @@ def _measured(
             for measured in _measures(other.scores, own.read(other.scores, features[test]))
         ]
 
-    return [row for rows in side_by_side(fitted_on, decisions, threads) for row in rows]
+    with threadpool_limits(1), side_by_side(threads) as each:
+        return [row for rows in each(fitted_on, decisions) for row in rows]
 
 
 class _Fitted:
-    """A probe on one task, less a fold (numbered from 0) or on all of it (-1), as asked for."""
+    """A probe on one task, less folds or on all of it, as asked for."""
 
     def __init__(self, decisions: Decisions, features: np.ndarray, probe: str, layer: int) -> None:
         scores, reading = decisions.scores, decisions.readings[f"residual/correct/{probe}"]
-        self.fold = dict(zip(scores.groups, decisions.fold, strict=True))
+        self.fold = dict(zip(scores.groups, map(int, decisions.fold), strict=True))
+        self.asked = set(scores.names)
         self.penalty = [*reading.penalty[layer], reading.overall[layer]]
         self.draw = None
         if not np.isnan(reading.decisions[layer]).any():
             signs = within_items(scores.correct[:, None] * 2.0 - 1, scores.item)
-            own = Layer(features, signs, decisions.fold[scores.item], scores.item)
+            folds = mirror_folds(scores.names, decisions.fold)
+            own = Layer(features, signs, folds[scores.item], scores.item)
             self.draw = getattr(own, probe)
 
     def read(self, scores: Scores, features: np.ndarray) -> np.ndarray:
@@ -100,16 +105,25 @@ class _Fitted:
         decided = np.full(len(features), np.nan)
         if self.draw is None:
             return decided
-        unseen = np.array([self.fold.get(group, -1) for group in scores.groups])[scores.item]
-        for fold in np.unique(unseen):
-            rows = unseen == fold
-            line = self.draw((fold,) if fold >= 0 else (), [self.penalty[fold]])
+        unseen = list(map(self._unseen, scores.names))
+        for held in set(unseen):
+            rows = np.array([own == held for own in unseen])[scores.item]
+            line = self.draw(held, [self.penalty[held[0] if held else -1]])
             decided[rows] = line(features[rows])[0, :, 0]
         return decided
 
+    def _unseen(self, names: tuple[str, str]) -> tuple[int, ...]:
+        """The folds that the fit which reads an item must not have seen: its group's, and that of
+        its mirrors, unless they mirror what is in the former too, and are left out with it."""
+        group, partner = names
+        own = [self.fold[group]] if group in self.fold else []
+        if partner and names not in self.asked and (partner, group) in self.asked:
+            own += {self.fold[partner]} - {*own}
+        return tuple(own)
+
 
 def _measures(scores: Scores, decided: np.ndarray) -> list[dict]:
-    cluster = clusters(scores.groups)
+    cluster = clusters(scores.groups, scores.partners)
     labels = Labels(scores, scores.correct[None], scores.best[None])
     values = {
         MC1: (float(Choices(scores).chance(MC1).mean()), labels.mc1(decided[:, None])[0]),

@@ -19,7 +19,7 @@ FORMS = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", 
 # Files that there may be none of.
 OPTIONAL = ("decisions", "floors", "best", "audits")
 # Options that are JSON.
-MAPPINGS = ("paper", "sources", "training")
+MAPPINGS = ("paper", "abilities", "training")
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ TABLES = {
         Entry(
             name="audit",
             question="Audit",
-            shows="what is odd in each set of items",
+            shows="what is odd in each set of items, and what it gives a reader without a model",
             make="strata.report.tables.runs:audit_table",
-            files=("audits",),
+            files=("audits", "tasks"),
         ),
         Entry(
             name="leaks",
@@ -154,6 +154,15 @@ TABLES = {
             options=(*READ, "probe"),
             mem_mb=4000,
             runtime=30,
+        ),
+        Entry(
+            name="scaling",
+            question="Scales",
+            shows="how the odds of a right answer grow with a model's size, by task",
+            make="strata.report.tables.scaling:scaling_table",
+            files=("scores", "models"),
+            options=READ,
+            mem_mb=4000,
         ),
         Entry(
             name="probes",
@@ -215,7 +224,7 @@ TABLES = {
             shows="the paper's findings, tested on this study's models",
             make="strata.report.tables.findings:findings_table",
             files=("scores", "floors", "models"),
-            options=(*READ, "sources"),
+            options=(*READ, "abilities"),
             mem_mb=4000,
             runtime=30,
         ),

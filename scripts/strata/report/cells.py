@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from strata.names import METRICS, SUBTASKS
+from strata.names import MC2, MC3, METRICS, SUBTASKS
 from strata.report.captions import extent
 
 NOTHING = "–"
@@ -44,7 +44,12 @@ def plain(value: object) -> str:
 
 def measured(metric: str, rows: pd.DataFrame) -> str:
     """What the cells hold; published numbers have no intervals."""
-    interval = "with its 95 % interval" if rows["ci_low"].notna().any() else "(no intervals known)"
+    if rows["ci_low"].isna().all():
+        interval = "(no intervals known)"
+    elif metric in (MC2, MC3):
+        interval = "with its 95 % interval (up to 98 % where groups are few and uneven)"
+    else:
+        interval = "with its 95 % interval"
     return f"{METRICS.get(metric, metric)} in % {interval}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.items import Item, read_items
 from strata.models.checkpoint import ModelInfo, read_info
 
 if TYPE_CHECKING:  # most tables and figures need no HDF5
@@ -147,6 +148,11 @@ def read_audits(paths: Iterable[str | Path]) -> list[dict]:
     return audits
 
 
+def read_tasks(paths: Iterable[str | Path]) -> dict[str, list[Item]]:
+    """Items by task, for which their files are named."""
+    return {Path(path).stem: read_items(path) for path in paths}
+
+
 # By the name of the files, as the catalogue has it.
 READERS = {
     "metrics": read_metrics,
@@ -161,6 +167,7 @@ READERS = {
     "decisions": read_decisions,
     "models": read_models,
     "audits": read_audits,
+    "tasks": read_tasks,
 }
 
 

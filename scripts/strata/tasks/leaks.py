@@ -5,14 +5,22 @@ instruction, demonstrations and question in the one form of prompts.Prompt.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from strata.items import Item
-from strata.names import DEMONSTRATED, DEMONSTRATED_OTHERWISE, FALSE_ELSEWHERE, MIRRORED
+from strata.names import (
+    DEMONSTRATED,
+    DEMONSTRATED_OTHERWISE,
+    FALSE_ELSEWHERE,
+    FREQUENT,
+    LONGEST,
+    MIRRORED,
+    SHORTEST,
+)
 
-LONGEST = 8  # words of an answer that is looked for in questions
+MOST_WORDS = 8  # of an answer that is looked for in questions
 WORD = re.compile(r"\w(?:[\w'’.-]*\w)?")
 
 
@@ -94,6 +102,37 @@ def true_elsewhere(items: Sequence[Item]) -> dict[str, int]:
     }
 
 
+def heuristics(items: Sequence[Item]) -> dict[str, list[float]]:
+    """MC1 of each item, in order, of readers that know no model and no question: by the kinds of
+    names.HEURISTICS what always takes the longest choice, the shortest (in characters, spaces
+    around it aside), or the one that is the best answer to most items of other groups, so that an
+    item's own answer, and those of its kin, tell nothing of it. Choices that tie share the point,
+    as a probe's do."""
+    texts = [[choice.strip() for choice in item.choices] for item in items]
+    best = [own[item.best] for item, own in zip(items, texts, strict=True)]
+    groups = [item.group for item in items]
+    times, within = Counter(best), Counter(zip(groups, best, strict=True))
+    lengths = [[len(choice) for choice in own] for own in texts]
+    preferred = {
+        LONGEST: lengths,
+        SHORTEST: [[-length for length in own] for own in lengths],
+        FREQUENT: [
+            [times[choice] - within[group, choice] for choice in own]
+            for group, own in zip(groups, texts, strict=True)
+        ],
+    }
+    return {
+        kind: [_won(item, own) for item, own in zip(items, found, strict=True)]
+        for kind, found in preferred.items()
+    }
+
+
+def _won(item: Item, preferred: list[int]) -> float:
+    pairs = zip(preferred, item.correct, strict=True)
+    best, rivals = preferred[item.best], [own for own, correct in pairs if not correct]
+    return 0.0 if max(rivals) > best else 1 / (1 + rivals.count(best))
+
+
 def _mirrored(items: Sequence[Item]) -> Iterator[str]:
     truths = {true for item in items for true in _choices(item, True)}
     asked: dict[tuple[str, str, str], list[str]] = defaultdict(list)
@@ -110,8 +149,8 @@ def _mirrored(items: Sequence[Item]) -> Iterator[str]:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where one to LONGEST words stand in a text."""
+    """Where one to MOST_WORDS words stand in a text."""
     words = [match.span() for match in WORD.finditer(text)]
     for first in range(len(words)):
-        for last in range(first, min(first + LONGEST, len(words))):
+        for last in range(first, min(first + MOST_WORDS, len(words))):
             yield words[first][0], words[last][1]

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from strata.errors import StrataError
 from strata.items import Item, audit
-from strata.names import DIGITS, KINDS, TRANSLATIONS
+from strata.names import (
+    ARITHMETIC,
+    DIGITS,
+    FACTS,
+    KINDS,
+    MULTILINGUAL,
+    REASONING,
+    TRANSLATIONS,
+    TRUTHFULNESS,
+)
 from strata.tasks import microworld, paper
 from strata.tasks.leaks import find, true_elsewhere
 from strata.tasks.lm_eval import is_group, own_paths, read_lm_eval
@@ -31,7 +40,8 @@ class Source:
     cells: kinds and digits of its numbers where a task doesn't choose; None if it doesn't
     calculate. in_languages: whether its subtasks are languages. in_parts(options): whether it has
     subtasks of the user's. published: whether the paper's own numbers on it are known
-    (data/published/metrics.csv).
+    (data/published/metrics.csv). ability: the one of names.ABILITIES that the paper's claims take
+    it for; empty for none.
     """
 
     read: Callable[[str, dict, Path], tuple[list[Item], dict]]
@@ -42,6 +52,7 @@ class Source:
     in_languages: bool = False
     in_parts: Callable[[dict], bool] = lambda options: False
     published: bool = False
+    ability: str = ""
 
 
 def files(options: dict) -> list[str]:
@@ -97,13 +108,14 @@ def first_of_each_subtask(items: list[Item], limit: int | None) -> list[Item]:
     return kept
 
 
-def _maths(kind: str) -> Source:
+def _maths(kind: str, ability: str) -> Source:
     """mps_cal or mps_rea. kind: cal or rea."""
     path = paper.maths_path(kind)
     return Source(
         read=lambda task, options, raw: paper.read_maths(task, {"": path}, raw),
         files=lambda options: ["prompts/math.json", path],
         published=True,
+        ability=ability,
     )
 
 
@@ -120,6 +132,7 @@ def _cross_lingual(kind: str) -> Source:
         keys=("languages",),
         in_languages=True,
         published=True,
+        ability=MULTILINGUAL,
     )
 
 
@@ -150,35 +163,41 @@ SOURCES: dict[str, Source] = {
         lambda options: ["prompts/math.json"],
         keys=("generated", "calculation"),
         cells=(tuple(KINDS), DIGITS),
+        ability=ARITHMETIC,
     ),
-    "mps_cal": _maths("cal"),
-    "mps_rea": _maths("rea"),
+    "mps_cal": _maths("cal", ARITHMETIC),
+    "mps_rea": _maths("rea", REASONING),
     "xmps_cal": _cross_lingual("cal"),
     "xmps_rea": _cross_lingual("rea"),
     "reclor": Source(
         paper.read_reclor,
         lambda options: ["prompts/logical.json", "llama_analysis/reclor_val.json"],
         published=True,
+        ability=REASONING,
     ),
     "truthfulqa": Source(
         paper.read_truthfulqa,
         lambda options: ["prompts/truthful.json", "llama_analysis/TruthfulQA.csv"],
         published=True,
+        ability=TRUTHFULNESS,
     ),
     "lama": Source(
         paper.read_lama,
         lambda options: ["prompts/factual.json", "llama_analysis/mlama_short.tsv"],
         published=True,
+        ability=FACTS,
     ),
     "file": OWN,
     "jsonl": OWN,  # its name when it read no other form
     "lm_eval": Source(read_lm_eval, own=own_paths, keys=("lm_eval",), in_parts=is_group),
-    "micro_calculation": _micro(cells=(tuple(KINDS), tuple(map(str, arithmetic.DIGITS)))),
-    "micro_mps_cal": _micro(),
-    "micro_mps_rea": _micro(),
-    "micro_xmps_cal": _micro(("languages",), in_languages=True),
-    "micro_xmps_rea": _micro(("languages",), in_languages=True),
-    "micro_logical": _micro(),
-    "micro_truthfulness": _micro(),
-    "micro_factual": _micro(),
+    "micro_calculation": _micro(
+        cells=(tuple(KINDS), tuple(map(str, arithmetic.DIGITS))), ability=ARITHMETIC
+    ),
+    "micro_mps_cal": _micro(ability=ARITHMETIC),
+    "micro_mps_rea": _micro(ability=REASONING),
+    "micro_xmps_cal": _micro(("languages",), in_languages=True, ability=MULTILINGUAL),
+    "micro_xmps_rea": _micro(("languages",), in_languages=True, ability=MULTILINGUAL),
+    "micro_logical": _micro(ability=REASONING),
+    "micro_truthfulness": _micro(ability=TRUTHFULNESS),
+    "micro_factual": _micro(ability=FACTS),
 }

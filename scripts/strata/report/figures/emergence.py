@@ -67,7 +67,10 @@ def emergence(rows: pd.DataFrame, labels: dict, *, style: dict) -> Figure:
         style,
         "Where MC1 has half of its rise (no mark: the last layer is not above its baseline)",
     )
-    title = "Where MC1 has half of its rise above its baseline, with 95 % intervals"
+    title = (
+        "Where MC1 has half of its rise above its baseline, with 95 % intervals (90 % where it "
+        "rises by few points)"
+    )
     figure.set_label(heading(title, rows, labels, *names.values()))
     handles = [Line2D([], [], label=labels["models"][model], **dots[model]) for model in models]
     drawing.add_legend(figure, style, handles)

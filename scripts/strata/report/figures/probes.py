@@ -55,7 +55,10 @@ def probe_curves(
     finish_curves(axes, style, "MC1 (%)")
     facts = f"{LENSES[lens]} and {PROBES[probe]}, n = {extent(rows['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
-    title = "MC1 of lens, probe, the same fits on redrawn labels, and floor"
+    title = (
+        "MC1 of lens, probe (whose 95 % band holds 92 to 100 %), the same fits on redrawn labels, "
+        "and floor"
+    )
     figure.set_label(heading(title, rows, labels, LENSES[lens], PROBES[probe]))
     black: dict[str, Any] = {"color": "0.15", "linewidth": 1.2, "marker": "o", "markersize": 3.2}
     handles = [
@@ -105,7 +108,10 @@ def readout(
     finish_curves(axes, style, None)
     title = f"{labels['tasks'][task]}: ridge probes of the prompt's end, and the {LENSES[lens]}"
     drawing.add_title(figure, style, f"{title}, n = {extent(fitted['n'])}")
-    title = "Operation, size and first digit of the result, read off the prompt's end and its text"
+    title = (
+        "Operation, size and first digit of the result, read off the prompt's end (coverage of the "
+        "bands not measured) and its text"
+    )
     figure.set_label(heading(title, fitted, labels, PROBES[RIDGE], LENSES[lens]))
     handles = [
         Line2D([], [], label=labels["models"][model], **model_look(model, labels, style))

@@ -64,7 +64,9 @@ def tabled(rows: pd.DataFrame, labels: dict) -> Table:
         f"Paired differences of {metrics} in percentage points with their 95 % intervals, standard "
         "errors clustered by group; p of a paired test that flips signs by group, Holm-corrected "
         "within the layers of a model, within the models of a task, and within the layers at which "
-        "probe and lens are compared. Of the layers the one with the largest difference is shown; "
+        "probe and lens are compared, which errs less often than 5 % where these go together. Of "
+        "five groups no p is below 0.03, and of uneven ones, up to some 30, intervals hold the "
+        "truth up to 99 % of the time. Of the layers the one with the largest difference is shown; "
         "the csv file holds every layer."
     )
     names = ["Task", "This", "Against"]

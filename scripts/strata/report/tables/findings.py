@@ -22,11 +22,11 @@ def findings_table(
     labels: dict,
     lens: str,
     metric: str,
-    sources: dict[str, str],
+    abilities: dict[str, str],
 ) -> Table:
-    """The claims tested on a study. floors: scores of untrained models; sources: of each task."""
+    """The claims tested on a study. floors: scores of untrained models; abilities: of each task."""
     sizes = {model.name: size(model.layers, model.d_model) for model in models}
-    return tabled(findings(Evidence(scores, floors, sizes, sources, metric)), labels, lens)
+    return tabled(findings(Evidence(scores, floors, sizes, abilities, metric)), labels, lens)
 
 
 def tabled(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
@@ -61,8 +61,8 @@ def tabled(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
         "lenses. Difference: the one that decides, in percentage points, with its interval (95 %, "
         "90 % where the question is whether it matters), clustered by group. Finds: the least "
         "difference from the threshold that this test finds four times in five. Nothing is "
-        "corrected for the number of claims and lenses. docs/findings.md has claims and rules, the "
-        "csv file every test."
+        "corrected for the number of claims and lenses. Tests of few, uneven groups err less than "
+        "they may. docs/findings.md has claims and rules, the csv file every test."
     )
     tidy = rows.copy()
     said = [CLAIMS[name].says for name in rows["claim"]]

@@ -23,8 +23,8 @@ from strata.report.writers import Table
 CHOSEN = (
     "is the best on all items, in brackets the layers between which it is in 95 % of bootstrap "
     "samples; its accuracy is cross-fitted, each item counting at the layer that is best on other "
-    "items, with the interval of a bootstrap that chooses anew (it holds the truth more often than "
-    "95 %)."
+    "items, with the interval of a bootstrap that chooses anew (it holds the truth 95 % of the "
+    "time where one layer is best by far, and up to 100 % where several are alike)."
 )
 CEILING = (
     " Ceiling: what who knows all truths and prefers none would have, as false choices are true in "

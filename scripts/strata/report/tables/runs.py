@@ -4,18 +4,24 @@ import numpy as np
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.items import Item
 from strata.measures.metrics import item_values, metrics_of
-from strata.names import LEAKS, LENSES, METRICS
+from strata.measures.statistics import clusters, contrast
+from strata.names import HEURISTICS, LEAKS, LENSES, MC1, METRICS
 from strata.report.captions import heading
 from strata.report.cells import NOTHING, percent, plain
 from strata.report.selection import arrange
 from strata.report.writers import Table
 from strata.store import Scores
+from strata.tasks.leaks import heuristics
 
 # What the columns of an audit count that do not say so themselves, by their kind.
 AUDITED = {
     "groups": "items that are independent of each other",
     "chance": "in %, for scores drawn alike for every choice",
+    **{kind: f"in %, what always takes {taken} has" for kind, taken in HEURISTICS.items()},
+    "above_chance": "those of them whose 95 % interval is above it",
+    "ceiling": "in %, of who knows all truths and prefers none of them",
     "duplicate_items": "prompt and choices are those of another",
     "false_equals_true": "a false choice reads like a true one",
     "false_equals_best": "like the best true one, so that no model is right by MC1",
@@ -31,15 +37,26 @@ AUDITED = {
 }
 
 
-def audit_table(audits: list[dict], labels: dict) -> Table:
-    """What the audits of the tasks counted, a row each, whatever their columns."""
-    rows = [{"task": audit["task"], **row} for audit in audits for row in audit["rows"]]
+SHARES = ("chance", "ceiling", *HEURISTICS)
+
+
+def audit_table(audits: list[dict], items: dict[str, list[Item]], labels: dict) -> Table:
+    """What the audits of the tasks counted, a row each, whatever their columns; and beside chance
+    what readers get of the tasks' items that know no model (leaks.heuristics)."""
+    rows = []
+    for audit in audits:
+        guessed = _guessed(items[audit["task"]])
+        for row in audit["rows"]:
+            own = row | {"task": audit["task"]}
+            at = 1 + max(place for place, name in enumerate(own) if _kind(name) == "chance")
+            first, rest = list(own.items())[:at], list(own.items())[at:]
+            rows.append(dict([*first, *guessed[row["subtask"]].items(), *rest]))
     if not rows:
         raise StrataError("the audits hold no rows")
     # As objects, so that a count doesn't become 3.0 because another task lacks it.
     tidy = pd.DataFrame(rows, dtype=object)
-    chances = [name for name in tidy if _kind(name) == "chance"]
-    shown = tidy.map(plain).assign(**{name: percent(tidy[name]) for name in chances})
+    shares = [name for name in tidy if _kind(name) in SHARES]
+    shown = tidy.map(plain).assign(**{name: percent(tidy[name]) for name in shares})
     shown = shown.rename(columns=_spoken)
     shown["Task"] = tidy["task"].map(labels["tasks"])
     said = {kind: AUDITED[kind] for kind in map(_kind, tidy) if kind in AUDITED}
@@ -48,6 +65,26 @@ def audit_table(audits: list[dict], labels: dict) -> Table:
     whole = tidy[tidy["subtask"] == "all"]
     title = heading("The audit of the items", whole.assign(n=whole["items"]), labels)
     return Table(tidy, shown.set_index("Task"), title, caption)
+
+
+def _guessed(items: list[Item]) -> dict[str, dict[str, object]]:
+    """Columns of the whole and of each top subtask: MC1 of each heuristic, and which of them are
+    above chance by the interval of a contrast, item by item."""
+    tops = np.array([item.subtask.split("/")[0] for item in items])
+    cluster = clusters([item.group for item in items], [item.partner for item in items])
+    chance = np.array([1 / (1 + item.correct.count(False)) for item in items])
+    won = {kind: np.array(own) for kind, own in heuristics(items).items()}
+    found: dict[str, dict[str, object]] = {}
+    for top in ("all", *dict.fromkeys(tops)):
+        own = (tops == top) | (top == "all")
+        above = [
+            kind
+            for kind, values in won.items()
+            if contrast((values - chance)[own], clusters(cluster[own])).low > 0
+        ]
+        found[top] = {f"{kind}_{MC1}": values[own].mean() for kind, values in won.items()}
+        found[top]["above_chance"] = ", ".join(above)
+    return found
 
 
 def _kind(column: str) -> str:

@@ -233,9 +233,11 @@ def above(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> float:
 
     What is ranked is the mean's distance from that of the redraws in its own clustered standard
     errors (Chung and Romano 2013), since items of a group may go together under the true labels
-    and go their own ways under redrawn ones.
+    and go their own ways under redrawn ones. Bonett and Price's observations are whole groups in
+    all of them: by each row's own correlation the true labels' mean would be drawn in further.
     """
-    centre, error = adjusted(sums_of(np.vstack([values, null]) - null.mean(), cluster))
+    away = sums_of(np.vstack([values, null]) - null.mean(), cluster)
+    centre, error = adjusted(away, alike=1)
     scaled = centre / error
     return float((scaled >= scaled[0] - 1e-12).sum() / len(scaled))
 

@@ -244,16 +244,17 @@ def student(freedom: float, tests: int = 1, confidence: float = CONFIDENCE) -> f
     return float(stdtrit(freedom, 1 - (1 - confidence) / (2 * tests)))
 
 
-def adjusted(own: Sums) -> tuple[np.ndarray, np.ndarray]:
+def adjusted(own: Sums, alike: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(...) centres and standard errors of the adjusted Wald interval of Bonett and Price (2012)
     for differences in [-1, 1]: one independent observation is added at either end of the range, so
     that a width is kept where no item differs.
 
     An independent observation is an item where items of a group are not alike, a group of average
-    size where they are all the same, and between the two the design effect, in items.
+    size where they are all the same, and between the two the design effect, in items. alike: how
+    much so, from 0 to 1, if all rows are to have the same; else it is estimated row by row.
     """
-    alike = intraclass(own)
-    more = max(0.0, own.n / own.groups - 1) * np.where(np.isnan(alike), 1.0, alike)
+    found = intraclass(own) if alike is None else np.asarray(alike)
+    more = max(0.0, own.n / own.groups - 1) * np.where(np.isnan(found), 1.0, found)
     centre, variance = _variance(own, 1 + more)
     return centre, np.sqrt(variance)
 

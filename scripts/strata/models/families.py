@@ -246,6 +246,92 @@ FAMILIES = {
         cache="layer_past",
         tiny={"rotary_pct": 0.25},
     ),
+    # Experts, a tensor each in its files; a window in every layer where there is one at all.
+    "mixtral": Family(
+        known="Mixtral 8x7B and 8x22B",
+        windows="all",
+        tiny={
+            "num_key_value_heads": 2,
+            "sliding_window": 24,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+        },
+    ),
+    # Experts beside one that all tokens share; layers without any; windows by type, which its
+    # configuration turns on.
+    "qwen2_moe": Family(
+        known="Qwen1.5-MoE A2.7B, Qwen 2 57B-A14B",
+        windows="by type",
+        tiny={
+            "num_key_value_heads": 2,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16,
+            "shared_expert_intermediate_size": 24,
+            "mlp_only_layers": [1],
+            "use_sliding_window": True,
+            "sliding_window": 24,
+        },
+    ),
+    # The same without the shared one; norms of queries and keys; one window for all layers.
+    "qwen3_moe": Family(
+        known="Qwen 3 30B-A3B and 235B-A22B, Qwen3-Coder",
+        windows="all",
+        tiny={
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "norm_topk_prob": True,
+            "moe_intermediate_size": 16,
+            "decoder_sparse_step": 2,
+            "use_sliding_window": True,
+            "sliding_window": 24,
+        },
+    ),
+    # Experts in every layer; norms over all heads of queries and keys at once, and these clipped.
+    "olmoe": Family(
+        known="OLMoE 1B-7B",
+        tiny={
+            "num_key_value_heads": 2,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "clip_qkv": 1.0,
+        },
+    ),
+    # Keys and values from a latent, which the cache keeps; heads whose rotary part alone is
+    # `head_dim`; first layers without experts; experts chosen by group, with a bias in float32.
+    "deepseek_v3": Family(
+        known="DeepSeek V3 and R1, Moonlight, in bfloat16",
+        tiny={
+            "num_key_value_heads": 4,
+            "q_lora_rank": 12,
+            "kv_lora_rank": 8,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 16,
+            "v_head_dim": 12,
+            "first_k_dense_replace": 1,
+            "n_routed_experts": 8,
+            "n_group": 4,
+            "topk_group": 2,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 16,
+        },
+    ),
+    # Experts fused, transposed and with biases in its files too; sinks in the attention, which
+    # sdpa has not; windows in every other layer; rotary embeddings stretched (yarn).
+    "gpt_oss": Family(
+        known="gpt-oss 20B and 120B, in bfloat16 (not mxfp4, as published)",
+        attention="eager",
+        windows="by type",
+        tiny={
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "sliding_window": 24,
+        },
+    ),
 }
 
 

@@ -14,6 +14,7 @@ import torch
 
 from strata.errors import StrataError
 from strata.models.checkpoint import own_dtype, read_config, refuse_changing_rotary
+from strata.models.experts import Experts
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
 from strata.models.tensors import open_tensors
@@ -54,6 +55,7 @@ class Skeleton:
         self.norm = getattr(backbone, self.family.norm)
         self.rotary = type(backbone.rotary_emb)
         self.head_bias = whole.get_output_embeddings().bias is not None
+        self.float32 = tuple(whole._keep_in_fp32_modules_strict or ())
 
     def _whole(self, stated: dict):
         from transformers import AutoConfig, AutoModelForCausalLM
@@ -61,7 +63,11 @@ class Skeleton:
         self.config = AutoConfig.for_model(**stated)
         with torch.device("meta"):
             whole = AutoModelForCausalLM.from_config(
-                self.config, dtype=self.dtype, attn_implementation=self.family.attention
+                self.config,
+                dtype=self.dtype,
+                attn_implementation=self.family.attention,
+                # An expert after the other: no token's result depends on where the others go.
+                experts_implementation="eager",
             )
         return whole.requires_grad_(False).eval()
 
@@ -93,8 +99,9 @@ class Model:
         weights: str = "streamed",
     ) -> None:
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
-        self.tensors = open_tensors(folder)
-        self.skeleton = Skeleton(read_config(folder), dtype)
+        stated = read_config(folder)
+        self.tensors = Experts(open_tensors(folder), stated["model_type"])
+        self.skeleton = Skeleton(stated, dtype)
         self.family, self.config = self.skeleton.family, self.skeleton.config
         self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
         self.rotary = self.skeleton.rotary(config=self.config).to(self.device)
@@ -168,27 +175,32 @@ class Model:
         layer = self.skeleton.layers[index]
         if not next(layer.parameters()).is_meta:
             return None
-        return self._state(layer, f"{self.parts.prefix}layers.{index}.", self.dtype)
+        return self._state(layer, f"{self.parts.prefix}layers.{index}.")
 
-    def _state(self, module: torch.nn.Module, prefix: str, dtype: torch.dtype) -> dict:
+    def _state(
+        self, module: torch.nn.Module, prefix: str, dtype: torch.dtype | None = None
+    ) -> dict:
         return self._ready({name: prefix + name for name in module.state_dict()}, dtype)
 
     def _ready(
         self, names: dict[str, str], dtype: torch.dtype | None = None
     ) -> dict[str, torch.Tensor]:
-        """The tensors of these names as copies on the device, when they are all there.
+        """The tensors of these names as copies on the device, when they are all there; in the
+        model's dtype, but for what transformers keeps in float32 whatever that is.
 
         Never a view into the file: products may differ in their last bit with the alignment.
         """
-        dtype = dtype or self.dtype
+        kept = {key for key in names if any(part in key for part in self.skeleton.float32)}
+        dtypes = {key: dtype or (torch.float32 if key in kept else self.dtype) for key in names}
         if self._copies is None:
             return {
-                key: self.tensors.read(name).to(self.device, dtype, copy=True)
+                key: self.tensors.read(name).to(self.device, dtypes[key], copy=True)
                 for key, name in names.items()
             }
         with torch.cuda.stream(self._copies):
             pinned = {
-                key: self.tensors.read(name).to(dtype).pin_memory() for key, name in names.items()
+                key: self.tensors.read(name).to(dtypes[key]).pin_memory()
+                for key, name in names.items()
             }
             ready = {key: t.to(self.device, non_blocking=True) for key, t in pinned.items()}
         self._copies.synchronize()

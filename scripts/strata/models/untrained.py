@@ -15,6 +15,8 @@ from strata.models.gguf.header import is_gguf, read_header
 from strata.models.gguf.tokenizer import write_tokenizer
 from strata.models.tensors import Tensors, open_tensors
 
+DRAWN = ("router.bias", "sinks")  # vectors that are drawn as matrices are
+
 
 def write_untrained(
     folder: str | Path, out: str | Path, seed: int = 0, tokenizer: str | Path | None = None
@@ -71,10 +73,11 @@ def _draw(name: str, tensors: Tensors, config: dict, seed: int):
     shape, dtype = tensors.shapes()[name], dtypes.get(tensors.dtype(name))
     if is_gguf(tensors.where(name)):
         dtype = getattr(torch, own_dtype(config))
-    if dtype is None or len(shape) not in (1, 2):
+    if dtype is None or len(shape) not in (1, 2, 3):
         return None
     norm = "norm" in name and name.endswith(".weight")
-    if norm or len(shape) == 1:  # a norm of every head has a matrix
+    vector = len(shape) == 1 or name.endswith("bias")
+    if norm or (vector and not name.endswith(DRAWN)):  # a norm of every head has a matrix
         one = norm and not FAMILIES[config["model_type"]].shifted_norms
         return torch.full(shape, float(one), dtype=dtype)
     own = hashlib.sha256(f"{seed} {name}".encode()).digest()

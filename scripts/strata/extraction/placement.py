@@ -144,7 +144,7 @@ def batch_bytes(config, rows: int, length: int, prefix: int, size: int) -> int:
     attention = (4 * tokens + 4 * rows * keys) * width * size
     if config._attn_implementation == "eager":
         attention += 4 * config.num_attention_heads * tokens * keys * size
-    forward = 3 * tokens * config.intermediate_size * size
+    forward = 3 * tokens * inner_width(config) * size
     return mask + stream + max(attention, forward, experts_bytes(config, tokens, size))
 
 
@@ -155,7 +155,7 @@ def experts_bytes(config, tokens: int, size: int) -> int:
     count = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None)
     if not count:
         return 0
-    inner = getattr(config, "moe_intermediate_size", None) or config.intermediate_size
+    inner = getattr(config, "moe_intermediate_size", None) or inner_width(config)
     shared = getattr(config, "shared_expert_intermediate_size", None)
     shared = shared or getattr(config, "n_shared_experts", 0) * inner
     routes = 8 * config.num_experts_per_tok * (count + 1)
@@ -168,6 +168,13 @@ def logits_bytes(config, device: str) -> int:
     rows, tokens = block_for(device)
     tokens = min(tokens, config.vocab_size)
     return 4 * (2 * rows * tokens + (2 * rows + tokens) * config.hidden_size)
+
+
+def inner_width(config) -> int:
+    """Numbers of a token inside the feed-forward part."""
+    names = "intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"
+    found = (getattr(config, name, None) for name in names)
+    return next(filter(None, found), 4 * config.hidden_size)
 
 
 def q_width(config) -> int:

@@ -54,7 +54,8 @@ class Setting:
 def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
     """A row of the plan: what extracting this task from this model takes; None where unknown."""
     tree, scores, layers = task.tree, task.scores, len(skeleton.layers)
-    embedded, positions = (count_positions(tree, embedding) for embedding in (True, False))
+    alike = not skeleton.family.positions
+    embedded, positions = (count_positions(tree, embedding) for embedding in (alike, False))
     rounded, exact = computed_lenses(skeleton, setting.lenses)
     blocks = sum(layer_operations(skeleton, task, layer) for layer in range(layers))
     lens = 2 * skeleton.config.vocab_size * skeleton.config.hidden_size

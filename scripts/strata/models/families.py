@@ -2,46 +2,7 @@
 one. Imports neither torch nor transformers.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
-
-
-@dataclass(frozen=True)
-class Family:
-    """Where a family keeps its parts, and what its layers want.
-
-    backbone, embedding, norm: attributes of transformers' classes, and so of tensors' names; heads:
-    those of the unembedding, the first that a checkpoint has. cache: the layer's argument for keys
-    and values. scaled: embeddings are multiplied by sqrt(d_model). embedding_multiplier,
-    logit_multiplier, logit_divisor: keys of the configuration that hold what embeddings and logits
-    are multiplied and divided by. attention: the implementation that is right for it under an
-    additive mask. shifted_norms: norms multiply by 1 + weight. windows: which layers see the
-    configuration's `sliding_window` alone: none, all, or by type (those that `layer_types` names).
-    rotary: whether all layers share one set of rotary embeddings or each type has its own. tiny:
-    keys of the configuration by which a small model of the tests shows what is particular to the
-    family (`layer_types` are repeated for as many layers as it has). known: models that people
-    know; since: the version of Strata that runs them; real: checkpoints that tests hold to
-    transformers beside the tiny one.
-    """
-
-    backbone: str = "model"
-    embedding: str = "embed_tokens"
-    norm: str = "norm"
-    heads: tuple[str, ...] = ("lm_head",)
-    cache: str = "past_key_values"
-    scaled: bool = False
-    embedding_multiplier: str | None = None
-    logit_multiplier: str | None = None
-    logit_divisor: str | None = None
-    attention: str = "sdpa"
-    shifted_norms: bool = False
-    windows: Literal["none", "all", "by type"] = "none"
-    rotary: Literal["one", "by type"] = "one"
-    tiny: dict = field(default_factory=dict)
-    known: str = ""
-    since: str = "0.1.0"
-    real: str = ""
-
+from strata.models.family import Family
 
 # By transformers' `model_type`.
 FAMILIES = {
@@ -331,6 +292,61 @@ FAMILIES = {
             "num_experts_per_tok": 2,
             "sliding_window": 24,
         },
+    ),
+    # Learned positions, none of them rotary; matrices of inputs by outputs; a file of old has its
+    # names without the backbone's, and masks among them.
+    "gpt2": Family(
+        known="GPT-2 124M to 1.5B, DistilGPT-2",
+        backbone="transformer",
+        embedding="wte",
+        norm="ln_f",
+        layers="h",
+        keys={
+            "num_hidden_layers": "n_layer",
+            "hidden_size": "n_embd",
+            "max_position_embeddings": "n_positions",
+        },
+        positions="wpe",
+        rotary="none",
+        residual="c_proj.weight",
+        tiny={"scale_attn_by_inverse_layer_idx": True, "n_inner": 48},
+    ),
+    # Learned positions of which the first two are nobody's; a backbone in the backbone. OPT 350M,
+    # without a norm at the end and with embeddings of another width, is refused.
+    "opt": Family(
+        known="OPT 125M and 1.3B to 66B",
+        backbone="model.decoder",
+        norm="final_layer_norm",
+        positions="embed_positions",
+        position_offset=2,
+        rotary="none",
+        tiny={"ffn_dim": 48},
+    ),
+    # No positions but a bias that grows with a key's; a norm behind the embedding.
+    "bloom": Family(
+        known="BLOOM and BLOOMZ 560M to 176B",
+        backbone="transformer",
+        embedding="word_embeddings",
+        norm="ln_f",
+        layers="h",
+        cache="layer_past",
+        keys={"num_hidden_layers": "n_layer", "hidden_size": "n_embed"},
+        embedding_norm="word_embeddings_layernorm",
+        alibi=True,
+        attention="eager",
+        rotary="none",
+    ),
+    # Attention and feed-forward side by side behind a norm each, queries, keys and values in one
+    # tensor, by groups. Falcon RW, which has BLOOM's bias in another arithmetic, is refused.
+    "falcon": Family(
+        known="Falcon 7B, 40B and 180B",
+        backbone="transformer",
+        embedding="word_embeddings",
+        norm="ln_f",
+        layers="h",
+        cache="layer_past",
+        alibi=False,
+        tiny={"new_decoder_architecture": True, "num_kv_heads": 2},
     ),
 }
 

@@ -75,12 +75,14 @@ def _draw(name: str, tensors: Tensors, config: dict, seed: int):
         dtype = getattr(torch, own_dtype(config))
     if dtype is None or len(shape) not in (1, 2, 3):
         return None
-    norm = "norm" in name and name.endswith(".weight")
-    vector = len(shape) == 1 or name.endswith("bias")
+    family, vector = FAMILIES[config["model_type"]], len(shape) == 1 or name.endswith("bias")
+    norm = ("norm" in name or vector) and name.endswith(".weight")
     if norm or (vector and not name.endswith(DRAWN)):  # a norm of every head has a matrix
-        one = norm and not FAMILIES[config["model_type"]].shifted_norms
+        one = norm and not family.shifted_norms
         return torch.full(shape, float(one), dtype=dtype)
     own = hashlib.sha256(f"{seed} {name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(own[:7], "big"))
-    spread = config.get("initializer_range", 0.02)
+    spread = config.get("initializer_range", config.get("init_std", 0.02))
+    if family.residual and name.endswith(family.residual):
+        spread /= (2 * config["num_hidden_layers"]) ** 0.5
     return (torch.randn(shape, generator=generator) * spread).to(dtype)

@@ -3,17 +3,14 @@
 import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import cli
 from strata import STAGES
 from strata.files import atomic
-from strata.models.checkpoint import ModelInfo, content_of, describe, read_config
+from strata.models.checkpoint import ModelInfo, content_of, describe
 from strata.models.gguf.header import is_gguf
-from strata.models.model import Skeleton
-from strata.models.tensors import open_tensors
+from strata.models.model import Model
 from strata.models.tokenizer import load_tokenizer
-from strata.models.weights import check_weights
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -27,10 +24,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 def check(info: ModelInfo) -> None:
     """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
-    folder = Path(info.folder)
-    check_weights(folder, open_tensors(folder), Skeleton(read_config(folder)))
-    if is_gguf(folder):
-        load_tokenizer(info.tokenizer or folder, info.vocabulary)
+    Model(info.folder)
+    if is_gguf(info.folder):
+        load_tokenizer(info.tokenizer or info.folder, info.vocabulary)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -173,7 +173,7 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
 def run(job: Job, arguments: argparse.Namespace, name: str, model, tokenizer, memory) -> Scores:
     """The pass of a task through the model, its dumps in the job's folder."""
     logging.info("lenses: %s", " ".join(job.lenses))
-    context = model.config.max_position_embeddings
+    context = getattr(model.config, "max_position_embeddings", None)
     options = arguments.overlong, arguments.chat, arguments.question_blind
     read = read_task(tokenizer, job.read, context, *options)
     facts = model.skeleton, read.tree

@@ -74,7 +74,7 @@ def make_model(folder: Path, shape: str = "llama", seed=0, layers=3, scale=0.25,
     with torch.no_grad():
         for name, weight in model.named_parameters():
             # A fresh norm is all ones, which would hide a norm left out or applied twice.
-            if "norm" in name:
+            if "norm" in name or ".ln_" in name:
                 weight.copy_(torch.rand_like(weight) * 1.5 + 0.25)
             elif weight.dim() == 2:
                 weight.copy_(torch.randn_like(weight) * scale)
@@ -99,6 +99,6 @@ def score(
 ):
     """Scores of `items` by the model in `folder`; options as those of extraction.extract."""
     model = Model(folder, dtype, weights=weights)
-    context = model.config.max_position_embeddings
+    context = getattr(model.config, "max_position_embeddings", None)
     task = read_task(tokenizer or byte_tokenizer(), items, context, overlong, chat)
     return extract(model, task, lenses, **options)

@@ -119,6 +119,19 @@ def no_scale_of_logits(model):
     model.unembedding.multiplier = model.unembedding.divisor = 1.0
 
 
+def no_learned_positions(model):
+    model.family = dataclasses.replace(model.family, positions=None)
+
+
+def no_norm_of_embeddings(model):
+    model.family = dataclasses.replace(model.family, embedding_norm=None)
+
+
+def no_alibi(model):
+    whole = model.alibi
+    model.alibi = lambda keys: whole(torch.zeros_like(keys))
+
+
 def no_softcap(model):
     model.unembedding.softcap = None
 
@@ -163,7 +176,10 @@ BROKEN = [
     (window_everywhere, ["mistral"], None),  # as it should be
     (shifted_norm, ["llama", "gemma", "gpt_neox"], "reference lens"),  # a kind of norm each
     (no_norm, ["llama"], "reference lens"),  # of every family: where two layers are compared
-    (rotary, KINDS, "layer 1"),
+    (rotary, [n for n in KINDS if FAMILIES[n].rotary != "none"], "layer 1"),
+    (no_learned_positions, ["gpt2", "opt"], "layer 0"),
+    (no_norm_of_embeddings, ["bloom"], "layer 0"),
+    (no_alibi, ["bloom"], "layer 1"),
     (rotary_of_the_others, BY_TYPE, "layer 1"),
     (no_embedding_multiplier, ["granite"], "layer 0"),
     (no_scale_of_logits, ["granite", "cohere", "cohere2"], "lens"),
@@ -214,11 +230,15 @@ def test_a_record_of_a_family_that_is_wrong_is_refused(tmp_path, monkeypatch, na
     """Unless it says the same of this model: windows by type, where none of its layers has one."""
     own = FAMILIES[name]
     wrong = not own.scaled if key == "scaled" else {"all": "none"}.get(own.windows, "all")
-    make_model(tmp_path, name, sliding_window=24 if name in WINDOWED else None)
+    windowed = "sliding_window" in own.tiny
+    make_model(tmp_path, name, **({} if windowed else {"sliding_window": None}))
     monkeypatch.setitem(FAMILIES, name, dataclasses.replace(own, **{key: wrong}))
-    if key == "windows" and name not in WINDOWED:
+    if key == "windows" and not windowed:
         if Model(tmp_path).window(0) is None:
             checked(tmp_path)
+        return
+    if key == "scaled" and own.embedding_norm:  # which undoes a scale
+        checked(tmp_path)
         return
     with pytest.raises(StrataError, match=BOTH):
         checked(tmp_path)

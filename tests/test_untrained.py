@@ -20,8 +20,12 @@ def test_weights_are_drawn_as_the_family_draws_them(tmp_path, shape):
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         assert ours[name].shape == value.shape
-        assert ours[name].mean() == pytest.approx(value.mean().item(), abs=0.006), name
+        assert ours[name].any() == value.any(), name
+        if value.numel() < 32:  # which say little, such as a number for each of four heads
+            continue
         near = 5 / value.numel() ** 0.5  # five standard errors of the two
+        apart = max(0.006, 0.02 * near)
+        assert ours[name].mean() == pytest.approx(value.mean().item(), abs=apart), name
         assert ours[name].std() == pytest.approx(value.std().item(), rel=near, abs=1e-9), name
     assert Model(tmp_path / "untrained").n_layers == 3
 

@@ -27,6 +27,7 @@ class Needs:
     """What an extraction needs.
 
     layer, layers: weights of one decoder layer (the largest) and of all. head: unembedding.
+    fusing: what is there twice while experts are put together.
     stream: residual stream of the task. batch: the most that a batch on its way through a layer,
     or a block of logits, takes, one in each lane. process: all that is there beside the tensors.
     """
@@ -37,6 +38,7 @@ class Needs:
     stream: int
     batch: int
     process: int
+    fusing: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Placement:
 
     def device(self, needs: Needs) -> int:
         """Peak on the device: all layers, or the one that runs and the one that is read."""
-        weights = needs.layers if self.weights == "resident" else 2 * needs.layer
+        weights = needs.layers if self.weights == "resident" else 2 * needs.layer + needs.fusing
         stream = needs.stream if self.stream == "device" else 0
         return weights + needs.head + needs.batch + stream
 
@@ -65,7 +67,7 @@ class Placement:
     def host(self, needs: Needs) -> int:
         """Peak in host memory beside a device of its own; layers pass through on their way."""
         stream = needs.stream if self.stream == "host" else 0
-        return needs.process + 2 * needs.layer + stream
+        return needs.process + 2 * needs.layer + needs.fusing + stream
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu
     """Needs of a model (model.Skeleton) on a task's tree, on a type of device."""
     config, size = skeleton.config, skeleton.dtype.itemsize
     layers = [sum(p.numel() for p in layer.parameters()) * size for layer in skeleton.layers]
+    fused = [p.numel() for own in skeleton.layers for p in own.parameters() if p.dim() == 3]
     lengths = np.diff(tree.rows)
     found = batches(tree, batch_tokens)
     shapes = {(len(rows), int(lengths[rows].max())) for rows in found}
@@ -126,19 +129,38 @@ def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu
         stream=len(tree.tokens) * config.hidden_size * size,
         batch=lanes_of(device, len(found)) * max(*runs, logits_bytes(config, device)),
         process=process,
+        fusing=max(fused, default=0) * size // 2,
     )
 
 
 def batch_bytes(config, rows: int, length: int, prefix: int, size: int) -> int:
     """Most of one batch on its way through a decoder layer: its mask, and beside it attention
-    (queries, keys and values with the prefix's) or the feed-forward part."""
+    (queries, keys and values with the prefix's; eager, the scores of all heads) or the feed-forward
+    part."""
     width = q_width(config)
     tokens, keys = rows * length, prefix + length
     mask = tokens * keys * (size + 1)
     stream = 4 * tokens * config.hidden_size * size
     attention = (4 * tokens + 4 * rows * keys) * width * size
-    forward = 3 * tokens * config.intermediate_size * size
-    return mask + stream + max(attention, forward)
+    if config._attn_implementation == "eager":
+        attention += 4 * config.num_attention_heads * tokens * keys * size
+    forward = 3 * tokens * inner_width(config) * size
+    return mask + stream + max(attention, forward, experts_bytes(config, tokens, size))
+
+
+def experts_bytes(config, tokens: int, size: int) -> int:
+    """Most of the experts of a layer, one after the other: where each token goes (a number of 8
+    bytes for every expert and choice), and what one expert makes of all of them, should they all go
+    there; beside it the experts that all share. None: 0."""
+    count = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None)
+    if not count:
+        return 0
+    inner = getattr(config, "moe_intermediate_size", None) or inner_width(config)
+    shared = getattr(config, "shared_expert_intermediate_size", None)
+    shared = shared or getattr(config, "n_shared_experts", 0) * inner
+    routes = 8 * config.num_experts_per_tok * (count + 1)
+    numbers = 4 * inner + 3 * config.hidden_size + max(config.hidden_size, 3 * shared)
+    return tokens * (routes + numbers * size)
 
 
 def logits_bytes(config, device: str) -> int:
@@ -148,7 +170,16 @@ def logits_bytes(config, device: str) -> int:
     return 4 * (2 * rows * tokens + (2 * rows + tokens) * config.hidden_size)
 
 
+def inner_width(config) -> int:
+    """Numbers of a token inside the feed-forward part."""
+    names = "intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"
+    found = (getattr(config, name, None) for name in names)
+    return next(filter(None, found), 4 * config.hidden_size)
+
+
 def q_width(config) -> int:
     """Numbers of a token's queries, all heads together."""
     heads = config.num_attention_heads
-    return (getattr(config, "head_dim", None) or config.hidden_size // heads) * heads
+    # With keys from a latent (DeepSeek), `head_dim` is that of the rotary part alone.
+    own = getattr(config, "qk_head_dim", None) or getattr(config, "head_dim", None)
+    return (own or config.hidden_size // heads) * heads

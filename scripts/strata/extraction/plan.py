@@ -54,9 +54,10 @@ class Setting:
 def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
     """A row of the plan: what extracting this task from this model takes; None where unknown."""
     tree, scores, layers = task.tree, task.scores, len(skeleton.layers)
-    embedded, positions = (count_positions(tree, embedding) for embedding in (True, False))
+    alike = not skeleton.family.positions
+    embedded, positions = (count_positions(tree, embedding) for embedding in (alike, False))
     rounded, exact = computed_lenses(skeleton, setting.lenses)
-    blocks = layers * layer_operations(skeleton, task)
+    blocks = sum(layer_operations(skeleton, task, layer) for layer in range(layers))
     lens = 2 * skeleton.config.vocab_size * skeleton.config.hidden_size
     lens *= layers * positions + embedded
     naive = scores.attributes["naive_tokens"]
@@ -102,10 +103,15 @@ def count_positions(tree: TokenTree, embedding: bool) -> int:
     return len(wanted.positions)
 
 
-def layer_operations(skeleton: Skeleton, task: Task) -> int:
-    """Of one decoder layer over all tokens: its products with weights, and attention to the tokens
-    that each one sees."""
-    weights = sum(p.numel() for p in skeleton.layers[0].parameters() if p.dim() == 2)
+def layer_operations(skeleton: Skeleton, task: Task, layer: int = 0) -> int:
+    """Of one decoder layer over all tokens: its products with weights, of experts those that a
+    token goes to, and attention to the tokens that each one sees."""
+    weights = 0
+    for parameter in skeleton.layers[layer].parameters():
+        if parameter.dim() == 2:
+            weights += parameter.numel()
+        elif parameter.dim() == 3:
+            weights += parameter[0].numel() * skeleton.config.num_experts_per_tok
     tree, prefix = task.tree, len(task.tree.prefix)
     seen = int((prefix + 1 + tree.depth).sum()) + prefix * (prefix + 1) // 2
     return 2 * weights * tree.distinct_tokens + 4 * q_width(skeleton.config) * seen

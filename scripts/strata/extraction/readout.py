@@ -25,7 +25,8 @@ class Readout:
         self.unembedding = stream.model.unembedding
         self.reads = {}
         for embedding in (True, False):
-            wanted, entries = wanted_of(stream.tree, stream.place, embedding)
+            alike = embedding and not stream.model.family.positions
+            wanted, entries = wanted_of(stream.tree, stream.place, alike)
             blocks = self.unembedding.blocks(wanted, stream.hidden.device, lanes)
             self.reads[embedding] = blocks, entries
         self.dtype = str(stream.model.dtype).removeprefix("torch.")
@@ -62,7 +63,8 @@ def wanted_of(
 ) -> tuple[Wanted, np.ndarray]:
     """The log-probabilities a tree needs, each once, and which of them each node of `path_nodes`
     takes. place: (nodes,) row of the residual stream of each node. embedding: at layer 0, where
-    positions of the same token are alike, so that one stands for all."""
+    positions of the same token are alike, so that one stands for all, unless positions are
+    learned."""
     scored, which = np.unique(tree.path_nodes, return_inverse=True)
     row = place[tree.parent[scored]]
     if embedding:

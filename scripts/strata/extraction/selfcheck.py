@@ -141,7 +141,7 @@ def pick(model: Model, tokenizer, items: Sequence[Item], chat: bool) -> list[Tok
     sizes = np.cumsum([sum(map(len, t.sequences)) for t in short])
     kept = [t for t, size in zip(short, sizes, strict=True) if t is short[0] or size <= TOKENS]
     window = getattr(model.config, "sliding_window", None)
-    context = model.config.max_position_embeddings or longest.longest
+    context = getattr(model.config, "max_position_embeddings", None) or longest.longest
     if window and max(t.longest for t in kept) <= window < longest.longest <= context:
         kept.append(longest)
     for t in kept:

@@ -47,13 +47,16 @@ class Stream:
         self.place[self.order] = np.arange(len(self.order))
         shape = len(self.order), model.config.hidden_size
         self.hidden = _room(shape, model.dtype, model.device, where, file)
-        self.prefix = model.embed(torch.from_numpy(tree.prefix))
+        tokens = torch.from_numpy(tree.prefix)
+        self.prefix = model.embed(tokens, torch.arange(len(tokens)))
 
     def embed(self) -> None:
         """Fills the stream with the embeddings: layer 0."""
         tokens = torch.from_numpy(self.tree.tokens[self.order])
+        positions = torch.from_numpy(self.tree.depth[self.order]) + len(self.prefix)
         for batch in self.batches:
-            self.hidden[batch.stretch] = self.model.embed(tokens[batch.stretch])
+            own = batch.stretch
+            self.hidden[own] = self.model.embed(tokens[own], positions[own])
 
     def at(self, rows: torch.Tensor) -> torch.Tensor:
         """These rows of the stream, on the model's device; `rows` is on the stream's."""
@@ -213,21 +216,22 @@ class _LayerRun:
         # Added to the scores, which is right for sdpa and eager alike; a boolean mask is not.
         least = torch.finfo(hidden.dtype).min
         mask[..., self.length :].masked_fill_(~own, least)
+        before = torch.arange(self.length, device=hidden.device).expand(len(position), -1)
+        keys = torch.cat([before, position], 1)
         if self.window is not None:
-            before = torch.arange(self.length, device=hidden.device).expand(len(position), -1)
-            keys = torch.cat([before, position], 1)
             distance = position[:, :, None] - keys[:, None, :]
             mask.masked_fill_(distance >= self.window, least)
         cache = DynamicCache()
         if self.keys_values is not None:
-            keys, values = (x.expand(len(hidden), -1, -1, -1) for x in self.keys_values)
-            cache.update(keys, values, self.index)
+            first, second = (x.expand(len(hidden), -1, -1, -1) for x in self.keys_values)
+            cache.update(first, second, self.index)
         output = self.layer(
             hidden,
             attention_mask=mask[:, None],
             position_ids=position,
             position_embeddings=self.model.position_embeddings(self.index, hidden, position),
             use_cache=True,
+            **self.model.alibi(keys),
             **{self.model.family.cache: cache},
         )
-        return output, cache
+        return output[0] if isinstance(output, tuple) else output, cache

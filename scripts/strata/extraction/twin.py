@@ -16,7 +16,7 @@ from strata.names import NORMED, REFERENCE
 def forward(lm, ids: torch.Tensor, kept: int = 0) -> tuple[list[torch.Tensor], torch.Tensor]:
     """ids: (1, n). Residual stream after the embedding and each block, caught before the final
     norm, each (n, d_model); and the model's own output at the last `kept` positions (0: all)."""
-    layers = lm.base_model.layers
+    layers = getattr(backbone(lm), FAMILIES[lm.config.model_type].layers)
     caught = []
     hooks = [layers[0].register_forward_pre_hook(lambda _, args: caught.append(args[0]))]
     hooks += [layer.register_forward_hook(lambda *args: caught.append(args[2])) for layer in layers]
@@ -24,6 +24,11 @@ def forward(lm, ids: torch.Tensor, kept: int = 0) -> tuple[list[torch.Tensor], t
     for hook in hooks:
         hook.remove()
     return [value[0] if value.dim() == 3 else value for value in map(_first, caught)], logits
+
+
+def backbone(lm):
+    """transformers' model without its head."""
+    return lm.get_submodule(FAMILIES[lm.config.model_type].backbone)
 
 
 def _first(value) -> torch.Tensor:
@@ -39,7 +44,7 @@ def log_softmax(lm, states: torch.Tensor, lens: str, output=None) -> torch.Tenso
         return output.float().log_softmax(-1).to(output.dtype)
     states = states if lens == REFERENCE else states.float()
     if lens == NORMED:
-        norm = getattr(lm.base_model, FAMILIES[lm.config.model_type].norm)
+        norm = getattr(backbone(lm), FAMILIES[lm.config.model_type].norm)
         states = copy.deepcopy(norm).float()(states)
     logits = head(lm, states)
     return logits.float().log_softmax(-1).to(logits.dtype)
@@ -54,12 +59,14 @@ def head(lm, states: torch.Tensor) -> torch.Tensor:
     name = next(name for name, own in lm.named_modules() if own is module)
     cast = {f"{name}.{key}": own.to(states.dtype) for key, own in module.state_dict().items()}
     known = BaseModelOutputWithPast(last_hidden_state=states[None])
-    lm.base_model.forward = lambda *_, **__: known
+    known.router_logits = known.cross_attentions = None  # what some families hand on
+    whole = backbone(lm)
+    whole.forward = lambda *_, **__: known
     try:
         ids = torch.zeros(1, len(states), dtype=torch.long, device=states.device)
         return torch.func.functional_call(lm, cast, (ids,), tie_weights=False).logits[0]
     finally:
-        del lm.base_model.forward
+        del whole.forward
 
 
 @torch.inference_mode()

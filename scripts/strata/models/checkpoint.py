@@ -97,6 +97,9 @@ def read_config(folder: str | Path) -> dict:
             f"{path}: its tokens see those behind them (use_bidirectional_attention, is_causal): a "
             "model of embeddings, which predicts no next token; give a causal language model"
         )
+    for key, own in FAMILIES[kind].keys.items():
+        if own in config:
+            config.setdefault(key, config[own])
     for key in ("num_hidden_layers", "hidden_size", "vocab_size"):
         if type(config.get(key)) is not int or config[key] < 1:
             raise StrataError(f"{path}: {key} is missing or no whole number from 1 on")

@@ -2,46 +2,7 @@
 one. Imports neither torch nor transformers.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
-
-
-@dataclass(frozen=True)
-class Family:
-    """Where a family keeps its parts, and what its layers want.
-
-    backbone, embedding, norm: attributes of transformers' classes, and so of tensors' names; heads:
-    those of the unembedding, the first that a checkpoint has. cache: the layer's argument for keys
-    and values. scaled: embeddings are multiplied by sqrt(d_model). embedding_multiplier,
-    logit_multiplier, logit_divisor: keys of the configuration that hold what embeddings and logits
-    are multiplied and divided by. attention: the implementation that is right for it under an
-    additive mask. shifted_norms: norms multiply by 1 + weight. windows: which layers see the
-    configuration's `sliding_window` alone: none, all, or by type (those that `layer_types` names).
-    rotary: whether all layers share one set of rotary embeddings or each type has its own. tiny:
-    keys of the configuration by which a small model of the tests shows what is particular to the
-    family (`layer_types` are repeated for as many layers as it has). known: models that people
-    know; since: the version of Strata that runs them; real: checkpoints that tests hold to
-    transformers beside the tiny one.
-    """
-
-    backbone: str = "model"
-    embedding: str = "embed_tokens"
-    norm: str = "norm"
-    heads: tuple[str, ...] = ("lm_head",)
-    cache: str = "past_key_values"
-    scaled: bool = False
-    embedding_multiplier: str | None = None
-    logit_multiplier: str | None = None
-    logit_divisor: str | None = None
-    attention: str = "sdpa"
-    shifted_norms: bool = False
-    windows: Literal["none", "all", "by type"] = "none"
-    rotary: Literal["one", "by type"] = "one"
-    tiny: dict = field(default_factory=dict)
-    known: str = ""
-    since: str = "0.1.0"
-    real: str = ""
-
+from strata.models.family import Family
 
 # By transformers' `model_type`.
 FAMILIES = {
@@ -245,6 +206,147 @@ FAMILIES = {
         heads=("lm_head", "embed_out"),
         cache="layer_past",
         tiny={"rotary_pct": 0.25},
+    ),
+    # Experts, a tensor each in its files; a window in every layer where there is one at all.
+    "mixtral": Family(
+        known="Mixtral 8x7B and 8x22B",
+        windows="all",
+        tiny={
+            "num_key_value_heads": 2,
+            "sliding_window": 24,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+        },
+    ),
+    # Experts beside one that all tokens share; layers without any; windows by type, which its
+    # configuration turns on.
+    "qwen2_moe": Family(
+        known="Qwen1.5-MoE A2.7B, Qwen 2 57B-A14B",
+        windows="by type",
+        tiny={
+            "num_key_value_heads": 2,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16,
+            "shared_expert_intermediate_size": 24,
+            "mlp_only_layers": [1],
+            "use_sliding_window": True,
+            "sliding_window": 24,
+        },
+    ),
+    # The same without the shared one; norms of queries and keys; one window for all layers.
+    "qwen3_moe": Family(
+        known="Qwen 3 30B-A3B and 235B-A22B, Qwen3-Coder",
+        windows="all",
+        tiny={
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "norm_topk_prob": True,
+            "moe_intermediate_size": 16,
+            "decoder_sparse_step": 2,
+            "use_sliding_window": True,
+            "sliding_window": 24,
+        },
+    ),
+    # Experts in every layer; norms over all heads of queries and keys at once, and these clipped.
+    "olmoe": Family(
+        known="OLMoE 1B-7B",
+        tiny={
+            "num_key_value_heads": 2,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "clip_qkv": 1.0,
+        },
+    ),
+    # Keys and values from a latent, which the cache keeps; heads whose rotary part alone is
+    # `head_dim`; first layers without experts; experts chosen by group, with a bias in float32.
+    "deepseek_v3": Family(
+        known="DeepSeek V3 and R1, Moonlight, in bfloat16",
+        tiny={
+            "num_key_value_heads": 4,
+            "q_lora_rank": 12,
+            "kv_lora_rank": 8,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 16,
+            "v_head_dim": 12,
+            "first_k_dense_replace": 1,
+            "n_routed_experts": 8,
+            "n_group": 4,
+            "topk_group": 2,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 16,
+        },
+    ),
+    # Experts fused, transposed and with biases in its files too; sinks in the attention, which
+    # sdpa has not; windows in every other layer; rotary embeddings stretched (yarn).
+    "gpt_oss": Family(
+        known="gpt-oss 20B and 120B, in bfloat16 (not mxfp4, as published)",
+        attention="eager",
+        windows="by type",
+        tiny={
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "sliding_window": 24,
+        },
+    ),
+    # Learned positions, none of them rotary; matrices of inputs by outputs; a file of old has its
+    # names without the backbone's, and masks among them.
+    "gpt2": Family(
+        known="GPT-2 124M to 1.5B, DistilGPT-2",
+        backbone="transformer",
+        embedding="wte",
+        norm="ln_f",
+        layers="h",
+        keys={
+            "num_hidden_layers": "n_layer",
+            "hidden_size": "n_embd",
+            "max_position_embeddings": "n_positions",
+        },
+        positions="wpe",
+        rotary="none",
+        residual="c_proj.weight",
+        tiny={"scale_attn_by_inverse_layer_idx": True, "n_inner": 48},
+    ),
+    # Learned positions of which the first two are nobody's; a backbone in the backbone. OPT 350M,
+    # without a norm at the end and with embeddings of another width, is refused.
+    "opt": Family(
+        known="OPT 125M and 1.3B to 66B",
+        backbone="model.decoder",
+        norm="final_layer_norm",
+        positions="embed_positions",
+        position_offset=2,
+        rotary="none",
+        tiny={"ffn_dim": 48},
+    ),
+    # No positions but a bias that grows with a key's; a norm behind the embedding.
+    "bloom": Family(
+        known="BLOOM and BLOOMZ 560M to 176B",
+        backbone="transformer",
+        embedding="word_embeddings",
+        norm="ln_f",
+        layers="h",
+        cache="layer_past",
+        keys={"num_hidden_layers": "n_layer", "hidden_size": "n_embed"},
+        embedding_norm="word_embeddings_layernorm",
+        alibi=True,
+        attention="eager",
+        rotary="none",
+    ),
+    # Attention and feed-forward side by side behind a norm each, queries, keys and values in one
+    # tensor, by groups. Falcon RW, which has BLOOM's bias in another arithmetic, is refused.
+    "falcon": Family(
+        known="Falcon 7B, 40B and 180B",
+        backbone="transformer",
+        embedding="word_embeddings",
+        norm="ln_f",
+        layers="h",
+        cache="layer_past",
+        alibi=False,
+        tiny={"new_decoder_architecture": True, "num_kv_heads": 2},
     ),
 }
 

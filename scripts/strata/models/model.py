@@ -14,6 +14,7 @@ import torch
 
 from strata.errors import StrataError
 from strata.models.checkpoint import own_dtype, read_config, refuse_changing_rotary
+from strata.models.experts import Experts
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
 from strata.models.tensors import open_tensors
@@ -49,11 +50,15 @@ class Skeleton:
             ) from None
         # Once more: phi3's configuration makes longrope of what it calls su or yarn.
         refuse_changing_rotary(getattr(self.config, "rope_parameters", None) or {}, "config.json")
-        backbone = getattr(whole, self.family.backbone)
-        self.layers = backbone.layers
-        self.norm = getattr(backbone, self.family.norm)
-        self.rotary = type(backbone.rotary_emb)
+        backbone = whole.get_submodule(self.family.backbone)
+        self.layers = getattr(backbone, self.family.layers)
+        self.rotary = None if self.family.rotary == "none" else type(backbone.rotary_emb)
+        # What is beside the layers and the embedding, by name.
+        names = self.family.norm, self.family.positions, self.family.embedding_norm
+        self.ends = {name: getattr(backbone, name) for name in names if name}
+        self._check_form(stated["model_type"])
         self.head_bias = whole.get_output_embeddings().bias is not None
+        self.float32 = tuple(whole._keep_in_fp32_modules_strict or ())
 
     def _whole(self, stated: dict):
         from transformers import AutoConfig, AutoModelForCausalLM
@@ -61,9 +66,26 @@ class Skeleton:
         self.config = AutoConfig.for_model(**stated)
         with torch.device("meta"):
             whole = AutoModelForCausalLM.from_config(
-                self.config, dtype=self.dtype, attn_implementation=self.family.attention
+                self.config,
+                dtype=self.dtype,
+                attn_implementation=self.family.attention,
+                # An expert after the other: no token's result depends on where the others go.
+                experts_implementation="eager",
             )
         return whole.requires_grad_(False).eval()
+
+    def _check_form(self, kind: str) -> None:
+        """Raises StrataError for what the other models of a family have not."""
+        if self.ends[self.family.norm] is None:
+            raise StrataError(
+                f"config.json: this {kind} has no norm at its end, by which its layers could be "
+                "read (OPT 350M: do_layer_norm_before is false); it is not supported"
+            )
+        if self.family.alibi is False and self.config.alibi:
+            raise StrataError(
+                f"config.json: this {kind} has alibi in place of rotary embeddings (Falcon RW), "
+                "which is not supported"
+            )
 
     def window(self, layer: int) -> int | None:
         """Tokens a position of `layer` (0-based) sees, itself included; None: all before it."""
@@ -93,25 +115,61 @@ class Model:
         weights: str = "streamed",
     ) -> None:
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
-        self.tensors = open_tensors(folder)
-        self.skeleton = Skeleton(read_config(folder), dtype)
+        stated = read_config(folder)
+        self.tensors = Experts(open_tensors(folder), stated["model_type"])
+        self.skeleton = Skeleton(stated, dtype)
         self.family, self.config = self.skeleton.family, self.skeleton.config
         self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
-        self.rotary = self.skeleton.rotary(config=self.config).to(self.device)
+        made = self.skeleton.rotary
+        self.rotary = None if made is None else made(config=self.config).to(self.device)
         self.n_layers = len(self.skeleton.layers)
         self.parts = check_weights(self.folder, self.tensors, self.skeleton)
         self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
-    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(n,) ids -> (n, d_model): layer 0 of the residual stream."""
+    def embed(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """(n,) ids and their positions -> (n, d_model): layer 0 of the residual stream.
+
+        Raises StrataError for a position that the model has learned no embedding for.
+        """
         hidden = self.tensors.read(self.parts.embedding)[tokens.cpu()].to(self.device, self.dtype)
         if self.family.scaled:
             hidden = hidden * torch.tensor(self.config.hidden_size**0.5, dtype=self.dtype)
-        return hidden * self._number(self.family.embedding_multiplier)
+        hidden = hidden * self._number(self.family.embedding_multiplier)
+        if self.family.positions:
+            hidden = hidden + self._positions(positions)
+        if self.family.embedding_norm:
+            hidden = self._end(self.family.embedding_norm, self.dtype)(hidden)
+        return hidden
+
+    def _positions(self, positions: torch.Tensor) -> torch.Tensor:
+        table = self.tensors.read(f"{self.parts.prefix}{self.family.positions}.weight")
+        rows = positions.cpu() + self.family.position_offset
+        if len(rows) and rows.max() >= len(table):
+            raise StrataError(
+                f"a text has more tokens than the {len(table) - self.family.position_offset} that "
+                f"{self.folder} has learned positions for, so it cannot be run at all: "
+                "`overlong: skip` leaves such items out"
+            )
+        return table[rows].to(self.device, self.dtype)
+
+    def alibi(self, keys: torch.Tensor) -> dict[str, torch.Tensor | None]:
+        """What layers are asked with for the positions (rows, keys) of their keys: a bias of each
+        head and key, (rows x heads, 1, keys), as transformers' BLOOM has it."""
+        if not self.family.alibi:
+            return {} if self.family.alibi is None else {"alibi": None}
+        from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+
+        heads = self.config.num_attention_heads
+        two = torch.ones(1, 2, dtype=torch.long, device=keys.device)
+        slopes = build_alibi_tensor(two, heads, torch.float32)[:, 0, 1]
+        bias = slopes[:, None] * keys[:, None, :]
+        return {"alibi": bias.flatten(0, 1)[:, None].to(self.dtype)}
 
     def position_embeddings(self, layer: int, hidden: torch.Tensor, position: torch.Tensor):
         """Rotary embeddings as `layer` (0-based) takes them: position (rows, length) in tokens;
         hidden gives their dtype."""
+        if self.rotary is None:
+            return None
         return self.rotary(hidden, position, *self.skeleton.rotary_of(layer))
 
     def layers(self, first: int = 0) -> Iterator[tuple[int, torch.nn.Module]]:
@@ -158,37 +216,46 @@ class Model:
         return 1.0 if key is None else getattr(self.config, key)
 
     def _norm(self, dtype: torch.dtype) -> torch.nn.Module:
-        norm = copy.deepcopy(self.skeleton.norm)
-        state = self._state(norm, f"{self.parts.prefix}{self.family.norm}.", dtype)
-        norm.load_state_dict(state, assign=True)
-        return norm
+        return self._end(self.family.norm, dtype)
+
+    def _end(self, name: str, dtype: torch.dtype) -> torch.nn.Module:
+        """A module beside the layers, with its weights."""
+        module = copy.deepcopy(self.skeleton.ends[name])
+        state = self._state(module, f"{self.parts.prefix}{name}.", dtype)
+        module.load_state_dict(state, assign=True)
+        return module
 
     def _read_layer(self, index: int) -> dict[str, torch.Tensor] | None:
         """Weights of a decoder layer on the device; None if it has them already."""
         layer = self.skeleton.layers[index]
         if not next(layer.parameters()).is_meta:
             return None
-        return self._state(layer, f"{self.parts.prefix}layers.{index}.", self.dtype)
+        return self._state(layer, f"{self.parts.prefix}{self.family.layers}.{index}.")
 
-    def _state(self, module: torch.nn.Module, prefix: str, dtype: torch.dtype) -> dict:
+    def _state(
+        self, module: torch.nn.Module, prefix: str, dtype: torch.dtype | None = None
+    ) -> dict:
         return self._ready({name: prefix + name for name in module.state_dict()}, dtype)
 
     def _ready(
         self, names: dict[str, str], dtype: torch.dtype | None = None
     ) -> dict[str, torch.Tensor]:
-        """The tensors of these names as copies on the device, when they are all there.
+        """The tensors of these names as copies on the device, when they are all there; in the
+        model's dtype, but for what transformers keeps in float32 whatever that is.
 
         Never a view into the file: products may differ in their last bit with the alignment.
         """
-        dtype = dtype or self.dtype
+        kept = {key for key in names if any(part in key for part in self.skeleton.float32)}
+        dtypes = {key: dtype or (torch.float32 if key in kept else self.dtype) for key in names}
         if self._copies is None:
             return {
-                key: self.tensors.read(name).to(self.device, dtype, copy=True)
+                key: self.tensors.read(name).to(self.device, dtypes[key], copy=True)
                 for key, name in names.items()
             }
         with torch.cuda.stream(self._copies):
             pinned = {
-                key: self.tensors.read(name).to(dtype).pin_memory() for key, name in names.items()
+                key: self.tensors.read(name).to(dtypes[key]).pin_memory()
+                for key, name in names.items()
             }
             ready = {key: t.to(self.device, non_blocking=True) for key, t in pinned.items()}
         self._copies.synchronize()

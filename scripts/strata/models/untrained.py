@@ -15,6 +15,8 @@ from strata.models.gguf.header import is_gguf, read_header
 from strata.models.gguf.tokenizer import write_tokenizer
 from strata.models.tensors import Tensors, open_tensors
 
+DRAWN = ("router.bias", "sinks")  # vectors that are drawn as matrices are
+
 
 def write_untrained(
     folder: str | Path, out: str | Path, seed: int = 0, tokenizer: str | Path | None = None
@@ -71,13 +73,16 @@ def _draw(name: str, tensors: Tensors, config: dict, seed: int):
     shape, dtype = tensors.shapes()[name], dtypes.get(tensors.dtype(name))
     if is_gguf(tensors.where(name)):
         dtype = getattr(torch, own_dtype(config))
-    if dtype is None or len(shape) not in (1, 2):
+    if dtype is None or len(shape) not in (1, 2, 3):
         return None
-    norm = "norm" in name and name.endswith(".weight")
-    if norm or len(shape) == 1:  # a norm of every head has a matrix
-        one = norm and not FAMILIES[config["model_type"]].shifted_norms
+    family, vector = FAMILIES[config["model_type"]], len(shape) == 1 or name.endswith("bias")
+    norm = ("norm" in name or vector) and name.endswith(".weight")
+    if norm or (vector and not name.endswith(DRAWN)):  # a norm of every head has a matrix
+        one = norm and not family.shifted_norms
         return torch.full(shape, float(one), dtype=dtype)
     own = hashlib.sha256(f"{seed} {name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(own[:7], "big"))
-    spread = config.get("initializer_range", 0.02)
+    spread = config.get("initializer_range", config.get("init_std", 0.02))
+    if family.residual and name.endswith(family.residual):
+        spread /= (2 * config["num_hidden_layers"]) ** 0.5
     return (torch.randn(shape, generator=generator) * spread).to(dtype)

@@ -11,8 +11,8 @@ from pathlib import Path
 from strata.errors import StrataError
 from strata.models.tensors import Tensors
 
-# What follows from the configuration: rotary frequencies, and the masks of old Pythia checkpoints.
-NEEDLESS = re.compile(r"(rotary_emb\.inv_freq|\.attention\.(bias|masked_bias))$")
+# What follows from the configuration: rotary frequencies, and the masks of old Pythia and GPT-2.
+NEEDLESS = re.compile(r"(rotary_emb\.inv_freq|\.(attention|attn)\.(bias|masked_bias))$")
 # safetensors' names of what may be cast to the dtype a model runs in.
 FLOATS = ("F64", "F32", "F16", "BF16")
 SHOWN = 4  # names in a message
@@ -69,8 +69,10 @@ def _parts_of(folder: Path, found: Collection[str], skeleton) -> Parts:
     """Where embedding and unembedding are. A head in the files is the head, whatever the
     configuration says of ties; tied, one of the two stands for both."""
     family = skeleton.family
-    prefix = f"{family.backbone}."
-    prefix = prefix if any(name.startswith(prefix) for name in found) else ""
+    path = family.backbone.split(".")
+    prefixes = [".".join(path[first:]) + "." for first in range(len(path))]
+    there = (own for own in prefixes if any(name.startswith(own) for name in found))
+    prefix = next(there, "")
     embedding = f"{prefix}{family.embedding}.weight"
     head = next((f"{own}.weight" for own in family.heads if f"{own}.weight" in found), None)
     tied = bool(skeleton.config.tie_word_embeddings)
@@ -92,10 +94,11 @@ def expected(skeleton, parts: Parts) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {parts.embedding: wide, parts.head: wide}
     if parts.bias:
         shapes[parts.bias] = wide[:1]
-    modules = {f"layers.{index}": layer for index, layer in enumerate(skeleton.layers)}
-    for place, module in {**modules, skeleton.family.norm: skeleton.norm}.items():
-        for name, value in module.state_dict().items():
-            shapes[f"{parts.prefix}{place}.{name}"] = tuple(value.shape)
+    name = skeleton.family.layers
+    modules = {f"{name}.{index}": layer for index, layer in enumerate(skeleton.layers)}
+    for place, module in {**modules, **skeleton.ends}.items():
+        for key, value in module.state_dict().items():
+            shapes[f"{parts.prefix}{place}.{key}"] = tuple(value.shape)
     return shapes
 
 

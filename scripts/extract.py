@@ -157,6 +157,8 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
             "code_version": f"{__version__}, extract {STAGES['extract']}",
             "asked": json.dumps(settings),
         }
+        if model.quantised:
+            attributes["quantised"] = f"{model.quantised}, weights alone"
         names = [path.name for path in dumps]
         asked = settings | facts
         found = look_up(arguments.studies, Path(scores), asked, arguments.lenses, names)

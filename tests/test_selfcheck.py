@@ -388,7 +388,7 @@ Q, HEAD = "model.layers.0.self_attn.q_proj.weight", "lm_head.weight"
 RIGHT = None
 GUARDED = [
     # A: weights
-    ("llama", weights(lambda w: w.update({Q: w[Q].to(torch.float8_e4m3fn)})), "quantised"),
+    ("llama", weights(lambda w: w.update({Q: w[Q].to(torch.float8_e4m3fn)})), "quantis"),
     ("llama", weights(lambda w: w.update({f"{Q}_scale_inv": torch.ones(1)})), "nothing reads"),
     ("llama", weights(lambda w: w.update({"lm_head.bias": torch.ones(300)})), "nothing reads"),
     ("llama", weights(lambda w: w.pop(Q)), "lack"),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -13,6 +14,10 @@ from strata.errors import StrataError
 from strata.models.checkpoint import read_config
 from strata.models.gguf.header import is_gguf, read_header
 from strata.models.model import Model
+from strata.models.quantised import Quantised, unquantised
+
+# Whose reading of quantised tensors is compared.
+THEIRS, STRATA = "transformers", "Strata"
 
 
 def load(model: Model):
@@ -38,6 +43,9 @@ def load(model: Model):
     lm, found = cast(tuple[Any, dict], loaded)
     if missing := sorted(found["missing_keys"]):
         raise _no_twin(model, f"it misses {missing[0]}")
+    # Beside those that it dequantises, transformers leaves weights in the type of the files.
+    for weight in lm.parameters():
+        weight.data = weight.data.to(model.dtype)
     return lm.eval().to(model.device)
 
 
@@ -65,40 +73,55 @@ def _config(model: Model, place: Path):
 
 
 def dequantised_by(model: Model) -> str:
-    """Whose reading of a GGUF's tensors is compared: transformers', which dequantises all of them
-    at once, where it knows the architecture, and all are wanted and in one file."""
+    """Whose reading of quantised tensors is compared; empty where none are. transformers', where it
+    dequantises them on its own on a CPU: of a GGUF all of them at once, where it knows the
+    architecture, and all are wanted and in one file."""
+    if isinstance(model.tensors, Quantised):
+        return THEIRS if model.tensors.theirs else STRATA
+    if not is_gguf(model.folder):
+        return ""
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     whole = model.n_layers == len(model.skeleton.layers) and len(model.tensors.files) == 1
     known = read_header(model.folder).architecture in GGUF_SUPPORTED_ARCHITECTURES
-    return "transformers" if whole and known else "Strata"
+    return THEIRS if whole and known else STRATA
 
 
 @contextmanager
 def _source(model: Model) -> Iterator[tuple[Path, dict]]:
     """A folder that transformers loads the model from, and how: its own, or one of links and an
     index, where its weights have names that transformers does not look for; of a GGUF file, by its
-    name, or where transformers doesn't read it, what Strata read of it."""
+    name; or where transformers doesn't dequantise it, what Strata read of it."""
     usual = "model.safetensors", "model.safetensors.index.json"
-    if any((model.folder / name).is_file() for name in usual):
-        yield model.folder, {}
-    elif is_gguf(model.folder) and dequantised_by(model) == "transformers":
+    by = dequantised_by(model)
+    if is_gguf(model.folder) and by == THEIRS:
         yield model.folder.parent, {"gguf_file": model.folder.name}
+    elif by != STRATA and any((model.folder / name).is_file() for name in usual):
+        yield model.folder, _options(model)
     else:
         with TemporaryDirectory() as made:
             _as_usual(model, Path(made))
-            yield Path(made), {}
+            yield Path(made), _options(model)
+
+
+def _options(model: Model) -> dict:
+    """By which transformers loads as floats what it can dequantise."""
+    if not (isinstance(model.tensors, Quantised) and model.tensors.theirs):
+        return {}
+    options = getattr(import_module("transformers"), model.tensors.theirs)
+    return {"quantization_config": options(dequantize=True)}
 
 
 def _as_usual(model: Model, made: Path) -> None:
     """Writes a folder with the model's weights as transformers looks for them."""
     tensors = model.tensors
-    if is_gguf(model.folder):
+    if dequantised_by(model) == STRATA:
         layers = tuple(f".layers.{i}." for i in range(model.n_layers, len(model.skeleton.layers)))
         own = [name for name in tensors.shapes() if not any(map(name.__contains__, layers))]
         read = {name: tensors.read(name).to(model.dtype).contiguous() for name in own}
         save_file(read, made / "model.safetensors", metadata={"format": "pt"})
-        _config(model, made).save_pretrained(made)
+        config = json.dumps(unquantised(read_config(model.folder)))
+        (made / "config.json").write_text(config, encoding="utf-8")
         return
     for file in (model.folder / "config.json", *tensors.files):
         (made / file.name).symlink_to(file.resolve())

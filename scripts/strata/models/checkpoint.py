@@ -17,6 +17,7 @@ from strata.models.gguf.config import config_of
 from strata.models.gguf.header import is_gguf, part_names, parts, read_header
 from strata.models.gguf.tokenizer import tokenizer_facts
 from strata.models.package import package_file, package_name, verify_package
+from strata.models.quantised import scheme_of
 from strata.models.tensors import open_tensors
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
@@ -25,8 +26,6 @@ TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokeni
 TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
 # Of old: tokens by their roles, tokens added, a tokenizer.json for some versions of transformers.
 TOKENIZER_FILES += ("special_tokens_map.json", "added_tokens.json", "tokenizer.*.json")
-# Where config.json says that weights are quantised, by transformers and by others.
-QUANTISED = ("quantization_config", "compression_config", "quantization")
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 
 
@@ -81,12 +80,7 @@ def read_config(folder: str | Path) -> dict:
             "which Strata would not read: give a folder with these as model.safetensors, and "
             "without the key"
         )
-    if quantised := next((config[key] for key in QUANTISED if config.get(key)), None):
-        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
-        raise StrataError(
-            f"{path}: its weights are quantised ({method or 'by an unnamed method'}), which Strata "
-            "doesn't read; give the model in bfloat16, float16 or float32"
-        )
+    scheme_of(config, path)
     for key in ("rope_parameters", "rope_scaling"):
         rope = config.get(key) or {}
         if not isinstance(rope, dict):

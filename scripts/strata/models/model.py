@@ -16,6 +16,7 @@ from strata.errors import StrataError
 from strata.models.checkpoint import own_dtype, read_config, refuse_changing_rotary
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
+from strata.models.quantised import scheme_of, unquantised
 from strata.models.tensors import open_tensors
 from strata.models.weights import check_weights
 
@@ -35,8 +36,8 @@ class Skeleton:
         own = own_dtype(stated) if dtype == "auto" else dtype
         if own not in DTYPES:
             raise StrataError(
-                f"config.json: the dtype {own!r} is not supported; quantised weights are not: give "
-                "the model in bfloat16, float16 or float32"
+                f"config.json: the dtype {own!r} is not supported; give the model in bfloat16, "
+                "float16 or float32"
             )
         self.dtype = DTYPES[own]
         try:
@@ -58,7 +59,7 @@ class Skeleton:
     def _whole(self, stated: dict):
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        self.config = AutoConfig.for_model(**stated)
+        self.config = AutoConfig.for_model(**unquantised(stated))
         with torch.device("meta"):
             whole = AutoModelForCausalLM.from_config(
                 self.config, dtype=self.dtype, attn_implementation=self.family.attention
@@ -94,7 +95,10 @@ class Model:
     ) -> None:
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
         self.tensors = open_tensors(folder)
-        self.skeleton = Skeleton(read_config(folder), dtype)
+        stated = read_config(folder)
+        self.skeleton = Skeleton(stated, dtype)
+        # The method by which its weights are quantised, or empty.
+        self.quantised = (scheme_of(stated, folder) or {}).get("quant_method", "")
         self.family, self.config = self.skeleton.family, self.skeleton.config
         self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
         self.rotary = self.skeleton.rotary(config=self.config).to(self.device)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from strata.errors import StrataError
 from strata.models.gguf.header import is_gguf
 from strata.models.gguf.tensors import Gguf
+from strata.models.quantised import dequantised
 
 if TYPE_CHECKING:
     import torch
@@ -37,11 +38,13 @@ class Tensors(Protocol):
 def open_tensors(folder: str | Path) -> Tensors:
     """The tensors of a model folder or GGUF file.
 
-    Raises StrataError if there are none, a file is missing or its head is damaged.
+    Raises StrataError if there are none, a file is missing or its head is damaged, or weights are
+    quantised in a way that is not read.
     """
+    folder = Path(folder)
     if is_gguf(folder):
         return Gguf(folder)
-    return Safetensors(shards(Path(folder)))
+    return dequantised(Safetensors(shards(folder)), folder)
 
 
 class Safetensors:

@@ -13,6 +13,7 @@ from strata.models.checkpoint import TOKENIZER_FILES, folder_files, own_dtype, r
 from strata.models.families import FAMILIES
 from strata.models.gguf.header import is_gguf, read_header
 from strata.models.gguf.tokenizer import write_tokenizer
+from strata.models.quantised import unquantised
 from strata.models.tensors import Tensors, open_tensors
 
 
@@ -51,6 +52,8 @@ def _write_small(folder: Path, out: Path, config: dict, tokenizer: Path | None) 
     for path in files:
         if path.suffix in (".json", ".txt", ".model", ".jinja") and path.is_file():
             shutil.copyfile(path, out / path.name)
+    if (plain := unquantised(config)) != config:
+        (out / "config.json").write_text(json.dumps(plain), encoding="utf-8")
 
 
 def _files(folder: Path, tensors: Tensors) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from strata import asked
 from strata.files import KEPT, file_hash, link, sweep
 from strata.models.checkpoint import (
     content_of,
+    local_adapter,
     other_tokenizer,
     own_dtype,
     own_files,
@@ -291,10 +292,11 @@ def renewed():
 
 
 def folder_option(model):
-    """Where a model that is no hub's is now, for the command line, and its tokenizer where that is
-    another's."""
+    """Where a model that is no hub's is now, for the command line, and its tokenizer and adapter
+    where these are elsewhere."""
     options = study.models[model]
     now = {"folder": place_of(options), "tokenizer": other_tokenizer(options)}
+    now["adapter"] = local_adapter(options)
     return " ".join(f"--{key} {shlex.quote(str(path))}" for key, path in now.items() if path)
 
 
@@ -302,6 +304,7 @@ def model_options(wildcards):
     """What a model is described by: where it is, or what its entry says of it."""
     options = study.models[wildcards.model]
     own = ("path",) if "path" in options else said_of(options)
+    own += ("adapter", "adapter_revision")
     own += ("tokenizer",) if takes_tokenizer(options) else ()
     return as_json({key: options[key] for key in own if key in options})
 

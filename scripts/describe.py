@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
 def check(info: ModelInfo) -> None:
     """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
     folder = Path(info.folder)
-    check_weights(folder, open_tensors(folder), Skeleton(read_config(folder)))
+    check_weights(folder, open_tensors(folder, info.adapter), Skeleton(read_config(folder)))
     if is_gguf(folder):
         load_tokenizer(info.tokenizer or folder, info.vocabulary)
 

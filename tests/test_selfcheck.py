@@ -43,8 +43,13 @@ BOTH = r"is -?[\d.e+-]+ by Strata and -?[\d.e+-]+ by transformers"
 
 def checked(folder, lenses=tuple(LENSES), memory=AMPLE, chat=False, tokenizer=None, items=ITEMS):
     """The attributes of a task's scores."""
-    model = Model(folder)
-    tokenizer = tokenizer or load_tokenizer(folder, model.config.vocab_size, chat)
+    return checked_model(Model(folder), lenses, memory, chat, tokenizer, items)
+
+
+def checked_model(
+    model, lenses=tuple(LENSES), memory=AMPLE, chat=False, tokenizer=None, items=ITEMS
+):
+    tokenizer = tokenizer or load_tokenizer(model.folder, model.config.vocab_size, chat)
     return self_check("m", model, tokenizer, memory, {"t": items}, lenses, chat)["t"]
 
 

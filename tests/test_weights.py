@@ -142,13 +142,6 @@ def test_neither_tied_nor_with_a_head_it_is_refused(tmp_path, shape):
         Model(tmp_path)
 
 
-def test_an_adapter_is_refused(tmp_path):
-    make_model(tmp_path)
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(StrataError, match="holds an adapter"):
-        read_config(tmp_path)
-
-
 def test_weights_that_the_configuration_names_elsewhere_are_refused(tmp_path):
     """transformers would read that file, whatever else is in the folder."""
     make_model(tmp_path)

@@ -100,7 +100,8 @@ def self_check(
 def _said(part: Model) -> str:
     whole = part.n_layers == len(part.skeleton.layers)
     size = "whole model" if whole else f"first {part.n_layers} layers"
-    how = ", dequantised by Strata" if dequantised_by(part) == STRATA else ""
+    done = "merged" if part.adapter and not part.quantised else "dequantised"
+    how = f", {done} by Strata" if dequantised_by(part) == STRATA else ""
     return f"{size} in {str(part.dtype).removeprefix('torch.')}{how}"
 
 
@@ -166,7 +167,7 @@ def parts_for(model: Model, asked: Sequence[TokenizedItem], memory: Memory) -> l
     whole = [model] if _holds(memory, model, asked) else []
     if whole and model.dtype == torch.float32:
         return whole
-    fine = Model(model.folder, "float32", model.device)
+    fine = Model(model.folder, "float32", model.device, adapter=model.adapter)
     few = [own.first(min(LAYERS, model.n_layers)) for own in (fine, model)]
     return [own for own in few[: 1 if whole else 2] if _holds(memory, own, asked)][:1] + whole
 

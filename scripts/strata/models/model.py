@@ -80,7 +80,8 @@ class Skeleton:
 
 
 class Model:
-    """Parts of a model folder, on `device`, in `dtype` (see Skeleton).
+    """Parts of a model folder, on `device`, in `dtype` (see Skeleton), with what the folder
+    `adapter` holds merged into them, if there is one.
 
     weights: "resident" keeps every layer once read, "streamed" drops each after its use; both
     read the next one while a layer runs. Raises StrataError for a folder that is no model.
@@ -92,10 +93,12 @@ class Model:
         dtype: str = "auto",
         device: str | torch.device = "cpu",
         weights: str = "streamed",
+        adapter: str = "",
     ) -> None:
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
-        self.tensors = open_tensors(folder)
+        self.adapter = adapter
         stated = read_config(folder)
+        self.tensors = open_tensors(folder, adapter)
         self.skeleton = Skeleton(stated, dtype)
         # The method by which its weights are quantised, or empty.
         self.quantised = (scheme_of(stated, folder) or {}).get("quant_method", "")

@@ -3,7 +3,8 @@
 
 def of_hub(options):
     """Whether a model, or its adapter, is fetched from a hub."""
-    return place_of(options) is None or ("adapter" in options and not local_adapter(options))
+    apart = "path" in options and "adapter" in options and not local_adapter(options)
+    return place_of(options) is None or apart
 
 
 HUB = [name for name, options in study.models.items() if of_hub(options)]

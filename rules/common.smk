@@ -349,6 +349,7 @@ FILES = {
     "audits": "<results>/tasks/{task}.audit.json",
     "emergence": "<results>/tables/emergence.csv",
     "settling": "<results>/tables/settling.csv",
+    "precision": "<results>/tables/precision.csv",
     "published": str(PUBLISHED),
 }
 SHOWN = {"table": "html", "figure": "png"}  # in the report
@@ -356,6 +357,7 @@ OPTIONS = {
     **config["report"],
     "paper": study.published,
     "training": study.training,
+    "bases": study.bases,
     "sources": {task: options["source"] for task, options in study.tasks.items()},
 }
 
@@ -408,12 +410,13 @@ def options_given(kind, entry):
 
 def labels_of(entry, wildcards):
     """Labels of the models that an entry shows and of all tasks, so that a new model leaves the
-    others' files alone; colours follow their order, so the paper's are among those compared."""
+    others' files alone; colours follow their order, so some are among all that are compared."""
     if "model" in entry.over:
         return study.labels([wildcards.model])
     if not any("{model}" in FILES[name] or "/tables/" in FILES[name] for name in entry.files):
         return study.labels([])
-    return study.labels(study.compared if entry.models == "published" else study.models_of(entry))
+    placed = entry.models in ("published", "precisions")
+    return study.labels(study.compared if placed else study.models_of(entry))
 
 
 def reported(kind, entry):

@@ -14,6 +14,7 @@ from strata import asked
 from strata.files import KEPT, file_hash, link, sweep
 from strata.models.checkpoint import (
     content_of,
+    local_adapter,
     other_tokenizer,
     own_dtype,
     own_files,
@@ -291,10 +292,11 @@ def renewed():
 
 
 def folder_option(model):
-    """Where a model that is no hub's is now, for the command line, and its tokenizer where that is
-    another's."""
+    """Where a model that is no hub's is now, for the command line, and its tokenizer and adapter
+    where these are elsewhere."""
     options = study.models[model]
     now = {"folder": place_of(options), "tokenizer": other_tokenizer(options)}
+    now["adapter"] = local_adapter(options)
     return " ".join(f"--{key} {shlex.quote(str(path))}" for key, path in now.items() if path)
 
 
@@ -302,6 +304,7 @@ def model_options(wildcards):
     """What a model is described by: where it is, or what its entry says of it."""
     options = study.models[wildcards.model]
     own = ("path",) if "path" in options else said_of(options)
+    own += ("adapter", "adapter_revision")
     own += ("tokenizer",) if takes_tokenizer(options) else ()
     return as_json({key: options[key] for key in own if key in options})
 
@@ -347,6 +350,7 @@ FILES = {
     "tasks": "<results>/tasks/{task}.jsonl",
     "emergence": "<results>/tables/emergence.csv",
     "settling": "<results>/tables/settling.csv",
+    "precision": "<results>/tables/precision.csv",
     "published": str(PUBLISHED),
 }
 SHOWN = {"table": "html", "figure": "png"}  # in the report
@@ -355,6 +359,7 @@ OPTIONS = {
     "paper": study.published,
     "training": study.training,
     "abilities": study.abilities,
+    "bases": study.bases,
 }
 
 
@@ -406,12 +411,13 @@ def options_given(kind, entry):
 
 def labels_of(entry, wildcards):
     """Labels of the models that an entry shows and of all tasks, so that a new model leaves the
-    others' files alone; colours follow their order, so the paper's are among those compared."""
+    others' files alone; colours follow their order, so some are among all that are compared."""
     if "model" in entry.over:
         return study.labels([wildcards.model])
     if not any("{model}" in FILES[name] or "/tables/" in FILES[name] for name in entry.files):
         return study.labels([])
-    return study.labels(study.compared if entry.models == "published" else study.models_of(entry))
+    placed = entry.models in ("published", "precisions")
+    return study.labels(study.compared if placed else study.models_of(entry))
 
 
 def reported(kind, entry):

@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def check(info: ModelInfo) -> None:
     """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
-    Model(info.folder)
+    Model(info.folder, adapter=info.adapter)
     if is_gguf(info.folder):
         load_tokenizer(info.tokenizer or info.folder, info.vocabulary)
 

@@ -84,9 +84,10 @@ def main(arguments: argparse.Namespace) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = choose_device(arguments.device)
-    info = read_info(arguments.model, arguments.folder, arguments.tokenizer)
+    now = arguments.folder, arguments.tokenizer, arguments.adapter
+    info = read_info(arguments.model, *now)
     verify(info)
-    model = Model(info.folder, arguments.dtype, device)
+    model = Model(info.folder, arguments.dtype, device, adapter=info.adapter)
     check_dumps(arguments, info.name, model.n_layers)
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
     where = info.tokenizer or info.folder
@@ -157,6 +158,10 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
             "code_version": f"{__version__}, extract {STAGES['extract']}",
             "asked": json.dumps(settings),
         }
+        if info.adapter:
+            attributes["adapter_of"] = info.adapter_of
+        if model.quantised:
+            attributes["quantised"] = f"{model.quantised}, weights alone"
         names = [path.name for path in dumps]
         asked = settings | facts
         found = look_up(arguments.studies, Path(scores), asked, arguments.lenses, names)
@@ -212,6 +217,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="the model's JSON, from describe.py")
     parser.add_argument("--folder", help="where it is, if not where it was described")
     parser.add_argument("--tokenizer", help="likewise, where its tokenizer is another's")
+    parser.add_argument("--adapter", help="likewise, the folder of its adapter")
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks")
     parser.add_argument("--items", nargs="+", required=True, help="their items, from prepare.py")
     parser.add_argument("--lenses", nargs="+", choices=LENSES, required=True)

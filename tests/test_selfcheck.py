@@ -43,8 +43,13 @@ BOTH = r"is -?[\d.e+-]+ by Strata and -?[\d.e+-]+ by transformers"
 
 def checked(folder, lenses=tuple(LENSES), memory=AMPLE, chat=False, tokenizer=None, items=ITEMS):
     """The attributes of a task's scores."""
-    model = Model(folder)
-    tokenizer = tokenizer or load_tokenizer(folder, model.config.vocab_size, chat)
+    return checked_model(Model(folder), lenses, memory, chat, tokenizer, items)
+
+
+def checked_model(
+    model, lenses=tuple(LENSES), memory=AMPLE, chat=False, tokenizer=None, items=ITEMS
+):
+    tokenizer = tokenizer or load_tokenizer(model.folder, model.config.vocab_size, chat)
     return self_check("m", model, tokenizer, memory, {"t": items}, lenses, chat)["t"]
 
 
@@ -408,7 +413,7 @@ Q, HEAD = "model.layers.0.self_attn.q_proj.weight", "lm_head.weight"
 RIGHT = None
 GUARDED = [
     # A: weights
-    ("llama", weights(lambda w: w.update({Q: w[Q].to(torch.float8_e4m3fn)})), "quantised"),
+    ("llama", weights(lambda w: w.update({Q: w[Q].to(torch.float8_e4m3fn)})), "quantis"),
     ("llama", weights(lambda w: w.update({f"{Q}_scale_inv": torch.ones(1)})), "nothing reads"),
     ("llama", weights(lambda w: w.update({"lm_head.bias": torch.ones(300)})), "nothing reads"),
     ("llama", weights(lambda w: w.pop(Q)), "lack"),

@@ -73,6 +73,7 @@ class Study:
                 )
             self.models |= made
             self.training |= training
+        self._check_bases()
         self.tasks: dict[str, dict] = _pick(config["tasks"], config["select"]["tasks"])
         self._check_files()
         self._check_figures()
@@ -86,6 +87,30 @@ class Study:
             for name in self.models
             if name not in self.training or name == last[self.training[name]["run"]]
         ]
+
+    @property
+    def bases(self) -> dict[str, str]:
+        """Of each model that is another at another precision, that other one."""
+        return {name: own["base"] for name, own in self.models.items() if "base" in own}
+
+    def _check_bases(self) -> None:
+        for name, base in self.bases.items():
+            key = f"config key models.{name}.base"
+            alone = [model for model in self.models if model not in self.training]
+            if name in self.training:
+                raise StrataError(f"{key}: of a training run (`steps`) there is none; take it out")
+            if base not in alone:
+                raise unknown(key, base, alone, "selected models")
+            if base in self.bases:
+                found = "the model itself" if base == name else f"{base!r}, which has one too"
+                raise StrataError(f"{key}: found {found}; name the one that all are compared with")
+            if self.models[name].get("chat", False) != self.models[base].get("chat", False):
+                raise StrataError(f"{key}: {base!r} is not asked alike; set the same `chat`")
+            if self.layers[name] != self.layers[base]:
+                raise StrataError(
+                    f"{key}: {base!r} has {self.layers[base]} layers and {name!r} "
+                    f"{self.layers[name]}; they are no two precisions of one model"
+                )
 
     def _check_files(self) -> None:
         for name, task in self.tasks.items():
@@ -119,6 +144,10 @@ class Study:
         return {
             "all": list(self.models),
             "compared": self.compared,
+            "sizes": [name for name in self.compared if name not in self.bases],
+            "precisions": [
+                name for name in self.compared if name in {*self.bases, *self.bases.values()}
+            ],
             "training": list(self.training),
             "published": list(self.published["models"]),
         }[entry.models]

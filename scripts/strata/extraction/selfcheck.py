@@ -26,7 +26,7 @@ from strata.extraction.task import Task, scores_of
 from strata.extraction.tokens import check_ids, spelled
 from strata.extraction.tree import TokenizedItem, build_tree, tokenize
 from strata.extraction.twin import forward, log_softmax
-from strata.extraction.whole import dequantised_by, load
+from strata.extraction.whole import STRATA, dequantised_by, load
 from strata.items import Item
 from strata.models.gguf.header import is_gguf
 from strata.models.model import Model
@@ -100,8 +100,8 @@ def self_check(
 def _said(part: Model) -> str:
     whole = part.n_layers == len(part.skeleton.layers)
     size = "whole model" if whole else f"first {part.n_layers} layers"
-    own = is_gguf(part.folder) and dequantised_by(part) == "Strata"
-    how = ", dequantised by Strata" if own else ""
+    done = "merged" if part.adapter and not part.quantised else "dequantised"
+    how = f", {done} by Strata" if dequantised_by(part) == STRATA else ""
     return f"{size} in {str(part.dtype).removeprefix('torch.')}{how}"
 
 
@@ -167,7 +167,7 @@ def parts_for(model: Model, asked: Sequence[TokenizedItem], memory: Memory) -> l
     whole = [model] if _holds(memory, model, asked) else []
     if whole and model.dtype == torch.float32:
         return whole
-    fine = Model(model.folder, "float32", model.device)
+    fine = Model(model.folder, "float32", model.device, adapter=model.adapter)
     few = [own.first(min(LAYERS, model.n_layers)) for own in (fine, model)]
     return [own for own in few[: 1 if whole else 2] if _holds(memory, own, asked)][:1] + whole
 

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -10,9 +12,15 @@ from typing import Any, cast
 from safetensors.torch import save_file
 
 from strata.errors import StrataError
+from strata.models.adapter import Adapted
 from strata.models.checkpoint import read_config
 from strata.models.gguf.header import is_gguf, read_header
 from strata.models.model import Model
+from strata.models.quantised import Quantised, unquantised
+from strata.models.tensors import Tensors
+
+# Whose reading of quantised tensors is compared.
+THEIRS, STRATA = "transformers", "Strata"
 
 
 def load(model: Model):
@@ -39,7 +47,29 @@ def load(model: Model):
     lm, found = cast(tuple[Any, dict], loaded)
     if missing := sorted(found["missing_keys"]):
         raise _no_twin(model, f"it misses {missing[0]}")
+    lm = _merged(lm, model)
+    # Beside those that it dequantises, transformers leaves weights in the type of the files.
+    for weight in lm.parameters():
+        weight.data = weight.data.to(model.dtype)
     return lm.eval().to(model.device)
+
+
+def _merged(lm, model: Model):
+    """With the adapter in it, by peft, unless transformers was given weights with it."""
+    if not (model.adapter and _peft()):
+        return lm
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(lm, model.adapter).merge_and_unload()
+
+
+def _peft() -> bool:
+    return find_spec("peft") is not None
+
+
+def _base(model: Model) -> Tensors:
+    """What transformers is to load: without the adapter where peft merges that."""
+    return model.tensors.base if isinstance(model.tensors, Adapted) and _peft() else model.tensors
 
 
 def _no_twin(model: Model, reason: str) -> StrataError:
@@ -66,40 +96,59 @@ def _config(model: Model, place: Path):
 
 
 def dequantised_by(model: Model) -> str:
-    """Whose reading of a GGUF's tensors is compared: transformers', which dequantises all of them
-    at once, where it knows the architecture, and all are wanted and in one file."""
+    """Whose reading of quantised tensors, or without peft of merged ones, is compared; empty where
+    there are none. transformers', where it dequantises them on its own on a CPU: of a GGUF all of
+    them at once, where it knows the architecture, and all are wanted and in one file."""
+    tensors = _base(model)
+    if isinstance(tensors, Adapted):
+        return STRATA
+    if isinstance(tensors, Quantised):
+        return THEIRS if tensors.theirs else STRATA
+    if not is_gguf(model.folder):
+        return ""
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     whole = model.n_layers == len(model.skeleton.layers) and len(model.tensors.files) == 1
     known = read_header(model.folder).architecture in GGUF_SUPPORTED_ARCHITECTURES
-    return "transformers" if whole and known else "Strata"
+    return THEIRS if whole and known else STRATA
 
 
 @contextmanager
 def _source(model: Model) -> Iterator[tuple[Path, dict]]:
     """A folder that transformers loads the model from, and how: its own, or one of links and an
     index, where its weights have names that transformers does not look for; of a GGUF file, by its
-    name, or where transformers doesn't read it, what Strata read of it."""
+    name; or where transformers doesn't dequantise it, what Strata read of it."""
     usual = "model.safetensors", "model.safetensors.index.json"
-    if any((model.folder / name).is_file() for name in usual):
-        yield model.folder, {}
-    elif is_gguf(model.folder) and dequantised_by(model) == "transformers":
+    by = dequantised_by(model)
+    if is_gguf(model.folder) and by == THEIRS:
         yield model.folder.parent, {"gguf_file": model.folder.name}
+    elif by != STRATA and any((model.folder / name).is_file() for name in usual):
+        yield model.folder, _options(model)
     else:
         with TemporaryDirectory() as made:
             _as_usual(model, Path(made))
-            yield Path(made), {}
+            yield Path(made), _options(model)
+
+
+def _options(model: Model) -> dict:
+    """By which transformers loads as floats what it can dequantise."""
+    tensors = _base(model)
+    if not (isinstance(tensors, Quantised) and tensors.theirs):
+        return {}
+    options = getattr(import_module("transformers"), tensors.theirs)
+    return {"quantization_config": options(dequantize=True)}
 
 
 def _as_usual(model: Model, made: Path) -> None:
     """Writes a folder with the model's weights as transformers looks for them."""
-    tensors = model.tensors
-    if is_gguf(model.folder):
+    tensors = _base(model)
+    if dequantised_by(model) == STRATA:
         layers = tuple(f".layers.{i}." for i in range(model.n_layers, len(model.skeleton.layers)))
         own = [name for name in tensors.shapes() if not any(map(name.__contains__, layers))]
         read = {name: tensors.read(name).to(model.dtype).contiguous() for name in own}
         save_file(read, made / "model.safetensors", metadata={"format": "pt"})
-        _config(model, made).save_pretrained(made)
+        config = json.dumps(unquantised(read_config(model.folder)))
+        (made / "config.json").write_text(config, encoding="utf-8")
         return
     for file in (model.folder / "config.json", *tensors.files):
         (made / file.name).symlink_to(file.resolve())

@@ -12,11 +12,15 @@ from pathlib import Path
 
 from strata.errors import StrataError
 from strata.files import file_hash, located
+from strata.models.adapter import CONFIG as ADAPTER
+from strata.models.adapter import WEIGHTS as ADAPTER_WEIGHTS
+from strata.models.adapter import read_adapter
 from strata.models.families import FAMILIES, REFUSED
 from strata.models.gguf.config import config_of
 from strata.models.gguf.header import is_gguf, part_names, parts, read_header
 from strata.models.gguf.tokenizer import tokenizer_facts
 from strata.models.package import package_file, package_name, verify_package
+from strata.models.quantised import scheme_of
 from strata.models.tensors import open_tensors
 
 WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
@@ -25,8 +29,6 @@ TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokeni
 TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
 # Of old: tokens by their roles, tokens added, a tokenizer.json for some versions of transformers.
 TOKENIZER_FILES += ("special_tokens_map.json", "added_tokens.json", "tokenizer.*.json")
-# Where config.json says that weights are quantised, by transformers and by others.
-QUANTISED = ("quantization_config", "compression_config", "quantization")
 UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 
 
@@ -34,7 +36,9 @@ UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 class ModelInfo:
     """What is known of a model before its weights are read; hashes are sha256 in hex.
 
-    folder: or the GGUF file; tokenizer: the folder of the tokenizer, where that is another.
+    folder: or the GGUF file; tokenizer: the folder of the tokenizer, where that is another;
+    adapter: the folder of the adapter that is merged into it, adapter_of: the model that this says
+    it is of.
     """
 
     name: str
@@ -49,6 +53,8 @@ class ModelInfo:
     tokenizer_hash: str
     asked: dict = field(default_factory=dict)  # see strata.asked
     tokenizer: str = ""
+    adapter: str = ""
+    adapter_of: str = ""
 
     def dict(self) -> dict:
         return asdict(self)
@@ -70,23 +76,13 @@ def read_config(folder: str | Path) -> dict:
             f"{path}: the architecture {kind!r} is not supported; Strata knows "
             + ", ".join(sorted(FAMILIES))
         )
-    if (folder / "adapter_config.json").is_file():
-        raise StrataError(
-            f"{folder} holds an adapter (adapter_config.json), which would be left out: merge it "
-            "into its model (peft's merge_and_unload) and give the folder of the result"
-        )
     if config.get("transformers_weights"):
         raise StrataError(
             f"{path}: transformers_weights names {config['transformers_weights']} as the weights, "
             "which Strata would not read: give a folder with these as model.safetensors, and "
             "without the key"
         )
-    if quantised := next((config[key] for key in QUANTISED if config.get(key)), None):
-        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
-        raise StrataError(
-            f"{path}: its weights are quantised ({method or 'by an unnamed method'}), which Strata "
-            "doesn't read; give the model in bfloat16, float16 or float32"
-        )
+    scheme_of(config, path)
     for key in ("rope_parameters", "rope_scaling"):
         rope = config.get(key) or {}
         if not isinstance(rope, dict):
@@ -116,6 +112,8 @@ def _stated_config(folder: Path) -> dict:
     if not path.is_file():
         found = sorted(folder.glob("*.gguf"))
         more = f"; for its GGUF file give `path: {found[0]}`" if found else ""
+        if (folder / ADAPTER).is_file():
+            more = f"; give its model, and `adapter: {folder}` beside it"
         raise StrataError(f"{folder} is no model folder: it holds no config.json{more}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -163,7 +161,18 @@ def folder_files(folder: str | Path) -> list[Path]:
 def own_files(options: dict) -> list[Path]:
     """The local files that a model of the configuration is made of."""
     found = folder_files(options["path"]) if "path" in options else []
-    return found + (folder_files(own) if (own := other_tokenizer(options)) else [])
+    found += folder_files(own) if (own := other_tokenizer(options)) else []
+    return found + (adapter_files(own) if (own := local_adapter(options)) else [])
+
+
+def adapter_files(folder: str | Path) -> list[Path]:
+    return [file for name in (ADAPTER, ADAPTER_WEIGHTS) if (file := Path(folder, name)).is_file()]
+
+
+def local_adapter(options: dict) -> str | None:
+    """The folder of an entry's adapter, where it is one."""
+    own = options.get("adapter")
+    return own if own and not _of_hub(own) else None
 
 
 def other_tokenizer(options: dict) -> str | None:
@@ -182,9 +191,9 @@ def content_of(options: dict) -> dict:
     and whatever their times; each is read once, and again where it was touched. Of a hub's, what
     its entry says of it."""
     content = {file.name: file_hash(file) for file in own_files(options)}
-    if "path" in options:
-        return content
-    return content | {key: options[key] for key in said_of(options) if key in options}
+    said: tuple[str, ...] = () if local_adapter(options) else ("adapter", "adapter_revision")
+    said += () if "path" in options else said_of(options)
+    return content | {key: options[key] for key in said if key in options}
 
 
 def said_of(options: dict) -> tuple[str, ...]:
@@ -236,14 +245,15 @@ def describe(name: str, options: dict) -> ModelInfo:
         source = options["hub"]
     tokenizer = tokenizer_of(options, folder)
     config = read_config(folder)
-    files = open_tensors(folder).files
+    adapter = _adapter_of(options)
+    files = open_tensors(folder, adapter["folder"]).files
     if revision is None:
         revision = local_revision(folder, files)
     info = ModelInfo(
         name=name,
         folder=str(folder),
         source=source,
-        revision=revision,
+        revision=revision + adapter["revision"],
         architecture=config["model_type"],
         layers=config["num_hidden_layers"],
         d_model=config["hidden_size"],
@@ -251,6 +261,8 @@ def describe(name: str, options: dict) -> ModelInfo:
         context=config.get("max_position_embeddings", 0),
         tokenizer_hash=tokenizer_hash(tokenizer),
         tokenizer="" if tokenizer == folder else str(tokenizer),
+        adapter=adapter["folder"],
+        adapter_of=adapter["of"],
     )
     declared = {"num_hidden_layers": options.get("layers"), **options.get("shape", {})}
     for key, value in declared.items():
@@ -262,6 +274,24 @@ def describe(name: str, options: dict) -> ModelInfo:
     return info
 
 
+def _adapter_of(options: dict) -> dict[str, str]:
+    """Of an entry's adapter its folder, what it adds to the model's revision, and the model that it
+    says it is of; all empty where there is none."""
+    own = options.get("adapter")
+    if not own:
+        return dict.fromkeys(("folder", "revision", "of"), "")
+    if _of_hub(own):
+        folder, commit = fetch(own, options.get("adapter_revision"))
+    else:
+        folder, commit = Path(own), ""
+    of = str(read_adapter(folder).get("base_model_name_or_path") or "")
+    return {"folder": str(folder), "revision": f" + {commit or _adapter_hash(folder)}", "of": of}
+
+
+def _adapter_hash(folder: str | Path) -> str:
+    return "sha256:" + _hash_files(adapter_files(folder))
+
+
 def local_revision(folder: Path, files: Sequence[Path]) -> str:
     """What names the content of a local model: the hash of its configuration and weights."""
     if is_gguf(folder):
@@ -270,17 +300,20 @@ def local_revision(folder: Path, files: Sequence[Path]) -> str:
 
 
 def verify(info: ModelInfo) -> None:
-    """Raises StrataError if a local folder or file holds another model than the one described:
-    exchanged under its path, it would go by the other's revision."""
-    if not info.revision.startswith("sha256:"):
-        return  # a hub's snapshot goes by its commit
-    folder = Path(info.folder)
-    files, tokenizer = open_tensors(folder).files, info.tokenizer or folder
-    now = local_revision(folder, files), tokenizer_hash(tokenizer)
-    if now != (info.revision, info.tokenizer_hash):
+    """Raises StrataError if a local folder or file holds another model or adapter than the one
+    described: exchanged under its path, it would go by the other's revision."""
+    folder, (whole, _, adapter) = Path(info.folder), info.revision.partition(" + ")
+    # A hub's snapshot goes by its commit.
+    good = not adapter.startswith("sha256:") or _adapter_hash(info.adapter) == adapter
+    if whole.startswith("sha256:"):
+        files = open_tensors(folder, info.adapter).files
+        now = local_revision(folder, files), tokenizer_hash(info.tokenizer or folder)
+        good = good and now == (whole, info.tokenizer_hash)
+    if not good:
         raise StrataError(
             f"{folder} holds another model than when {info.name} was described: its weights, "
-            "configuration or tokenizer were exchanged. Run again, with the model left as it is"
+            "configuration, tokenizer or adapter were exchanged. Run again, with the model left as "
+            "it is"
         )
 
 
@@ -324,9 +357,12 @@ def tokenizer_of(options: dict, model: Path) -> Path:
 
 
 def _tokenizer_folder(where: str) -> Path:
-    if Path(where).is_dir() or not re.fullmatch(r"[^/.][^/]*/[^/]+", where):
-        return Path(where)
-    return fetch(where, weights=False)[0]
+    return fetch(where, weights=False)[0] if _of_hub(where) else Path(where)
+
+
+def _of_hub(where: str) -> bool:
+    """Whether it is a hub id rather than a local folder."""
+    return not Path(where).is_dir() and bool(re.fullmatch(r"[^/.][^/]*/[^/]+", where))
 
 
 def outline(options: dict) -> tuple[dict, Path]:
@@ -344,8 +380,16 @@ def outline(options: dict) -> tuple[dict, Path]:
 
 
 def read_info(
-    path: str | Path, folder: str | None = None, tokenizer: str | None = None
+    path: str | Path,
+    folder: str | None = None,
+    tokenizer: str | None = None,
+    adapter: str | None = None,
 ) -> ModelInfo:
-    """What `describe` found; folder, tokenizer: where they are now, if not there."""
+    """What `describe` found; folder, tokenizer, adapter: where they are now, if not there."""
     info = ModelInfo(**json.loads(Path(path).read_text(encoding="utf-8")))
-    return replace(info, folder=folder or info.folder, tokenizer=tokenizer or info.tokenizer)
+    return replace(
+        info,
+        folder=folder or info.folder,
+        tokenizer=tokenizer or info.tokenizer,
+        adapter=adapter or info.adapter,
+    )

@@ -17,6 +17,7 @@ from strata.models.checkpoint import own_dtype, read_config, refuse_changing_rot
 from strata.models.experts import Experts
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
+from strata.models.quantised import scheme_of, unquantised
 from strata.models.tensors import open_tensors
 from strata.models.weights import check_weights
 
@@ -36,8 +37,8 @@ class Skeleton:
         own = own_dtype(stated) if dtype == "auto" else dtype
         if own not in DTYPES:
             raise StrataError(
-                f"config.json: the dtype {own!r} is not supported; quantised weights are not: give "
-                "the model in bfloat16, float16 or float32"
+                f"config.json: the dtype {own!r} is not supported; give the model in bfloat16, "
+                "float16 or float32"
             )
         self.dtype = DTYPES[own]
         try:
@@ -63,7 +64,7 @@ class Skeleton:
     def _whole(self, stated: dict):
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        self.config = AutoConfig.for_model(**stated)
+        self.config = AutoConfig.for_model(**unquantised(stated))
         with torch.device("meta"):
             whole = AutoModelForCausalLM.from_config(
                 self.config,
@@ -101,7 +102,8 @@ class Skeleton:
 
 
 class Model:
-    """Parts of a model folder, on `device`, in `dtype` (see Skeleton).
+    """Parts of a model folder, on `device`, in `dtype` (see Skeleton), with what the folder
+    `adapter` holds merged into them, if there is one.
 
     weights: "resident" keeps every layer once read, "streamed" drops each after its use; both
     read the next one while a layer runs. Raises StrataError for a folder that is no model.
@@ -113,11 +115,15 @@ class Model:
         dtype: str = "auto",
         device: str | torch.device = "cpu",
         weights: str = "streamed",
+        adapter: str = "",
     ) -> None:
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
+        self.adapter = adapter
         stated = read_config(folder)
-        self.tensors = Experts(open_tensors(folder), stated["model_type"])
+        self.tensors = Experts(open_tensors(folder, adapter), stated["model_type"])
         self.skeleton = Skeleton(stated, dtype)
+        # The method by which its weights are quantised, or empty.
+        self.quantised = (scheme_of(stated, folder) or {}).get("quant_method", "")
         self.family, self.config = self.skeleton.family, self.skeleton.config
         self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
         made = self.skeleton.rotary

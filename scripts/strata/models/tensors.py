@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from strata.errors import StrataError
+from strata.models.adapter import CONFIG, WEIGHTS, Adapted, adapter_file, read_adapter
 from strata.models.gguf.header import is_gguf
 from strata.models.gguf.tensors import Gguf
+from strata.models.quantised import dequantised
 
 if TYPE_CHECKING:
     import torch
@@ -34,14 +36,24 @@ class Tensors(Protocol):
         """One tensor, perhaps a view into its file. Raises StrataError if it is damaged."""
 
 
-def open_tensors(folder: str | Path) -> Tensors:
-    """The tensors of a model folder or GGUF file.
+def open_tensors(folder: str | Path, adapter: str | Path | None = None) -> Tensors:
+    """The tensors of a model folder or GGUF file, with those of the adapter in the folder `adapter`
+    merged into them.
 
-    Raises StrataError if there are none, a file is missing or its head is damaged.
+    Raises StrataError if there are none, a file is missing or its head is damaged, or weights are
+    quantised in a way that is not read, or the adapter is not the model's.
     """
-    if is_gguf(folder):
-        return Gguf(folder)
-    return Safetensors(shards(Path(folder)))
+    folder = Path(folder)
+    plain = Gguf(folder) if is_gguf(folder) else dequantised(Safetensors(shards(folder)), folder)
+    if not adapter:
+        if (folder / CONFIG).is_file():
+            raise StrataError(
+                f"{folder} holds an adapter ({CONFIG}), which would be left out: name it in the "
+                f"model's entry, `adapter: {folder}`, or take it out of the folder"
+            )
+        return plain
+    own = read_adapter(Path(adapter))
+    return Adapted(plain, Safetensors([adapter_file(Path(adapter))]), own)
 
 
 class Safetensors:
@@ -92,8 +104,8 @@ def shards(folder: Path) -> list[Path]:
             logging.info("%s: %s is read, and %s left aside", folder, single.name, index.name)
         return [single]
     if not index.is_file():
-        if files := sorted(folder.glob("*.safetensors")):
-            return files
+        if files := [file for file in folder.glob("*.safetensors") if file.name != WEIGHTS]:
+            return sorted(files)
         raise StrataError(f"{folder} holds no .safetensors file, nor is it a .gguf file")
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

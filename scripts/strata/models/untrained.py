@@ -9,22 +9,29 @@ import json
 import shutil
 from pathlib import Path
 
+from strata.models.adapter import CONFIG as ADAPTER
 from strata.models.checkpoint import TOKENIZER_FILES, folder_files, own_dtype, read_config
 from strata.models.families import FAMILIES
 from strata.models.gguf.header import is_gguf, read_header
 from strata.models.gguf.tokenizer import write_tokenizer
+from strata.models.quantised import unquantised
 from strata.models.tensors import Tensors, open_tensors
 
 DRAWN = ("router.bias", "sinks")  # vectors that are drawn as matrices are
 
 
 def write_untrained(
-    folder: str | Path, out: str | Path, seed: int = 0, tokenizer: str | Path | None = None
+    folder: str | Path,
+    out: str | Path,
+    seed: int = 0,
+    tokenizer: str | Path | None = None,
+    adapter: str | Path | None = None,
 ) -> None:
     """Writes to the folder `out` the configuration and tokenizer of a model (a folder or a GGUF
     file), and weights of the same names and shapes: matrices normal with the configuration's
     `initializer_range`, norms at one, biases at zero; of the same dtypes, or of the one that it is
-    run in where they are in blocks. tokenizer: its folder, where that is another.
+    run in where they are in blocks. tokenizer: its folder, where that is another; adapter: the
+    folder of the model's, which changes no shape.
 
     Each tensor is drawn from `seed` and its name, so how a checkpoint is split changes nothing.
     Raises StrataError for what is no model.
@@ -33,7 +40,7 @@ def write_untrained(
 
     folder, out = Path(folder), Path(out)
     config = read_config(folder)
-    tensors = open_tensors(folder)
+    tensors = open_tensors(folder, adapter)
     out.mkdir(parents=True, exist_ok=True)
     _write_small(folder, out, config, Path(tokenizer) if tokenizer else None)
     for name, own in _files(folder, tensors).items():
@@ -49,10 +56,12 @@ def _write_small(folder: Path, out: Path, config: dict, tokenizer: Path | None) 
             return write_tokenizer(read_header(folder), out)
         files = [file for file in folder_files(tokenizer) if file.name in TOKENIZER_FILES]
     else:
-        files = sorted(folder.iterdir())
+        files = sorted(file for file in folder.iterdir() if file.name != ADAPTER)
     for path in files:
         if path.suffix in (".json", ".txt", ".model", ".jinja") and path.is_file():
             shutil.copyfile(path, out / path.name)
+    if (plain := unquantised(config)) != config:
+        (out / "config.json").write_text(json.dumps(plain), encoding="utf-8")
 
 
 def _files(folder: Path, tensors: Tensors) -> dict[str, list[str]]:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.models.methods import FLOATS
 from strata.models.tensors import Tensors
 
 # What follows from the configuration: rotary frequencies, and the masks of old Pythia and GPT-2.
 NEEDLESS = re.compile(r"(rotary_emb\.inv_freq|\.(attention|attn)\.(bias|masked_bias))$")
-# safetensors' names of what may be cast to the dtype a model runs in.
-FLOATS = ("F64", "F32", "F16", "BF16")
 SHOWN = 4  # names in a message
 
 
@@ -53,9 +52,9 @@ def check_weights(folder: Path, tensors: Tensors, skeleton) -> Parts:
     for name, shape in shapes.items():
         if (dtype := tensors.dtype(name)) not in FLOATS:
             raise StrataError(
-                f"{tensors.where(name)}: {name} is of type {dtype}, no float of 16 bits or more; "
-                "quantised weights are not supported: give the model in bfloat16, float16 or "
-                "float32"
+                f"{tensors.where(name)}: {name} is of type {dtype}, no float of 16 bits or more, "
+                "and config.json names no method of quantisation by which to read it "
+                "(quantization_config): fetch the model again"
             )
         if found[name] != shape:
             raise StrataError(

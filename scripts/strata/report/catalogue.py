@@ -19,7 +19,7 @@ FORMS = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", 
 # Files that there may be none of.
 OPTIONAL = ("decisions", "floors", "best", "audits")
 # Options that are JSON.
-MAPPINGS = ("paper", "abilities", "training")
+MAPPINGS = ("abilities", "bases", "paper", "training")
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,10 @@ class Entry:
     files: what it is made of, by the names of frames.READERS. options: what of the study it asks
         for.
     over: what there is one for each of (task, model, kind, digits).
-    models: whose results it shows: all, compared (of a training run the last checkpoint), training
-        (the checkpoints), published (those that are the paper's). tasks: which: all, calculation,
-        in_languages, in_parts (with subtasks of their own), published.
+    models: whose results it shows: all, compared (of a training run the last checkpoint), sizes
+        (those of them that are no other precision of another), precisions (these others, and what
+        they are compared with), training (the checkpoints), published (those that are the paper's).
+    tasks: which: all, calculation, in_languages, in_parts (with subtasks of their own), published.
     probe: the probe that must have been fitted, if it takes a certain one.
     style: a figure's own keys and their defaults (style.KEYS).
     mem_mb, runtime: megabytes and minutes of its job, at the first attempt.
@@ -162,6 +163,17 @@ TABLES = {
             make="strata.report.tables.scaling:scaling_table",
             files=("scores", "models"),
             options=READ,
+            models="sizes",
+            mem_mb=4000,
+        ),
+        Entry(
+            name="precision",
+            question="Scales",
+            shows="what other precisions of a model cost, beside their base, models x tasks",
+            make="strata.report.tables.precision:precision_table",
+            files=("scores",),
+            options=(*READ, "bases"),
+            models="precisions",
             mem_mb=4000,
         ),
         Entry(
@@ -225,6 +237,7 @@ TABLES = {
             make="strata.report.tables.findings:findings_table",
             files=("scores", "floors", "models"),
             options=(*READ, "abilities"),
+            models="sizes",
             mem_mb=4000,
             runtime=30,
         ),
@@ -261,6 +274,16 @@ FIGURES = {
             options=READ,
             over=("task",),
             style={**CURVES, "blind": True},
+        ),
+        Entry(
+            name="precision",
+            question="Scales",
+            shows="what other precisions of a model cost, layer by layer, a panel per task",
+            make="strata.report.figures.precision:precision",
+            files=("precision",),
+            options=READ,
+            models="precisions",
+            style=OVER_LAYERS,
         ),
         Entry(
             name="calculation_radars",

@@ -38,13 +38,19 @@ SETTLING_COLUMNS = (
     *("model", "task", "lens", "layer", "brier", "entropy", "divergence", "calibration"),
     *("agreement", "settled", "ci_low", "ci_high", "n"),
 )
+PRECISION_COLUMNS = (
+    *("model", "base", "task", "lens", "metric", "layer"),
+    *("difference", "stderr", "ci_low", "ci_high", "p", "p_holm"),
+    *("flips", "flips_low", "flips_high", "divergence", "n"),
+)
 # The numbers of a row of metrics, as tables have them.
 MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
 # What the paper printed (data/published): half a unit of the last digit, and what is odd.
 PUBLISHED_COLUMNS = (*COLUMNS, "rounding", "anomaly")
 # Names stay text: a model may be called "7", a language "na".
 NAMES = {
-    *("model", "task", "subtask", "lens", "metric", "train", "test", "note", "anomaly", "reader"),
+    *("model", "task", "subtask", "base", "lens", "metric", "train", "test", "note", "anomaly"),
+    "reader",
 }
 
 
@@ -83,6 +89,11 @@ def read_emergence(paths: Iterable[str | Path]) -> pd.DataFrame:
 def read_settling(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the settling table's csv (settling.settling)."""
     return _read(paths, SETTLING_COLUMNS, "settling")
+
+
+def read_precision(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the precision table's csv (precision.precision)."""
+    return _read(paths, PRECISION_COLUMNS, "precision")
 
 
 def read_published(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -161,6 +172,7 @@ READERS = {
     "transfer": read_transfer,
     "emergence": read_emergence,
     "settling": read_settling,
+    "precision": read_precision,
     "published": read_published,
     "scores": read_scores,
     "floors": read_scores,

@@ -16,6 +16,8 @@ ARCHITECTURES = {"gemma3_text": "gemma3"}  # where it isn't transformers' name
 CONTROL, USER_DEFINED, UNUSED = 3, 4, 5
 # What a GGUF cannot say: how Gemma scales its scores follows from its sizes.
 CHANGES = {name: {"query_pre_attn_scalar": 16} for name in ("gemma2", "gemma3_text")}
+# Nor has llama.cpp windows in Qwen 2.
+CHANGES["qwen2"] = {"use_sliding_window": False, "max_window_layers": 28}
 WIDE = {"hidden_size": 64, "intermediate_size": 96}  # blocks have 32 values
 
 

@@ -503,7 +503,12 @@ WRONG = [
     ("own.csv", CSV + "Qé?,u,v,0\n", {"encoding": "ascii"}, "is no ascii text"),
     ("own.csv", CSV.encode("utf-16"), {"encoding": "utf-8"}, "it seems to be utf-16"),
     ("own.csv", CSV, {"encoding": "klingon"}, "no encoding is called 'klingon'"),
-    ("own.gz", gzip.compress(GOOD.encode() * 99)[:-9], {}, "damaged gzip file, perhaps cut short"),
+    (
+        "own.gz",
+        gzip.compress(GOOD.encode() * 99, mtime=0)[:-9],
+        {},
+        "damaged gzip file, perhaps cut short",
+    ),
     ("own.gz", b"\x1f\x8bnothing", {}, "damaged gzip"),
     ("own.jsonl", "\x1a\x00 nothing of use", {}, "line 1|missing|holds no items"),
     # fields

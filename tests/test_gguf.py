@@ -549,7 +549,7 @@ def test_a_tokenizer_of_the_entrys_takes_the_place_of_the_metadatas(tmp_path):
     assert made.read_bytes() == (own / "tokenizer.json").read_bytes()
     config = json.loads((own / "tokenizer_config.json").read_text())
     (own / "tokenizer_config.json").write_text(json.dumps(config | {"changed": 1}))
-    with pytest.raises(StrataError, match="tokenizer were exchanged"):
+    with pytest.raises(StrataError, match="tokenizer or adapter were exchanged"):
         verify(info)
 
 

@@ -68,8 +68,10 @@ def _peft() -> bool:
 
 
 def _base(model: Model) -> Tensors:
-    """What transformers is to load: without the adapter where peft merges that."""
-    return model.tensors.base if isinstance(model.tensors, Adapted) and _peft() else model.tensors
+    """What transformers is to load: experts as the files have them, and without the adapter where
+    peft merges that."""
+    tensors = model.tensors.base
+    return tensors.base if isinstance(tensors, Adapted) and _peft() else tensors
 
 
 def _no_twin(model: Model, reason: str) -> StrataError:

@@ -40,7 +40,7 @@ class Experts:
         renamings = [own for own in mapping if isinstance(own, WeightRenaming)]
         converters = [own for own in mapping if isinstance(own, WeightConverter)]
         self._converters = {p: own for own in converters for p in own.source_patterns}
-        self._tensors, self.files = tensors, tensors.files
+        self.base, self.files = tensors, tensors.files
         # Of each tensor its parts in the files, in the order of the experts, and the pattern by
         # which the library knows them; None where there is nothing to put together.
         self._parts: dict[str, list[tuple[str, str | None]]] = {}
@@ -58,14 +58,14 @@ class Experts:
 
     def dtype(self, name: str) -> str:
         """Of parts that differ, one that is no float."""
-        kinds = [self._tensors.dtype(part) for part, _ in self._parts[name]]
+        kinds = [self.base.dtype(part) for part, _ in self._parts[name]]
         return max(kinds, key=lambda kind: kind not in FLOATS)
 
     def where(self, name: str) -> Path:
-        return self._tensors.where(self._parts[name][0][0])
+        return self.base.where(self._parts[name][0][0])
 
     def read(self, name: str) -> "torch.Tensor":
-        return self._made(name, self._tensors.read)
+        return self._made(name, self.base.read)
 
     def _made(self, name: str, read) -> "torch.Tensor":
         """A tensor of what `read` gives for its parts."""
@@ -80,7 +80,7 @@ class Experts:
     def _shape(self, name: str) -> tuple[int, ...]:
         import torch
 
-        shapes = self._tensors.shapes()
+        shapes = self.base.shapes()
         try:
             made = self._made(name, lambda part: torch.empty(shapes[part], device="meta"))
         except RuntimeError:
@@ -97,7 +97,7 @@ class Experts:
         split = [match.groups() for part in parts if (match := PART.fullmatch(part))]
         layers, experts, ends = map(set, zip(*split, strict=True)) if split else ((), (), ())
         whole = {layer + expert + end for layer in layers for expert in experts for end in ends}
-        if missing := sorted(whole.difference(self._tensors.shapes())):
+        if missing := sorted(whole.difference(self.base.shapes())):
             raise StrataError(
                 f"{self.files[0].parent}: its weights lack {missing[0]}; fetch the model again"
             )

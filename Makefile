@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed-$(shell cat pyproject.toml constraints.txt | grep '==' | cksum | cut -d ' ' -f 1)
 MENU := awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
-.PHONY: help run test check lint format
+.PHONY: help run real test check lint format
 
 help: ## this page
 	@echo "make ..."
@@ -17,6 +17,10 @@ help: ## this page
 
 run: $(INSTALLED) ## the default study, into results/
 	@$(BIN)/snakemake --cores $(CORES) $(ARGS)
+
+real: $(INSTALLED) ## two real models on the paper's tasks, into results/real/; wants the internet, or mirrors
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/real.yaml $(ARGS)
+	@echo "The report is results/real/report.html"
 
 test: $(INSTALLED) ## all tests
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(ARGS)

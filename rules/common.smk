@@ -186,6 +186,12 @@ def model_files(wildcards):
     return local + package_files(wildcards.model)
 
 
+def of_hub(options):
+    """Whether a model, or its adapter, is fetched from a hub."""
+    apart = "path" in options and "adapter" in options and not local_adapter(options)
+    return place_of(options) is None or apart
+
+
 def settled(name, want, made, answers=operator.eq, kept=()):
     """The input that says what a job's results are asked for (see strata.asked). Only Snakemake
     itself settles it; the jobs that it starts find it settled. kept: results that the job may take

@@ -542,4 +542,6 @@ def test_a_task_of_mirrors_reads_itself_as_its_own_probe_does():
     table = transfer_table({"t": decisions}, lambda task, layer: dump, "m", plan)
     own = row(probe_table(decisions, "m", "t"), features="residual", metric="auroc", labels="true")
     across = row(table, metric="auroc", which="last")
-    assert (across.value, across.ci_low) == pytest.approx((own.value, own.ci_low), abs=1e-6)
+    assert across.value == pytest.approx(own.value, abs=1e-6)
+    # Only a task's own interval is widened as fits on redrawn labels vary.
+    assert own.ci_low - 1e-6 <= across.ci_low < own.value

@@ -143,20 +143,23 @@ def test_a_table_without_rows_is_refused(small):
 
 
 def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
-    for task, row in {"a": {"items": 3, "chance": 0.25}, "b": {"items": 4, "no_truth": 1}}.items():
+    rows = {"a": {"items": 3, "chance": 0.25}, "b": {"items": 4, "chance": 0.5, "no_truth": 1}}
+    for task, row in rows.items():
         audit = {"task": task, "rows": [{"subtask": "all", **row}]}
         (tmp_path / f"{task}.json").write_text(json.dumps(audit))
+    item = Item("a", "a", "", "Q: 1\nA:", (" 2", " 33"), (True, False), 0)
     table = audit_table(
         read_audits([tmp_path / "a.json", tmp_path / "b.json"]),
+        {"a": [item], "b": [item]},
         {"tasks": {"a": "Task A", "b": "b"}},
     )
-    assert table.tidy.to_csv(index=False) == (
-        "task,subtask,items,chance,no_truth\na,all,3,0.25,\nb,all,4,,1\n"
+    assert table.tidy[["task", "items", "chance", "no_truth"]].to_csv(index=False) == (
+        "task,items,chance,no_truth\na,3,0.25,\nb,4,0.5,1\n"
     )
     assert table.heading == "The audit of the items: Task A and b, n = 3 to 4."
-    assert list(table.shown.columns) == ["Subtask", "Items", "Chance", "No truth"]
-    assert list(table.shown.loc["Task A"]) == ["all", "3", "25.0", "–"]
-    assert list(table.shown.loc["b"]) == ["all", "4", "–", "1"]
+    columns = ["Subtask", "Items", "Chance", "Shortest MC1", "No truth"]
+    assert list(table.shown.loc["Task A", columns]) == ["all", "3", "25.0", "100.0", "–"]
+    assert list(table.shown.loc["b", columns]) == ["all", "4", "50.0", "100.0", "1"]
     (tmp_path / "b.json").write_text("[]")
     with pytest.raises(StrataError, match=r"b\.json: not an audit"):
         read_audits([tmp_path / "b.json"])
@@ -165,7 +168,7 @@ def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
 def test_the_audit_s_caption_says_what_its_columns_count():
     item = Item("a", "a", "", "Q: 1\nA:", (" 2", " 3"), (True, False), 0)
     found = audit("t", [item], {"all": {"wrong_annotations": 2}}, {kind: ["a"] for kind in LEAKS})
-    table = audit_table([found], {"tasks": {"t": "Task"}})
+    table = audit_table([found], {"t": [item]}, {"tasks": {"t": "Task"}})
     assert list(table.shown["Chance MC1"]) == ["50.0"]
     assert list(table.tidy["chance_mc1"]) == [0.5]
     for said in ("Best not first: ", "False equals best: ", "Chance: in %", "Wrong annotations: "):

@@ -58,11 +58,11 @@ def tabled(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
     shown = pd.DataFrame(lines, columns=names).set_index(["Claim", "Task"])
     caption = (
         f"The paper's claims on this study's models, {LENSES[lens]}, and verdicts by the other "
-        "lenses. Difference: the one that decides, in percentage points, with its interval (95 %, "
+        "lenses. Difference: the deciding one, in percentage points, with its interval (95 %, "
         "90 % where the question is whether it matters), clustered by group. Finds: the least "
-        "difference from the threshold that this test finds four times in five. Nothing is "
-        "corrected for the number of claims and lenses. Tests of few, uneven groups err less than "
-        "they may. docs/findings.md has claims and rules, the csv file every test."
+        "difference from the threshold that this test finds four times in five. Nothing corrects "
+        "for the number of claims and lenses. Tests of few, uneven groups err less than they may. "
+        "Rules: docs/findings.md; all tests: the csv."
     )
     tidy = rows.copy()
     said = [CLAIMS[name].says for name in rows["claim"]]

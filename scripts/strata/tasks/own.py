@@ -5,6 +5,7 @@ asked, and which of its rows are left out. Standard library only.
 import hashlib
 import itertools
 import json
+import math
 import random
 import re
 from collections import Counter
@@ -32,7 +33,7 @@ from strata.tasks.reading import at, question_group, shown, text
 from strata.tasks.rows import Row, read_rows
 
 LISTED = "Question: {question}\n{options}\nAnswer:"
-FACTORIAL = 5040  # orders of seven choices: more are no longer listed
+LISTED_ALL = 7  # choices, of which all orders can be asked
 
 
 @dataclass(frozen=True)
@@ -353,13 +354,13 @@ class _Asking:
         if wanted is None:
             return [own]
         if wanted == "all":
-            if count > 7:
+            if count > LISTED_ALL:
                 raise ValueError(f"it has {count} choices, whose orders are too many: say a number")
             return list(itertools.permutations(own))
         digest = hashlib.sha256(f"{self.seed} {name}".encode()).digest()
         chance = random.Random(digest)
         found = dict.fromkeys([own])
-        total = len(list(itertools.islice(itertools.permutations(own), FACTORIAL)))
+        total = math.factorial(min(count, LISTED_ALL))  # of more choices than `wanted` can ask for
         while len(found) < min(wanted, total):
             found[tuple(chance.sample(own, count))] = None
         return list(found)

@@ -56,18 +56,18 @@ def write(file: Path, layers: int) -> None:
 
 def stream(model: str) -> None:
     """In a process of its own: some tokens through all layers and the head."""
-    import resource
-
     import torch
 
     from strata.extraction.extract import extract
+    from strata.extraction.machine import peak_host_memory, tidy_heap
     from strata.extraction.task import Task, scores_of
     from strata.extraction.tree import build_tree, tokenize
     from strata.items import Item
     from strata.models.model import Model
 
     torch.set_num_threads(2)
-    started = time.monotonic()
+    tidy_heap()
+    started, spent = time.monotonic(), time.process_time()
 
     def ids(texts, add_special_tokens=True):
         return {"input_ids": [[1 + ord(c) % 1000 for c in text] for text in texts]}
@@ -77,8 +77,11 @@ def stream(model: str) -> None:
     tree = build_tree(tokenized)
     found = extract(Model(model), Task(tree, scores_of(tokenized, [], tree)), ["normed"])
     assert np.isfinite(found.logprob["normed"]).all()
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{model}: {time.monotonic() - started:.0f} s, peak {own:.2f} GiB")
+    print(
+        f"{Path(model).name}: {time.monotonic() - started:.0f} s, "
+        f"{time.process_time() - spent:.0f} CPU s, peak {peak_host_memory() / 2**30:.2f} GiB",
+        flush=True,
+    )
 
 
 def convert(file: Path, folder: Path) -> None:

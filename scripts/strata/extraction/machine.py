@@ -107,20 +107,20 @@ def resident_memory() -> int:
     return psutil.Process().memory_info().rss
 
 
-def peak_memory(device: torch.device) -> str:
-    host = _highest()
-    if device.type != "cuda":
-        return gib(host)
-    return f"{gib(torch.cuda.max_memory_allocated(device))} on the card, {gib(host)} beside it"
-
-
-def _highest() -> int:
-    """Bytes. Linux's own ru_maxrss begins with the peak of whoever started this process."""
+def peak_host_memory() -> int:
+    """The most bytes this process held. Linux's ru_maxrss would begin with its parent's peak."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def peak_memory(device: torch.device) -> str:
+    host = peak_host_memory()
+    if device.type != "cuda":
+        return gib(host)
+    return f"{gib(torch.cuda.max_memory_allocated(device))} on the card, {gib(host)} beside it"
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:

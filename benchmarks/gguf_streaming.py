@@ -12,6 +12,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
 WIDTH, FEED_FORWARD, HEADS, VOCABULARY = 4096, 11008, 32, 32000
 MATRICES = {
     **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), (WIDTH, WIDTH)),

@@ -1,4 +1,14 @@
-"""Strata: probes language models across scales and layers. Knows nothing of Snakemake."""
+"""Strata: probes language models across scales and layers. Knows nothing of Snakemake.
+
+    import strata
+    study = strata.open("results/embedded")
+    scores = strata.score(model, tokenizer, items)
+
+docs/library.md has what there is.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -14,3 +24,31 @@ STAGES = {
     "tables": 7,
     "figures": 7,
 }
+
+# What a reader of results or a program imports, by the module it is in. None is imported before it
+# is asked for: they bring torch, which a Snakefile that is parsed does without.
+PUBLIC = {
+    "open": ("strata.results", "Results"),
+    "score": ("strata.library", "score"),
+    "activations": ("strata.library", "activations"),
+    "lens": ("strata.library", "lens"),
+    "probe": ("strata.library", "probe"),
+    "make_items": ("strata.library", "make_items"),
+    "Options": ("strata.library", "Options"),
+    "metrics": ("strata.library", "metrics"),
+    "Item": ("strata.items", "Item"),
+    "Scores": ("strata.store", "Scores"),
+    "Dump": ("strata.store", "Dump"),
+    "StrataError": ("strata.errors", "StrataError"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'strata' has no attribute {name!r}")
+    module, own = PUBLIC[name]
+    return getattr(import_module(module), own)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *PUBLIC])

@@ -3,11 +3,13 @@
 `scripts/write_docs.py` writes them between their marks; a test holds page and code equal.
 """
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import strata
 from strata.models.families import FAMILIES, REFUSED
 from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, Entry
 from strata.report.style import COLORS, KEYS, STYLE
@@ -96,6 +98,38 @@ def refused_table() -> str:
     return _table(("model_type", "why"), rows)
 
 
+def api() -> str:
+    """Everything that `import strata` gives: how it is called, and its docstring."""
+    return "\n".join(_api(name, getattr(strata, name)) for name in strata.PUBLIC)
+
+
+def _api(name: str, own: Any) -> str:
+    members = vars(own) if isinstance(own, type) else {}
+    lines = [f"- {part}" for key in members if (part := _member(key, members[key]))]
+    whole = [f"### `strata.{name}{_called(own)}`", _said(own)]
+    return "\n\n".join(whole + ["\n".join(lines)] * bool(lines)) + "\n"
+
+
+def _member(key: str, own: Any) -> str:
+    """A method or property of a class with its docstring; empty for what is neither, or hidden."""
+    made = getattr(own, "func", None) or getattr(own, "fget", None) or own
+    if key.startswith("_") or not inspect.isfunction(made):
+        return ""
+    return f"`.{key}{_called(own) if made is own else ''}`: {' '.join(_said(made).split())}"
+
+
+def _called(own: Any) -> str:
+    """The arguments of a call, without their types."""
+    if isinstance(own, type) and issubclass(own, Exception):
+        return ""
+    given = [a for a in inspect.signature(own).parameters.values() if a.name != "self"]
+    return str(inspect.Signature([a.replace(annotation=inspect.Parameter.empty) for a in given]))
+
+
+def _said(own: Any) -> str:
+    return inspect.getdoc(own) or ""
+
+
 def _made_of(entry: Entry) -> str:
     settings = [f"`report.{name}`" for name in entry.options if name not in MAPPINGS]
     return ", ".join([*entry.files, *settings])
@@ -124,6 +158,7 @@ def generated(schema: dict) -> dict[str, str]:
         "figures": catalogue_table("figure"),
         "families": family_table(),
         "refused": refused_table(),
+        "api": api(),
     }
 
 

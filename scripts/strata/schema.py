@@ -1,6 +1,5 @@
 """What a configuration may hold, and what is said where it holds something else."""
 
-import difflib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from strata import names
-from strata.errors import StrataError
+from strata.errors import StrataError, nearest
 
 # The enumerations that config/schema.yaml refers to as $defs.
 ENUMERATIONS = {
@@ -124,8 +123,7 @@ def unknown(
 ) -> StrataError:
     """An error for a name that is none of those allowed, with the nearest of them."""
     names = [str(name) for name in allowed]
-    near = difflib.get_close_matches(str(found), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = nearest(str(found), names)
     listed = ", ".join(names) or "none"
     if noun == "key":
         return StrataError(f"config key {where} is unknown; allowed {what}: {listed}{hint}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from strata.errors import StrataError
 from strata.files import atomic
+from strata.names import LENSES
 
 
 def bfloat16_type() -> h5py.h5t.TypeFloatID:
@@ -37,6 +38,12 @@ class Dump:
     choice: np.ndarray
     correct: np.ndarray
     attributes: dict = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        layer = self.attributes.get("layer", "?")
+        shapes = self.activations.shape, self.prompts.shape
+        where = f"{_named(self.attributes)}, layer {layer}"
+        return f"<dump{where}: activations {shapes[0]}, prompts {shapes[1]}>"
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,12 @@ class Scores:
     skipped: list[str] = field(default_factory=list)
     attributes: dict = field(default_factory=dict)
     blind: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        layers = max((len(own) for own in self.logprob.values()), default=0)
+        counts = f"{len(self.ids)} items, {len(self.item)} choices"
+        read = f", layers 0 to {layers - 1} by {', '.join(self.logprob)}" if layers else ""
+        return f"<scores{_named(self.attributes)}: {counts}{read}>"
 
     @property
     def names(self) -> list[tuple[str, str]]:
@@ -125,6 +138,12 @@ class Decisions:
     readings: dict[str, Reading]
     truths: dict[str, np.ndarray] = field(default_factory=dict)
     attributes: dict = field(default_factory=dict)
+
+
+def _named(attributes: dict) -> str:
+    """Whose a file is, for a short repr."""
+    both = [attributes[key] for key in ("model", "task") if key in attributes]
+    return f" of {' on '.join(both)}" if both else ""
 
 
 CHOICE_FIELDS = ("tokens", "bytes", "item", "choice", "correct", "best", "merged", "token_ids")
@@ -319,7 +338,7 @@ def _read_choices(file: h5py.File) -> Scores:
     names = [name for name in TEXT_FIELDS if name in file or name != "partners"]
     texts: dict[str, Any] = {name: list(file[name].asstr()[()]) for name in names}
     logprob, blind = (
-        {lens: values[()] for lens, values in file.get(part, {}).items()}
+        {lens: file[part][lens][()] for lens in LENSES if lens in file.get(part, ())}
         for part in ("logprob", "blind")
     )
     return Scores(

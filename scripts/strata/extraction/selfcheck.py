@@ -72,7 +72,7 @@ def self_check(
     Raises StrataError, with both numbers, for a difference beyond TOLERANCES.
     """
     started = time.monotonic()
-    with _quiet():
+    with quiet():
         asked = {task: _on(name, task, pick, model, tokenizer, tasks[task], chat) for task in tasks}
         readers = readers_of(tokenizer, model.folder)
         for task, own in asked.items():
@@ -113,7 +113,7 @@ def _on(name: str, task: str, function: Callable, *arguments):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' bars and reports, and without what the extraction will say again."""
     from transformers.utils import logging as theirs
 

@@ -129,6 +129,23 @@ def build_tree(tokenized: Sequence[TokenizedItem], max_row: int = 1024) -> Token
     return builder.tree(prefix)
 
 
+def chain(sequence: Sequence[int]) -> TokenTree:
+    """The tree of one sequence, all of it scored but its first token."""
+    number = np.arange(len(sequence))
+    return TokenTree(
+        prefix=number[:0],
+        tokens=np.array(sequence, np.int64),
+        depth=number,
+        end=np.full(len(number), len(number)),
+        parent=number - 1,
+        rows=np.array([0, len(number)]),
+        path_nodes=number[1:],
+        path_offsets=np.array([0, len(number) - 1]),
+        choice_end=number[-1:],
+        prompt_end=number[:1],
+    )
+
+
 class _Builder:
     def __init__(self, prefix_length: int, max_row: int) -> None:
         self.prefix_length, self.max_row = prefix_length, max_row

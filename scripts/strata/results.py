@@ -1,0 +1,128 @@
+"""The results of a study as frames and arrays: `strata.open("results/embedded")`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from strata.errors import StrataError, known
+from strata.files import located
+from strata.items import read_items
+from strata.report import frames
+from strata.store import Decisions, Dump, Scores, read_decisions, read_dump, read_scores
+
+
+class Results:
+    """What a study has in its folder, read when it is asked for.
+
+    models, tasks: their names, in the study's order once it has run to its end (study.json), before
+    that by the alphabet. Raises StrataError, with the file or the nearest name, for what is not
+    there.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.models, self.tasks = self._selected()
+        if not self.models:
+            raise StrataError(
+                f"{located(folder)} holds no results of a study: they are in results/NAME, where "
+                "`snakemake` ran"
+            )
+
+    def _selected(self) -> tuple[list[str], list[str]]:
+        path = self.folder / "study.json"
+        if path.is_file():
+            chosen = json.loads(path.read_text(encoding="utf-8"))["select"]
+            return chosen["models"], chosen["tasks"]
+        scores = sorted(self.folder.glob("scores/*/*.h5"))
+        return sorted({own.parent.name for own in scores}), sorted({own.stem for own in scores})
+
+    def __repr__(self) -> str:
+        name, models, tasks = self.folder.name, len(self.models), len(self.tasks)
+        return f"<study {name}: {models} models on {tasks} tasks>"
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """A row a model, task, subtask, layer, lens and metric: value, n, chance, tie_rate, stderr
+        and the 95 % interval, ci_low to ci_high (docs/statistics.md), as shares of 1."""
+        return frames.read_metrics(self._files("metrics", "csv"))
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """A row a model, task, features, layer, target, probe, metric, labels (docs/probes.md)."""
+        return frames.read_probes(self._files("probes", "csv"))
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """A row a claim, model and task, with its verdict: the table `findings`."""
+        return self.table("findings")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of the study by its name, such as "emergence" or "layers_micro-l"."""
+        paths = {path.stem: path for path in self.folder.glob("tables/*.csv")}
+        return pd.read_csv(paths[known(name, sorted(paths), "tables of the study")])
+
+    def items(self, task: str) -> pd.DataFrame:
+        """The questions of a task by their ids: group, subtask, prompt, choices, the flags of those
+        that are correct, and the number of the best."""
+        path = self._path(f"tasks/{known(task, self.tasks, 'tasks of the study')}.jsonl")
+        return pd.DataFrame(map(asdict, read_items(path))).set_index("id")
+
+    def scores(self, model: str, task: str) -> Scores:
+        """Log-probabilities of every choice at every layer, by lens (layers + 1, choices)."""
+        return self._of(read_scores, "scores", model, task)
+
+    def decisions(self, model: str, task: str) -> Decisions:
+        """What the probes say of every choice, held out (layers + 1, choices)."""
+        return self._of(read_decisions, "probes", model, task)
+
+    def dump(self, model: str, task: str, layer: int) -> Dump:
+        """The residual stream at one layer, 0 (embedding) to the last: activations (choices,
+        d_model) and prompts (items, d_model), float32."""
+        folder = self._path(f"activations/{known(model, self.models, 'models of the study')}")
+        folder = folder / known(task, self.tasks, "tasks of the study")
+        paths = sorted(folder.glob("*.h5"))
+        if not 0 <= layer < len(paths):
+            raise StrataError(f"{folder} has no layer {layer}, but 0 to {len(paths) - 1}")
+        found = read_dump(paths[layer])
+        if (stated := int(found.attributes["layer"])) != layer:
+            raise StrataError(f"{paths[layer]} is of layer {stated}, not {layer}; delete it")
+        return found
+
+    def choices(self, model: str, task: str, lens: str) -> pd.DataFrame:
+        """A row a choice that was scored, by its item's id and number: its text, whether it is
+        correct and best, its tokens, and its log-probability (nats) at each layer, columns 0 to L.
+        """
+        scores, items = self.scores(model, task), self.items(task)
+        known(lens, scores.logprob, f"lenses of {model} on {task}")
+        ids = [scores.ids[item] for item in scores.item]
+        texts = [
+            items.choices[name][number] for name, number in zip(ids, scores.choice, strict=True)
+        ]
+        own = {"text": texts, "correct": scores.correct, "best": scores.best}
+        index = pd.MultiIndex.from_arrays([ids, scores.choice], names=["id", "choice"])
+        left = pd.DataFrame(own | {"tokens": scores.tokens}, index)
+        return left.join(pd.DataFrame(scores.logprob[lens].T, index, dtype=float))
+
+    def _of(self, read: Callable, kind: str, model: str, task: str):
+        names = (
+            known(model, self.models, "models of the study"),
+            known(task, self.tasks, "tasks of the study"),
+        )
+        return read(self._path(f"{kind}/{names[0]}/{names[1]}.h5"))
+
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise StrataError(
+                f"{path} is not there: the study did not ask for it (`activations`), has not come "
+                "so far, or its folder was copied without it"
+            )
+        return path
+
+    def _files(self, kind: str, ending: str) -> list[Path]:
+        pairs = ((model, task) for model in self.models for task in self.tasks)
+        return [self._path(f"{kind}/{model}/{task}.{ending}") for model, task in pairs]

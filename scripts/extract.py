@@ -18,6 +18,7 @@ from strata.extraction.earlier import Earlier, look_up
 from strata.extraction.extract import extract
 from strata.extraction.machine import (
     choose_device,
+    choose_linears,
     memory_of,
     peak_memory,
     resident_memory,
@@ -30,6 +31,7 @@ from strata.extraction.task import read_task
 from strata.files import file_hash
 from strata.items import Item, read_items
 from strata.models.checkpoint import read_info, verify
+from strata.models.linears import ONEDNN, has_onednn
 from strata.models.model import Model
 from strata.models.tokenizer import load_tokenizer
 from strata.names import CHOICE_END, DTYPES, LENSES, OVERLONG, POSITIONS
@@ -66,6 +68,8 @@ class Job:
         if scores and kept:
             logging.info("%s: taken from %s", ", ".join(sorted(kept.logprob)), self.found.names)
             scores.add_lenses(kept)
+            both = {own.attributes["linears"] for own in (scores, kept)}
+            scores.attributes["linears"] = ", ".join(sorted(both))
         whole = scores or kept
         assert whole is not None
         self.progress.take(
@@ -87,7 +91,8 @@ def main(arguments: argparse.Namespace) -> None:
     now = arguments.folder, arguments.tokenizer, arguments.adapter
     info = read_info(arguments.model, *now)
     verify(info)
-    model = Model(info.folder, arguments.dtype, device, adapter=info.adapter)
+    linears = choose_linears(device)
+    model = Model(info.folder, arguments.dtype, device, adapter=info.adapter, linears=linears)
     check_dumps(arguments, info.name, model.n_layers)
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
     where = info.tokenizer or info.folder
@@ -107,6 +112,7 @@ def main(arguments: argparse.Namespace) -> None:
             logging.info("it was extracted before: %s", job.found.names)
             job.take(None)
         else:
+            model.linears = settle_linears(job, linears)
             scores = run(job, arguments, info.name, model, tokenizer, memory)
             job.take(replace(scores, attributes=scores.attributes | checked[job.task]))
     for job in jobs:
@@ -190,7 +196,7 @@ def run(job: Job, arguments: argparse.Namespace, name: str, model, tokenizer, me
     logging.info("%s", placement.explain(needs, memory))
 
     def dump(layer, activations, prompts, columns):
-        named = {**job.attributes, "layer": layer}
+        named = {**job.attributes, "linears": model.linears, "layer": layer}
         write_dump(job.progress.dump(layer), activations, prompts, *columns, named)
 
     try:
@@ -206,6 +212,17 @@ def run(job: Job, arguments: argparse.Namespace, name: str, model, tokenizer, me
         )
     except StrataError as error:
         raise StrataError(f"{name} on {job.task}: {error}") from None
+
+
+def settle_linears(job: Job, linears: str) -> str:
+    """What the stopped run of a job chose goes on, so that its results are of one library."""
+    begun = job.progress.settle("linears", linears)
+    if begun == ONEDNN and not has_onednn():
+        raise StrataError(
+            f"{job.progress.folder} was begun with float32 products by {begun}, which torch "
+            f"{torch.__version__} has not here; go on where it was begun, or delete the folder"
+        )
+    return begun
 
 
 def dtype_name(model) -> str:

@@ -1,9 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import linear
 
-from strata.models.lens import Unembedding, Wanted, naive_log_probabilities, sum_paths
-from strata.names import LENSES, REFERENCE
+from strata.models import lens as lens_module
+from strata.models.lens import (
+    Unembedding,
+    Wanted,
+    log_sum_exp,
+    naive_log_probabilities,
+    sum_paths,
+)
+from strata.names import LENSES, NORMED, REFERENCE
 
 SHAPE = 40, 12
 
@@ -21,11 +29,10 @@ def make(softcap=None, bias=False, dtype=torch.float32, block=(7, 13), **scales)
     return Unembedding(weight, extra, *norms, softcap, block, **scales)
 
 
-@pytest.mark.parametrize("lens", LENSES)
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("options", [{}, {"softcap": 3.0, "bias": True}])
-def test_blocks_equal_the_whole_log_softmax(lens, last, dtype, options):
+def test_blocks_equal_the_whole_log_softmax(last, dtype, options):
     torch.manual_seed(0)
     unembedding = make(dtype=dtype, **options)
     rng = np.random.default_rng(0)
@@ -33,12 +40,20 @@ def test_blocks_equal_the_whole_log_softmax(lens, last, dtype, options):
     positions = np.sort(rng.permutation(40)[:23])
     source = np.sort(rng.integers(0, 23, 50))  # some positions predict nothing, some many tokens
     wanted = Wanted(positions, source, rng.integers(0, SHAPE[0], 50))
-    fast = torch.empty(50)
-    for block in unembedding.blocks(wanted):
-        rows = hidden[block.positions]
-        fast[block.place] = unembedding.log_probabilities(rows, block, lens, last)
-    slow = naive_log_probabilities(unembedding, hidden, wanted, lens, last)
-    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-6)
+    slow = {
+        lens: naive_log_probabilities(unembedding, hidden, wanted, lens, last) for lens in LENSES
+    }
+    # Together, as two that share no product, and alone.
+    for lenses in (list(LENSES), [NORMED, REFERENCE], *([lens] for lens in LENSES)):
+        fast = {lens: torch.empty(50) for lens in lenses}
+        for block in unembedding.blocks(wanted):
+            rows = hidden[block.positions]
+            found = unembedding.log_probabilities(rows, block, lenses, last)
+            assert found.keys() == fast.keys()
+            for lens in lenses:
+                fast[lens][block.place] = found[lens]
+        for lens in lenses:
+            torch.testing.assert_close(fast[lens], slow[lens], atol=1e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -47,10 +62,36 @@ def test_logits_are_scaled_as_the_models_are_and_squashed_after(dtype):
     hidden = torch.randn(5, SHAPE[1]).to(dtype)
     plain, scaled = make(dtype=dtype), make(3.0, dtype=dtype, multiplier=1.7, divisor=0.6)
     whole = slice(0, SHAPE[0])
-    for lens in LENSES:
-        logits = plain.logits(hidden, whole, lens).to(dtype if lens == REFERENCE else torch.float32)
-        own = torch.tanh(logits * 1.7 / 0.6 / 3.0) * 3.0
-        assert torch.equal(scaled.logits(hidden, whole, lens), own.float())
+    for lenses in (list(LENSES), [REFERENCE]):
+        found = [
+            dict(u.logits(u.views(hidden, lenses, False), whole, lenses)) for u in (plain, scaled)
+        ]
+        for lens in lenses:
+            logits = found[0][lens].to(dtype if lens == REFERENCE else torch.float32)
+            own = torch.tanh(logits * 1.7 / 0.6 / 3.0) * 3.0
+            assert torch.equal(found[1][lens], own.float())
+
+
+@pytest.mark.parametrize(("last", "products"), [(False, 2), (True, 3)])
+def test_reference_and_raw_are_of_one_product_but_at_the_last_layer(last, products, monkeypatch):
+    unembedding = make(dtype=torch.bfloat16, block=(50, 50))
+    asked = []
+    monkeypatch.setattr(lens_module, "linear", lambda *a: asked.append(a) or linear(*a))
+    hidden = torch.randn(5, SHAPE[1]).bfloat16()
+    wanted = Wanted(np.arange(5), np.arange(5), np.arange(5))
+    (block,) = unembedding.blocks(wanted)
+    unembedding.log_probabilities(hidden, block, list(LENSES), last)
+    assert len(asked) == products
+
+
+def test_the_normaliser_is_as_exact_as_float32_and_minds_no_outlier():
+    torch.manual_seed(0)
+    logits = 5 * torch.randn(50, 1000)
+    logits[:, 0] = -3e4  # a token that a model never gives
+    logits[0, 1], logits[1] = 2e4, -7e3
+    truth = logits.double().logsumexp(-1)
+    error = (log_sum_exp(logits).double() - truth).abs()
+    assert (error <= 2e-6 + 2**-24 * truth.abs()).all()
 
 
 def test_a_float32_normed_stream_split_for_bfloat16_units_keeps_16_bits():

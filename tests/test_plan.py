@@ -77,6 +77,9 @@ def test_lens_operations_are_those_of_each_predicting_position(tiny):
     assert more["lens_operations"] == row["lens_operations"]
     alone = plan_row(skeleton, task, setting(lenses=["reference"]))
     assert 2 * alone["lens_operations"] == row["lens_operations"]
+    # At the last layer it is the normed one, below it the raw.
+    two = plan_row(skeleton, task, setting(lenses=["reference", "raw"]))
+    assert 2 * (two["lens_operations"] - one * len(predicting)) == row["lens_operations"]
 
 
 def test_time_follows_from_measured_rates_or_is_unknown(tiny):

@@ -22,12 +22,15 @@ from tqdm import tqdm
 from workflow import ROOT
 
 from strata.errors import StrataError
+from strata.extraction import machine
 from strata.extraction import progress as module
 from strata.extraction.progress import Progress, publish
 from strata.extraction.stream import Stream
 from strata.files import PUBLISHED, sweep
 from strata.items import write_items
 from strata.models.checkpoint import describe
+from strata.models.linears import ONEDNN, TORCH, has_onednn
+from strata.store import read_attributes
 
 
 class Extraction:
@@ -133,6 +136,39 @@ def test_it_goes_on_after_the_last_layer_saved(extraction, stop):
     assert extraction.run() == 0
     assert "going on after layer" in extraction.log.read_text()
     assert extraction.outputs() == expected
+
+
+@pytest.mark.skipif(not has_onednn(), reason="this torch has no oneDNN of float32")
+def test_it_goes_on_with_the_library_it_was_begun_with(extraction, monkeypatch):
+    def choose(library):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(extraction.folder / library))
+        monkeypatch.setattr(machine, "faster_linears", lambda: library)
+
+    def die_at_layer_five():
+        original = Stream.advance
+
+        def advance(self, index, *rest):
+            if index == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+            original(self, index, *rest)
+
+        Stream.advance = advance
+
+    choose(ONEDNN)
+    assert extraction.run() == 0
+    expected = extraction.outputs()
+    made = [read_attributes(path)[0]["linears"] for path in extraction.scores + extraction.dumps]
+    assert set(made) == {ONEDNN}
+    extraction.clear()
+    assert extraction.run("--no-self-check", before=die_at_layer_five) == -signal.SIGKILL
+    choose(TORCH)
+    assert extraction.run() == 0
+    attributes = [read_attributes(path)[0] for path in extraction.scores]
+    # The second task was not begun.
+    assert [own["linears"] for own in attributes] == [ONEDNN, TORCH]
+    assert extraction.outputs()[0] == expected[0]
+    half = len(extraction.dumps) // 2
+    assert extraction.outputs()[2 : 2 + half] == expected[2 : 2 + half]
 
 
 def test_what_other_settings_left_is_removed_and_not_used(extraction):

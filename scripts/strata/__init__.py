@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 STAGES = {
     "prepare": 3,
     "describe": 1,
-    "extract": 5,
+    "extract": 6,
     "untrained": 1,
     "metrics": 3,
     "probes": 4,

@@ -18,6 +18,7 @@ import torch
 
 from strata.errors import StrataError, known
 from strata.extraction.extract import extract
+from strata.extraction.machine import choose_linears
 from strata.extraction.selfcheck import quiet
 from strata.extraction.stream import Stream
 from strata.extraction.task import Task, read_task
@@ -154,8 +155,7 @@ def _guesses(stream: Stream, lens: str, layer: int, ids: list[int], words, top: 
     """Of each position the next token's log-probability and rank, and the likeliest tokens."""
     unembedding, last = stream.model.unembedding, layer == stream.model.n_layers
     hidden = stream.at(torch.from_numpy(stream.place).to(stream.hidden.device))
-    view = unembedding.view(hidden, lens, last)
-    found = unembedding.logits(view, slice(None), lens).log_softmax(-1).cpu()
+    found = unembedding.whole_logits(hidden, lens, last).log_softmax(-1).cpu()
     own = found[torch.arange(len(ids) - 1), ids[1:]]
     rank = 1 + (found[:-1] > own[:, None]).sum(-1)
     likeliest = found.topk(min(top, found.shape[1])).indices.tolist()
@@ -225,7 +225,8 @@ def _opened(model, tokenizer, how: Options) -> Iterator[tuple[Model, ModelTokeni
             tokenizer.save_pretrained(where)
         elif where is folder and folder is not model:
             raise StrataError("a model in memory has no tokenizer of its own: give one")
-        own = Model(folder, how.dtype, device, adapter=how.adapter)
+        linears = choose_linears(torch.device(device))
+        own = Model(folder, how.dtype, device, adapter=how.adapter, linears=linears)
         yield own, load_tokenizer(where, own.config.vocab_size, how.chat), how
 
 

@@ -53,7 +53,7 @@ def extract(
     tree, scores = task.tree, task.scores
     rows = batches(tree, batch_tokens)
     lanes = lanes_of(model.device.type, len(rows))
-    with in_lanes(lanes) as each:
+    with in_lanes(lanes, model.linears) as each:
         stream = Stream(model, tree, rows, where, progress.stream if progress else None, each)
         readout = Readout(stream, tuple(lenses), each, lanes)
         dump = _dump_of(stream, scores, position, on_layer)
@@ -62,7 +62,8 @@ def extract(
     blind = (
         {} if task.blind is None else {k: values[:, task.blind] for k, values in logprob.items()}
     )
-    return replace(scores, logprob=own, blind=blind)
+    made = scores.attributes | {"linears": model.linears}
+    return replace(scores, logprob=own, blind=blind, attributes=made)
 
 
 def _dump_of(

@@ -4,20 +4,24 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import logging
 import os
 import platform
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 import psutil
 import torch
+from torch.nn.functional import linear
 
 from strata.errors import StrataError
 from strata.extraction.placement import GIB, Memory, gib
 from strata.files import atomic, cache
+from strata.models.linears import ONEDNN, TORCH, has_onednn, linears_by
 
 ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 
@@ -66,7 +70,10 @@ def memory_of(device: torch.device, host: float | None, card: float | None) -> M
 def tidy_heap() -> None:
     """Keeps a process to what its tensors take, where the C library is glibc: all threads share a
     heap, and large tensors are given back when they are freed. Else each thread has a heap of its
-    own, and what is freed there stays between what is not: a sixth more at the peak."""
+    own, and what is freed there stays between what is not: a sixth more at the peak. Of the code
+    that oneDNN makes for each shape of a product, in a tenth of a millisecond, it keeps that of a
+    few, which would else lie between tensors that are freed: some MB a shape."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         for option, value in (
@@ -124,32 +131,87 @@ def peak_memory(device: torch.device) -> str:
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
-    """Floating point operations a second of a large matrix product, measured once a machine and
-    kept in the user's cache folder."""
+    """Floating point operations a second of a large product of linear layers, as an extraction has
+    it, measured once a machine and kept in the user's cache folder."""
+    linears = choose_linears(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    key = f"{platform.node()}, {name}, {threads} threads, {dtype}"
-    path = cache("rates.json")
+    key = f"{platform.node()}, {name}, {threads} threads, {dtype}, {linears}"
+    return _kept(key, lambda: measure_rate(device, dtype, threads, linears))
+
+
+def choose_linears(device: torch.device) -> str:
+    """Which library multiplies float32 faster on this kind of processor (models/linears.py): timed
+    once and kept in the user's cache folder, so that all jobs take the same."""
+    if device.type != "cpu" or not has_onednn():
+        return TORCH
+    return _kept(f"{processor()}, torch {torch.__version__}, linears", faster_linears)
+
+
+def faster_linears() -> str:
+    """oneDNN, if it is faster by a twentieth, in processor time of one thread, the best of several
+    that take turns: other work on the machine then changes little."""
+    before, size = torch.get_num_threads(), 1024
+    torch.set_num_threads(1)
+    left, right = torch.randn(2, size, size)
+    best: dict[str, float] = {}
+    for _ in range(6):
+        for library in (TORCH, ONEDNN):
+            with linears_by(library):
+                start = time.thread_time()
+                linear(left, right)
+                taken = time.thread_time() - start
+            best[library] = min(taken, best.get(library, taken))
+    torch.set_num_threads(before)
+    logging.info(
+        "a product takes %s", ", ".join(f"{1e3 * t:.1f} ms by {k}" for k, t in best.items())
+    )
+    return ONEDNN if best[ONEDNN] < 0.95 * best[TORCH] else TORCH
+
+
+def processor(info: str | Path = "/proc/cpuinfo") -> str:
+    """The kind of this machine's processor: on Linux with the numbers that tell generations of one
+    name apart."""
+    kinds = "model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part"
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if key not in known:
-        known[key] = measure_rate(device, dtype, threads)
-        with atomic(path) as part:
+        first = Path(info).read_text(encoding="utf-8").split("\n\n")[0]
+    except OSError:
+        return platform.processor() or platform.machine()
+    pairs = (line.partition(":") for line in first.splitlines())
+    facts = {key.strip(): value.strip() for key, _, value in pairs}
+    return ", ".join(f"{key} {facts[key]}" for key in kinds if key in facts)
+
+
+def _kept(key: str, measure: Callable):
+    """What the user's cache folder has under a key; measured where it has nothing."""
+    path = cache("rates.json")
+    if key not in (known := _rates(path)):
+        value = measure()
+        known = {key: value} | _rates(path)  # another process may have measured meanwhile
+        with contextlib.suppress(OSError), atomic(path) as part:  # no home to keep it
             part.write_text(json.dumps(known, indent=1), encoding="utf-8")
     return known[key]
 
 
-def measure_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
+def _rates(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def measure_rate(
+    device: torch.device, dtype: torch.dtype, threads: int, linears: str = TORCH
+) -> float:
     """The best of several products, in a second or so."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     size, best = (8192 if device.type == "cuda" else 1536), 0.0
     left = torch.randn(size, size, device=device).to(dtype)
     stop = time.monotonic() + 1
-    while not best or time.monotonic() < stop:
-        start = time.monotonic()
-        (left @ left)[0, 0].item()  # waits for the device
-        best = max(best, 2 * size**3 / (time.monotonic() - start))
+    with linears_by(linears):
+        while not best or time.monotonic() < stop:
+            start = time.monotonic()
+            linear(left, left)[0, 0].item()  # waits for the device
+            best = max(best, 2 * size**3 / (time.monotonic() - start))
     torch.set_num_threads(before)
     return best

@@ -164,10 +164,10 @@ def experts_bytes(config, tokens: int, size: int) -> int:
 
 
 def logits_bytes(config, device: str) -> int:
-    """One block of float32 logits and its exponentials, and what they are made of."""
+    """One block of float32 logits and its log-softmax, and what they are made of for all lenses."""
     rows, tokens = block_for(device)
     tokens = min(tokens, config.vocab_size)
-    return 4 * (2 * rows * tokens + (2 * rows + tokens) * config.hidden_size)
+    return 4 * (2 * rows * tokens + (3 * rows + tokens) * config.hidden_size)
 
 
 def inner_width(config) -> int:

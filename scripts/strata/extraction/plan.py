@@ -22,8 +22,9 @@ from strata.extraction.readout import wanted_of
 from strata.extraction.task import Task
 from strata.extraction.tree import TokenTree
 from strata.measures.statistics import least_difference
+from strata.models.lens import reference_twin, without_reference
 from strata.models.model import Skeleton
-from strata.names import NORMED, RAW, REFERENCE
+from strata.names import REFERENCE
 
 # Of the rate of large matrix products, an extraction reaches about this share
 # (benchmarks/RESULTS.md).
@@ -33,7 +34,7 @@ DISCORDANT = 0.2  # of items, on which two models or layers of one task differ
 
 # What a process holds beside its tensors, in bytes: for each token as tokenized and in the tree,
 # and what an extraction loads and leaves unused beside what a plan does (measured).
-NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 32 << 20
+NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 48 << 20
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,14 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
     tree, scores, layers = task.tree, task.scores, len(skeleton.layers)
     alike = not skeleton.family.positions
     embedded, positions = (count_positions(tree, embedding) for embedding in (alike, False))
-    rounded, exact = computed_lenses(skeleton, setting.lenses)
     blocks = sum(layer_operations(skeleton, task, layer) for layer in range(layers))
     lens = 2 * skeleton.config.vocab_size * skeleton.config.hidden_size
-    lens *= layers * positions + embedded
+    rounded, exact = (
+        lens * ((embedded + (layers - 1) * positions) * below + positions * last)
+        for below, last in zip(
+            *(computed_lenses(skeleton, setting.lenses, end) for end in (False, True)), strict=True
+        )
+    )
     naive = scores.attributes["naive_tokens"]
     process = setting.process + BESIDE + NAIVE_TOKEN * naive + DISTINCT_TOKEN * tree.distinct_tokens
     size = setting.batch_tokens
@@ -78,13 +83,13 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
         "positions": positions,
         "layers": layers,
         "block_operations": blocks,
-        "lens_operations": lens * (rounded + exact),
+        "lens_operations": rounded + exact,
         "dump_bytes_layer": dump,
         "dump_bytes": (layers + 1) * dump,
         "layer_bytes": needs.layer,
         "weights_bytes": needs.layers,
         **placed(needs, setting),
-        "seconds": seconds(skeleton, setting, blocks + rounded * lens, exact * lens),
+        "seconds": seconds(skeleton, setting, blocks + rounded, exact),
         "least_difference": least_between(len(set(scores.groups))),
     }
 
@@ -117,12 +122,12 @@ def layer_operations(skeleton: Skeleton, task: Task, layer: int = 0) -> int:
     return 2 * weights * tree.distinct_tokens + 4 * q_width(skeleton.config) * seen
 
 
-def computed_lenses(skeleton: Skeleton, lenses: Sequence[str]) -> tuple[int, int]:
-    """How many lenses are computed in the model's dtype, and in float32: in a float32 model the
-    reference lens is one of the others."""
-    exact = sum(lens != REFERENCE for lens in lenses)
-    spared = str(skeleton.dtype) == "torch.float32" and {RAW, NORMED} <= set(lenses)
-    return REFERENCE in lenses and not spared, exact
+def computed_lenses(skeleton: Skeleton, lenses: Sequence[str], last: bool) -> tuple[int, int]:
+    """How many lenses have products of their own at a layer, in the model's dtype and in float32:
+    the reference lens takes another's where they are the same. last: at the last layer."""
+    exact = without_reference(lenses)
+    own = REFERENCE in lenses and not reference_twin(lenses, last, skeleton.dtype)
+    return int(own), len(exact)
 
 
 def dump_bytes(skeleton: Skeleton, task: Task) -> int:

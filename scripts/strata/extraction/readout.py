@@ -8,7 +8,7 @@ import torch
 from strata.extraction.stream import Stream
 from strata.extraction.tree import TokenTree
 from strata.models.lens import Wanted, sum_paths
-from strata.names import NORMED, RAW, REFERENCE
+from strata.names import REFERENCE
 
 
 class Readout:
@@ -35,24 +35,18 @@ class Readout:
         """lens -> (choices,) float32."""
         last = layer == self.stream.model.n_layers
         blocks, entries = self.reads[layer == 0]
-        # In float32 the reference lens is the raw one, and at the last layer the normed one.
-        twin = NORMED if last else RAW
-        spared = {REFERENCE} if self.dtype == "float32" and twin in self.lenses else set()
-        lenses = [lens for lens in self.lenses if lens not in spared]
-        device = self.unembedding.device
         count = sum(len(block.token) for block in blocks)
-        values = {lens: torch.empty(count, device=device) for lens in lenses}
+        values = {lens: torch.empty(count, device=self.unembedding.device) for lens in self.lenses}
 
         def read(block) -> None:
             hidden = self.stream.at(block.positions)
-            for lens in lenses:
-                own = self.unembedding.log_probabilities(hidden, block, lens, last)
+            found = self.unembedding.log_probabilities(hidden, block, self.lenses, last)
+            for lens, own in found.items():
                 values[lens][block.place] = own
 
-        for _ in self.each(read, blocks):
+        for _ in self.each(read, blocks if self.lenses else ()):
             pass
-        sums = {lens: self._sum(lens, values[lens].cpu().numpy()[entries]) for lens in lenses}
-        return sums | {lens: sums[twin] for lens in spared.intersection(self.lenses)}
+        return {lens: self._sum(lens, own.cpu().numpy()[entries]) for lens, own in values.items()}
 
     def _sum(self, lens: str, values: np.ndarray) -> np.ndarray:
         return sum_paths(values, self.offsets, self.dtype if lens == REFERENCE else "float32")

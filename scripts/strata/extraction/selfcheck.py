@@ -167,7 +167,9 @@ def parts_for(model: Model, asked: Sequence[TokenizedItem], memory: Memory) -> l
     whole = [model] if _holds(memory, model, asked) else []
     if whole and model.dtype == torch.float32:
         return whole
-    fine = Model(model.folder, "float32", model.device, adapter=model.adapter)
+    fine = Model(
+        model.folder, "float32", model.device, adapter=model.adapter, linears=model.linears
+    )
     few = [own.first(min(LAYERS, model.n_layers)) for own in (fine, model)]
     return [own for own in few[: 1 if whole else 2] if _holds(memory, own, asked)][:1] + whole
 

@@ -9,13 +9,17 @@ normed: final norm at every layer, float32: the logit lens. At the last layer, t
     output.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.functional import linear
 
-from strata.names import NORMED, REFERENCE
+from strata.names import NORMED, RAW, REFERENCE
+
+# What is multiplied by the head for each lens: a residual stream (n, d_model), perhaps in parts.
+Views = dict[str, tuple[torch.Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -85,24 +89,45 @@ class Unembedding:
             found.append(_Block(positions, source, token_, place, bounds))
         return found
 
-    def log_probabilities(self, hidden, block: _Block, lens: str, last: bool) -> torch.Tensor:
+    def log_probabilities(
+        self, hidden, block: _Block, lenses: Sequence[str], last: bool
+    ) -> dict[str, torch.Tensor]:
         """hidden: (n, d_model) residual stream at the block's positions; last: at the last layer.
 
-        Returns (e,) float32 in the order of the block, for the reference lens rounded to the
-        model's dtype. The vocabulary goes by in blocks, so that no more than one block of logits
-        is held, and the normaliser is put together from theirs.
+        Returns by lens (e,) float32 in the order of the block, for the reference lens rounded to
+        the model's dtype. The vocabulary goes by in blocks, so that no more than one block of
+        logits is held, and the normaliser is put together from theirs.
         """
-        hidden = self.view(hidden, lens, last)
-        total = hidden.new_full((len(hidden),), -torch.inf, dtype=torch.float32)
-        picked = torch.empty(len(block.token), dtype=torch.float32, device=hidden.device)
-        width = self.block[1]
+        twin = reference_twin(lenses, last, self.weight.dtype)
+        if twin and self.weight.dtype == torch.float32:
+            # Nothing is rounded, so that the values are the same too.
+            found = self.log_probabilities(hidden, block, without_reference(lenses), last)
+            return found | {REFERENCE: found[twin]}
+        views, width = self.views(hidden, lenses, last), self.block[1]
+        lowest = hidden.new_full((len(hidden),), -torch.inf, dtype=torch.float32)
+        total = dict.fromkeys(lenses, lowest)
+        picked = torch.empty(len(lenses), len(block.token), device=hidden.device)
+        found = dict(zip(lenses, picked, strict=True))
         for number, (low, high) in enumerate(zip(block.bounds, block.bounds[1:], strict=False)):
             start = number * width
-            logits = self.logits(hidden, slice(start, start + width), lens)
-            total = torch.logaddexp(total, logits.logsumexp(-1))
-            picked[low:high] = logits[block.source[low:high], block.token[low:high] - start]
-        found = picked - total[block.source]
-        return found.to(self.weight.dtype).float() if lens == REFERENCE else found
+            places = block.source[low:high], block.token[low:high] - start
+            for lens, logits in self.logits(views, slice(start, start + width), lenses):
+                total[lens] = torch.logaddexp(total[lens], log_sum_exp(logits))
+                found[lens][low:high] = logits[places]
+        for lens, values in found.items():
+            values -= total[lens][block.source]
+        return {
+            lens: values.to(self.weight.dtype).float() if lens == REFERENCE else values
+            for lens, values in found.items()
+        }
+
+    def views(self, hidden: torch.Tensor, lenses: Sequence[str], last: bool) -> Views:
+        """(n, d_model) residual stream as the lenses multiply it; none for the reference lens where
+        its logits are another's, rounded."""
+        if reference_twin(lenses, last, self.weight.dtype):
+            lenses = without_reference(lenses)
+        views = {lens: self.view(hidden, lens, last) for lens in lenses}
+        return {k: (own,) if k == REFERENCE else self._exact(own) for k, own in views.items()}
 
     def view(self, hidden: torch.Tensor, lens: str, last: bool) -> torch.Tensor:
         """(n, d_model) residual stream, normed or not as the lens and layer ask for."""
@@ -110,17 +135,55 @@ class Unembedding:
             return self.norm(hidden) if last else hidden
         if lens == NORMED:
             return self.norm32(hidden.float())
-        return hidden if self.weight.is_cuda else hidden.float()
+        return hidden
 
-    def logits(self, hidden: torch.Tensor, tokens: slice, lens: str) -> torch.Tensor:
-        """(n, d_model) -> (n, tokens) float32, for the reference lens rounded to the dtype."""
+    def whole_logits(self, hidden: torch.Tensor, lens: str, last: bool) -> torch.Tensor:
+        """(n, d_model) residual stream -> (n, vocabulary) float32, all at once."""
+        views = self.views(hidden, [lens], last)
+        ((_, logits),) = self.logits(views, slice(None), [lens])
+        return logits
+
+    @property
+    def _units(self) -> bool:
+        """Whether products of bfloat16 come in float32 from units of their own, as on a card."""
+        return self.weight.is_cuda and self.weight.dtype == torch.bfloat16
+
+    def _exact(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What is multiplied for float32 logits, nothing rounded to bfloat16. Bfloat16 units take a
+        float32 `hidden` in two bfloat16 parts, which keeps 16 bits of each number."""
+        if not self._units:
+            return (hidden.float(),)
+        high = hidden.bfloat16()
+        low = () if hidden.dtype == torch.bfloat16 else ((hidden - high).bfloat16(),)
+        return high, *low
+
+    def logits(
+        self, views: Views, tokens: slice, lenses: Sequence[str]
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Each lens with its logits, (n, tokens) float32, for the reference lens rounded to the
+        dtype. The head is made float32 once for all of them."""
         weight = self.weight[tokens]
         bias = None if self.bias is None else self.bias[tokens]
-        if lens == REFERENCE:
-            logits = linear(hidden, weight, bias)
-        else:
-            logits = _products(hidden, weight)
-            logits = logits if bias is None else logits.add_(bias)
+        exact = weight if self._units or not without_reference(lenses) else weight.float()
+        for lens, parts in views.items():
+            if lens == REFERENCE:
+                yield lens, self._scaled(linear(parts[0], weight, bias))
+                continue
+            products = self._products(parts, exact)
+            products = products if bias is None else products.add_(bias)
+            yield lens, self._scaled(products)
+            if lens == RAW and REFERENCE in lenses and REFERENCE not in views:
+                yield REFERENCE, self._scaled(products.to(self.weight.dtype))
+
+    def _products(self, parts: tuple[torch.Tensor, ...], weight: torch.Tensor) -> torch.Tensor:
+        """The sum of the parts' products: each (n, d), (v, d) -> (n, v) float32."""
+        if not self._units:
+            return linear(parts[0], weight)
+        first, *rest = (torch.mm(part, weight.T, out_dtype=torch.float32) for part in parts)
+        return first.add_(*rest) if rest else first
+
+    def _scaled(self, logits: torch.Tensor) -> torch.Tensor:
+        """As the architecture has it, in the dtype of the logits; float32."""
         if self.multiplier != 1:
             logits = logits * self.multiplier
         if self.divisor != 1:
@@ -130,24 +193,26 @@ class Unembedding:
         return logits.float()
 
 
+def reference_twin(lenses: Sequence[str], last: bool, dtype: torch.dtype) -> str | None:
+    """The lens whose products are the reference lens's too, if both are asked for: raw below the
+    last layer; at the last one normed, unless what the norm gives is rounded."""
+    twin = RAW if not last else NORMED if dtype == torch.float32 else None
+    return twin if twin in lenses and REFERENCE in lenses else None
+
+
+def without_reference(lenses: Sequence[str]) -> list[str]:
+    return [lens for lens in lenses if lens != REFERENCE]
+
+
+def log_sum_exp(logits: torch.Tensor) -> torch.Tensor:
+    """(n, v) float32 -> (n,). torch's log-softmax is one pass where its logsumexp is four; it is
+    read at the largest logit, where nothing cancels out."""
+    return logits.amax(-1) - torch.log_softmax(logits, -1).amax(-1)
+
+
 def block_for(device: str) -> tuple[int, int]:
     """Positions and tokens of one block of logits: on a CPU it should stay in the caches."""
     return (1024, 1024) if device == "cpu" else (4096, 8192)
-
-
-def _products(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """hidden @ weight' in float32, nothing rounded to bfloat16: (n, d), (v, d) -> (n, v).
-
-    On CUDA, bfloat16 weights are multiplied by bfloat16 units that add up in float32; a float32
-    `hidden` is split in two bfloat16 parts for them, which keeps 16 bits of each number.
-    """
-    if not (weight.is_cuda and weight.dtype == torch.bfloat16):
-        return linear(hidden.float(), weight.float())
-    high = hidden.bfloat16()
-    products = torch.mm(high, weight.T, out_dtype=torch.float32)
-    if hidden.dtype == torch.float32:
-        products += torch.mm((hidden - high).bfloat16(), weight.T, out_dtype=torch.float32)
-    return products
 
 
 def naive_log_probabilities(
@@ -155,9 +220,8 @@ def naive_log_probabilities(
 ) -> torch.Tensor:
     """The twin of Unembedding.log_probabilities: every position's whole log-softmax, from a
     residual stream (nodes, d_model). (e,) float32 in the order of `wanted`."""
-    everything = slice(0, len(unembedding.weight))
-    view = unembedding.view(hidden[wanted.positions], lens, last)
-    found = torch.log_softmax(unembedding.logits(view, everything, lens), -1)
+    logits = unembedding.whole_logits(hidden[wanted.positions], lens, last)
+    found = torch.log_softmax(logits, -1)
     if lens == REFERENCE:
         found = found.to(unembedding.weight.dtype).float()
     return found[wanted.source, wanted.token]

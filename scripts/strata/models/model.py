@@ -17,6 +17,7 @@ from strata.models.checkpoint import own_dtype, read_config, refuse_changing_rot
 from strata.models.experts import Experts
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
+from strata.models.linears import TORCH
 from strata.models.quantised import scheme_of, unquantised
 from strata.models.tensors import open_tensors
 from strata.models.weights import check_weights
@@ -106,7 +107,8 @@ class Model:
     `adapter` holds merged into them, if there is one.
 
     weights: "resident" keeps every layer once read, "streamed" drops each after its use; both
-    read the next one while a layer runs. Raises StrataError for a folder that is no model.
+    read the next one while a layer runs. linears: whose products of float32 layers are taken, see
+    linears.py. Raises StrataError for a folder that is no model.
     """
 
     def __init__(
@@ -116,9 +118,10 @@ class Model:
         device: str | torch.device = "cpu",
         weights: str = "streamed",
         adapter: str = "",
+        linears: str = TORCH,
     ) -> None:
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
-        self.adapter = adapter
+        self.adapter, self.linears = adapter, linears
         stated = read_config(folder)
         self.tensors = Experts(open_tensors(folder, adapter), stated["model_type"])
         self.skeleton = Skeleton(stated, dtype)

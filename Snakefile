@@ -8,11 +8,17 @@ from pathlib import Path
 # The library of this checkout, whatever version is installed beside it.
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from strata.schema import uses_yte
+from strata.configfiles import check_file
 from strata.study import Study
 from strata.errors import StrataError
 
 ROOT = Path(workflow.basedir)
+
+
+try:
+    check_file(ROOT / "config.yaml")
+except StrataError as error:
+    sys.exit(f"error: {error}")
 
 
 configfile: str(ROOT / "config.yaml")
@@ -22,17 +28,11 @@ configfile: str(ROOT / "config.yaml")
 report: "report/study.rst"
 
 
-# The profile refuses such a file before Snakemake reads it; this one stands where another profile,
-# or none, was used. What ran then ran before this line.
-for file in map(str, workflow.configfiles):
-    if uses_yte(file):
-        sys.exit(
-            f"error: {file} has the key __use_yte__, by which Snakemake has run Python that is in "
-            "the file; no job was started. Take the key out"
-        )
-
-
+# The profile refuses a broken file before Snakemake reads it; this one stands where another profile,
+# or none, was used. What ran then, by yte, ran before this line; no job has started.
 try:
+    for file in map(Path, workflow.configfiles):
+        check_file(file)
     study = Study(config, ROOT / "config" / "schema.yaml")
     layers = study.layers
 except StrataError as error:
@@ -67,6 +67,7 @@ onsuccess:
 
 onerror:
     sweep(f"{R}/unfinished")
+    say_errors(log)
 
 
 rule all:
@@ -147,3 +148,10 @@ rule plan:
         "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input.jsonl}"
         " --lenses {params.lenses} {params.blind} --overlong {config[overlong]} {DEVICE}"
         " --threads {threads} --out {R}/plan.csv --log {log}"
+
+
+try:
+    if workflow.is_main_process:
+        check_targets()
+except StrataError as error:
+    sys.exit(f"error: {error}")

@@ -11,6 +11,7 @@ import shlex
 
 from strata import STAGES
 from strata import asked
+from strata.errors import nearest
 from strata.files import KEPT, file_hash, link, sweep
 from strata.models.checkpoint import (
     content_of,
@@ -323,6 +324,32 @@ def again(model, tasks):
     if not gone or not all(map(Path.is_file, scores)):
         return ""
     return f" Again, though scores are there: {gone[0]} is not, nor {len(gone) - 1} other dumps."
+
+
+def check_targets():
+    """Raises StrataError for a target of the command line that no rule makes, with the nearest.
+    Snakemake itself looks at targets when all is parsed, and has no hint."""
+    from snakemake.cli import get_argument_parser
+
+    names = [rule.name for rule in workflow.rules]
+    given, _ = get_argument_parser().parse_known_args()
+    for target in given.targets:
+        made = (rule.is_producer(target) for rule in workflow.rules)
+        if target not in names and not Path(target).exists() and not any(made):
+            files = [str(file).replace("<results>", R) for file in rules.all.input]
+            raise StrataError(
+                f"no rule makes {target!r} (`make help` lists the targets; the study's files are in "
+                f"{R}){nearest(target, [*names, *files])}"
+            )
+
+
+def say_errors(log):
+    """Repeats, at the end of all that was printed, the error of each job that failed."""
+    text = "".join(Path(own).read_text(encoding="utf-8") for own in log)
+    for path in dict.fromkeys(re.findall(r"^ +log: (.+?) \(check log file", text, re.M)):
+        lines = Path(path).read_text("utf-8").splitlines() if Path(path).is_file() else []
+        said = [line for line in lines if line.startswith("error: ")] or lines[-1:]
+        print(f"{said[-1] if said else 'a job failed without a word'}\n  ({path})", file=sys.stderr)
 
 
 def say_leftovers():

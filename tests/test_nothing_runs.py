@@ -1,5 +1,6 @@
 """Nothing from a file runs: no Python of a configuration, no script of a label."""
 
+import contextlib
 import json
 import re
 from html import unescape
@@ -11,8 +12,8 @@ from test_configuration import study_with
 from workflow import ROOT, Study, snakemake
 
 import seal
+from strata.configfiles import check_file
 from strata.errors import StrataError
-from strata.schema import uses_yte
 
 RUNS = '__definitions__: [\'open("ran", "w").close()\']\nname: evil\n'
 HOSTILE = "</script><script>document.title = 'ran'</script>"
@@ -33,7 +34,12 @@ HOSTILE = "</script><script>document.title = 'ran'</script>"
 def test_a_file_that_asks_for_yte_is_seen_however_it_is_spelled(tmp_path, text, found):
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    assert uses_yte(path) == found
+    if found:
+        with pytest.raises(StrataError, match="has the key __use_yte__"):
+            check_file(path)
+    else:
+        with contextlib.suppress(StrataError):  # for what else is wrong with it
+            check_file(path)
 
 
 @pytest.mark.workflow

@@ -52,15 +52,6 @@ def read_schema(path: str | Path) -> dict:
     return schema
 
 
-def uses_yte(path: str | Path) -> bool:
-    """Whether Snakemake runs the Python of a configuration file: it has the key __use_yte__."""
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=yaml.FullLoader)
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return isinstance(content, dict) and "__use_yte__" in content
-
-
 def task_schema(groups: Iterable[str], schema: dict) -> dict:
     """The schema of a task's entry, put together from the groups of keys that its source takes."""
     properties = dict(schema["$defs"]["task"])
@@ -98,7 +89,11 @@ def _explain(error, prefix: Sequence[str]) -> StrataError:
         kinds = error.validator_value
         wanted = " or ".join([kinds] if isinstance(kinds, str) else kinds)
         found = type(error.instance).__name__
-        return StrataError(f"config key {where}: expected {wanted}, found {found} {_show(error)}")
+        listed = found == "str" and kinds == "array"
+        hint = f"; a list is written [{error.instance}]" if listed else ""
+        return StrataError(
+            f"config key {where}: expected {wanted}, found {found} {_show(error)}{hint}"
+        )
     if error.validator == "pattern":
         return StrataError(
             f"config key {where}: found {_show(error)}, allowed is what matches "

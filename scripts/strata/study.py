@@ -247,7 +247,13 @@ class Study:
                 f"config key models.{name}.path: {model['path']} holds no .safetensors file, "
                 "the form of weights that Strata reads of a folder"
             )
-        return config["num_hidden_layers"]
+        own = config["num_hidden_layers"]
+        if (said := model.get("layers", own)) != own:
+            raise StrataError(
+                f"config key models.{name}.layers: found {said}, but {model['path']} has {own}; "
+                "leave the key out where the model is in a folder"
+            )
+        return own
 
     def layer_names(self, model: str) -> list[str]:
         """The {layer} of each dump of a model, 0 to L, with leading zeros so that files sort."""

@@ -1,0 +1,102 @@
+"""Configuration files as they are written, before Snakemake reads them: what it would run, take
+silently, or refuse without saying where. Imports nothing heavy; the profiles call it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from strata.errors import StrataError
+
+
+def check_given(arguments: Sequence[str]) -> None:
+    """Checks every file that a command line of Snakemake's names as a configuration.
+
+    Raises StrataError for the first that is not there, is no YAML or JSON of keys, has a key twice,
+    or asks for yte, by which Snakemake would run Python that is in the file.
+    """
+    for file in map(Path, _files(arguments)):
+        if not file.exists():
+            raise StrataError(
+                f"no file {file} in {Path.cwd()}. --configfile takes every word after it for a "
+                "file: write targets before it, as in `snakemake tables --cores 2 --configfile "
+                "study.yaml`"
+            )
+        check_file(file)
+
+
+def _files(arguments: Sequence[str]) -> Iterator[str]:
+    given = False
+    for word in arguments:
+        if word.startswith("-"):
+            option, equals, word = word.partition("=")
+            given = option.startswith("--configf")
+            if given and equals:
+                yield word
+            given = given and not equals
+        elif given:
+            yield word
+
+
+def check_file(file: Path) -> None:
+    """Raises StrataError, with the line, for a file that is no configuration (see check_given)."""
+    if not file.is_file():
+        raise StrataError(f"{file} is no regular file; give a configuration as a file")
+    try:
+        content = _read(file)
+    except OSError as error:
+        raise StrataError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise StrataError(f"{file} is not UTF-8 (byte {error.start}); save it as such") from None
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise StrataError(f"{file}{where}: {problem}; correct the file") from None
+    if not isinstance(content, dict):
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise StrataError(f"{file} holds {kind}, but a configuration has keys: `name: mine`")
+    if "__use_yte__" in content:
+        raise StrataError(
+            f"{file} has the key __use_yte__, by which Snakemake runs Python that is in the file. "
+            "Take the key out; no job was started"
+        )
+
+
+def _read(file: Path) -> Any:
+    text = file.read_text(encoding="utf-8")
+    try:
+        json.loads(text)  # as Snakemake tries first; tabs may indent it
+    except ValueError:
+        return yaml.load(text, Loader=_Once)
+    return json.loads(text, object_pairs_hook=_pairs)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(key for key in made if sum(key == own for own, _ in pairs) > 1)
+        raise yaml.constructor.ConstructorError(problem=_twice(twice))
+    return made
+
+
+def _twice(key: Any) -> str:
+    return f"the key {key!r} stands there twice, and one of the two would be lost"
+
+
+class _Once(yaml.FullLoader):
+    """YAML whose keys come once."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for own, _ in node.value:
+            if own.tag == "tag:yaml.org,2002:merge" or not isinstance(own, yaml.ScalarNode):
+                continue
+            key = self.construct_object(own)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=_twice(key), problem_mark=own.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)

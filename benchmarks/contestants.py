@@ -18,16 +18,16 @@ import numpy as np
 from strata.items import Item
 from strata.names import NORMED, RAW
 
-VOCABULARY = 32_000
 LENSES = RAW, NORMED
 
-# d_model, inner width, layers, heads, key-value heads
+# d_model, inner width, layers, heads, key-value heads, vocabulary
 SHAPES = {
-    "tiny": (32, 88, 2, 4, 2),
-    "small": (512, 1376, 8, 8, 8),
-    "7b": (4096, 11008, 32, 32, 32),
-    "13b": (5120, 13824, 40, 40, 40),
-    "70b": (8192, 28672, 80, 64, 8),
+    "tiny": (32, 88, 2, 4, 2, 32_000),
+    "small": (512, 1376, 8, 8, 8, 32_000),
+    "smollm2": (576, 1536, 30, 9, 3, 49_152),
+    "7b": (4096, 11008, 32, 32, 32, 32_000),
+    "13b": (5120, 13824, 40, 40, 40, 32_000),
+    "70b": (8192, 28672, 80, 64, 8, 32_000),
 }
 
 
@@ -54,11 +54,11 @@ def write_model(folder: Path, shape: str, layers: int, device: str, tokenizer: P
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    width, inner, all_layers, heads, kv_heads = SHAPES[shape]
+    width, inner, all_layers, heads, kv_heads, vocabulary = SHAPES[shape]
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     config = AutoConfig.for_model(
         "llama",
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=inner,
         num_hidden_layers=layers or all_layers,
@@ -99,7 +99,7 @@ def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
     import torch
 
     from strata.extraction.extract import extract
-    from strata.extraction.machine import memory_of, resident_memory, tidy_heap
+    from strata.extraction.machine import choose_linears, memory_of, resident_memory, tidy_heap
     from strata.extraction.placement import batch_tokens_for, decide, needs_of
     from strata.extraction.plan import count_positions
     from strata.extraction.task import read_task
@@ -108,7 +108,7 @@ def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
     from strata.models.tokenizer import load_tokenizer
 
     tidy_heap()
-    model = Model(folder, device=device)
+    model = Model(folder, device=device, linears=choose_linears(torch.device(device)))
     tokenizer = load_tokenizer(folder, model.config.vocab_size)
     memory = memory_of(torch.device(device), None, None)
 
@@ -199,18 +199,23 @@ def clock(score: Callable, items: list[Item], repeats: int = 1, device: str = "c
 
 
 def matrix_rate(device: str) -> float:
-    """Operations a second of a large square matrix product, the best of several."""
+    """Operations a second of a large square matrix product, the best of several by each library."""
     import torch
+    from torch.nn.functional import linear
+
+    from strata.models.linears import ONEDNN, TORCH, has_onednn, linears_by
 
     size, dtype = (2048, torch.float32) if device == "cpu" else (8192, torch.bfloat16)
     a, b = torch.randn(2, size, size, device=device, dtype=dtype)
     best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        if device != "cpu":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
+    for library in (TORCH, ONEDNN) if device == "cpu" and has_onednn() else (TORCH,):
+        with linears_by(library):
+            for _ in range(5):
+                start = time.perf_counter()
+                linear(a, b)
+                if device != "cpu":
+                    torch.cuda.synchronize()
+                best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from contestants import SHAPES, VOCABULARY, Run, harness, naive, strata, write_model
+from contestants import SHAPES, Run, harness, naive, strata, write_model
 
 import cli
 from strata.items import Item
@@ -131,7 +131,7 @@ class Report:
 
     def text(self) -> str:
         arguments = self.arguments
-        width, _, layers, *_ = SHAPES[arguments.shape]
+        width, _, layers, *_, vocabulary = SHAPES[arguments.shape]
         columns = [
             *("task", "", "items", "choices", "tokens", "seconds", "CPU seconds"),
             *("x Strata", "Tflop"),
@@ -145,7 +145,7 @@ class Report:
                 "",
                 f"{datetime.date.today()}, {arguments.machine}; commit {commit()}, made by `python "
                 f"benchmarks/extraction.py`. Random LLaMA {arguments.shape}: d {width}, "
-                f"{arguments.layers or layers} layers, vocabulary {VOCABULARY:,}, "
+                f"{arguments.layers or layers} layers, vocabulary {vocabulary:,}, "
                 f"{'float32' if arguments.device == 'cpu' else 'bfloat16'}; threads: "
                 f"{arguments.threads} where nothing else is said.",
                 "",
@@ -170,7 +170,7 @@ the harness reads the last layer only, with the fastest of the batch sizes tried
   2 x vocabulary x d for each position, lens and layer: the naive way reads all positions, Strata
   the distinct ones that predict (at layer 0 the distinct tokens of these).
 - **reached**: Tflop / seconds, as a share of the rate of a large square matrix product in the same
-  process, before and after, best of 10.
+  process, before and after, best of 10 by each of torch's libraries (docs/scale.md).
 - **differs by**: the largest difference of any choice's summed log-probability from Strata's.
 - **load**: the machine's, over the last minute of the run. Where it is above the threads in use, or
   CPU seconds are below threads x seconds, others were computing too, and only a run on one thread

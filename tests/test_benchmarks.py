@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import contestants
 import extraction
 import probes
+import versions
 
 
 def run(tmp_path, *options):
@@ -47,6 +48,19 @@ def test_all_contestants_score_the_same_items_alike_and_are_timed(tmp_path):
         if who != "Strata":
             assert float(row["differs by, nats"]) < 1e-3
     assert int(found["naive way"]["tokens"]) > 5 * int(found["Strata"]["tokens"])
+
+
+@pytest.mark.workflow
+def test_a_version_is_compared_with_another_tree_of_it(tmp_path):
+    byte_tokenizer().save_pretrained(tmp_path)
+    command = [sys.executable, versions.__file__, versions.ROOT, "--shape", "tiny", "--turns", "1"]
+    command += ["--tokenizer", tmp_path, "--tasks", "micro_factual", "--items", "micro_factual=2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "micro_factual" in line)
+    items, before, now, _, difference = map(float, line.strip("| ").split(" | ")[1:])
+    assert (items, difference) == (2, 0)
+    assert min(before, now) > 0
 
 
 def test_probes_are_timed_layer_by_layer_and_as_a_whole_task(capsys):

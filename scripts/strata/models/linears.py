@@ -21,14 +21,20 @@ def linears_by(library: str) -> AbstractContextManager:
 
 
 class _OneDNN(TorchFunctionMode):
+    """Catches the forms in which transformers' layers have a product with a matrix."""
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func is linear:
             return onednn_linear(*args, **kwargs)
-        if func is torch.addmm and len(args) == 3 and not kwargs:  # as GPT-2's layers have it
+        if func is torch.addmm and len(args) == 3 and not kwargs:  # GPT-2's
             bias, hidden, weight = args
             if bias.dim() == 1:
                 return onednn_linear(hidden, weight.T, bias)
+        if func in (torch.matmul, torch.Tensor.matmul) and len(args) == 2:  # Falcon's, `@`
+            hidden, weight = args
+            if hidden.dim() > 1 and weight.dim() == 2:
+                return onednn_linear(hidden, weight.T)
         return func(*args, **kwargs)
 
 

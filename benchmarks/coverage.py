@@ -1,6 +1,6 @@
 """How often the intervals hold the truth, and the tests err, in simulated worlds.
 
-    python benchmarks/coverage.py                 # every table of docs/statistics.md
+    python benchmarks/coverage.py                 # every table of docs/statistics.md, its worlds
     python benchmarks/coverage.py --worlds 200 estimate compare
 
 Items are right or wrong; those of a group are alike to a degree (a beta-binomial of the given
@@ -17,7 +17,8 @@ import numpy as np
 from scipy.special import expit, ndtr, ndtri
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from strata.measures.best import best_layer
+from strata.measures.best import RESAMPLES, best_layer
+from strata.measures.bootstrap import draw_groups
 from strata.measures.emergence import half_rise, rise
 from strata.measures.leads import largest
 from strata.measures.scaling import few, line, separated, slope
@@ -26,7 +27,6 @@ from strata.measures.statistics import (
     compare,
     contrast,
     detectable,
-    draw_groups,
     estimate,
     holm,
     tails,
@@ -198,7 +198,7 @@ def slope_rows(worlds: int) -> Iterator[tuple[str, list]]:
     yield "groups", [*sizes, "p of 0.05 or less"]
     for variation in SPREADS:
         for world in SLOPES:
-            found = [cover_slope(worlds // 2, groups, variation, world) for groups in sizes]
+            found = [cover_slope(worlds, groups, variation, world) for groups in sizes]
             name = f"{'uneven' if variation else 'even'}, {world}"
             errors = ", ".join(_percent(own[1]) for own in found) if world == "flat" else "–"
             yield name, [*(_percent(own[0]) for own in found), errors]
@@ -228,7 +228,7 @@ def error_family(worlds: int, groups: int, layers: int = 20) -> tuple[float, flo
 def family_rows(worlds: int) -> Iterator[tuple[str, list]]:
     yield "groups of 8 items", ["Holm errs", "max-t errs", "max-t's intervals all hold"]
     for groups in GROUPS:
-        own = error_family(worlds // 4, groups)
+        own = error_family(worlds, groups)
         yield str(groups), [_percent(value) for value in own]
 
 
@@ -279,7 +279,7 @@ def cover_best(worlds: int, layers: int) -> tuple[float, float, float]:
         rng = np.random.default_rng(seed)
         values, cluster = (rng.random((layers, 200)) < 0.5) * 1.0, np.arange(200)
         own = estimate(values[values.mean(1).argmax()], cluster)
-        found = best_layer(values, cluster, draw_groups(cluster, 199, seed)).estimate
+        found = best_layer(values, cluster, draw_groups(cluster, RESAMPLES, seed)).estimate
         naive.append(own.low <= 0.5 <= own.high)
         fitted.append(found.low <= 0.5 <= found.high)
         errors.append(found.value - 0.5)
@@ -289,7 +289,7 @@ def cover_best(worlds: int, layers: int) -> tuple[float, float, float]:
 def best_rows(worlds: int) -> Iterator[tuple[str, list]]:
     yield "flat layers", ["its own interval", "cross-fitted", "mean error, points"]
     for layers in (8, 80):
-        *held, error = cover_best(worlds // 4, layers)
+        *held, error = cover_best(worlds, layers)
         yield str(layers), [*(_percent(value) for value in held), f"{100 * error:+.1f}"]
 
 
@@ -315,7 +315,7 @@ def cover_top(worlds: int, groups: int, variation: float, top: str) -> tuple[flo
     means, held, there = TOPS[top], [], []
     for seed, (rng, cluster) in enumerate(draws(worlds, groups, variation)):
         values = alike_curves(rng, cluster, means)
-        found = best_layer(values, cluster, draw_groups(cluster, 199, seed))
+        found = best_layer(values, cluster, draw_groups(cluster, RESAMPLES, seed))
         held.append(found.estimate.low <= means.max() <= found.estimate.high)
         there.append(found.first <= means.argmax() <= found.last)
     return float(np.mean(held)), float(np.mean(there))
@@ -325,7 +325,7 @@ def top_rows(worlds: int) -> Iterator[tuple[str, list]]:
     yield "groups", [f"{what}, {groups}" for groups in GROUPS for what in ("accuracy", "layer")]
     for variation in SPREADS:
         for top in TOPS:
-            own = [cover_top(worlds // 4, groups, variation, top) for groups in GROUPS]
+            own = [cover_top(worlds, groups, variation, top) for groups in GROUPS]
             name = f"{'uneven' if variation else 'even'}, {top}"
             yield name, [_percent(value) for pair in own for value in pair]
 
@@ -350,7 +350,7 @@ def cover_rise(worlds: int, curve: str, items: int) -> tuple[float, float]:
         shared, own = rng.normal(size=items), rng.normal(size=(33, items))
         values = (ndtr(np.sqrt(0.5) * (shared + own)) < means[:, None]) * 1.0
         cluster = np.arange(items)
-        seen = rise(values, np.full(items, 0.25), cluster, draw_groups(cluster, 199, seed))
+        seen = rise(values, np.full(items, 0.25), cluster, draw_groups(cluster, RESAMPLES, seed))
         found += not np.isnan(seen.layer)
         held += seen.low <= truth <= seen.high
     return found / worlds, held / max(found, 1)
@@ -362,7 +362,7 @@ def rise_rows(worlds: int) -> Iterator[tuple[str, list]]:
     for curve in CURVES:
         cells = []
         for items in sizes:
-            found, held = cover_rise(worlds // 4, curve, items)
+            found, held = cover_rise(worlds, curve, items)
             cells += [f"{100 * found:.1f}", f"{100 * held:.1f}" if curve != "none" else "–"]
         yield curve, cells
 
@@ -375,7 +375,7 @@ def cover_grouped_rise(worlds: int, groups: int, variation: float, curve: str) -
     for seed, (rng, cluster) in enumerate(draws(worlds, groups, variation)):
         values = alike_curves(rng, cluster, means)
         baseline = np.full(len(cluster), 0.25)
-        seen = rise(values, baseline, cluster, draw_groups(cluster, 199, seed))
+        seen = rise(values, baseline, cluster, draw_groups(cluster, RESAMPLES, seed))
         if not np.isnan(seen.layer):
             held.append(seen.low <= truth <= seen.high)
     return float(np.mean(held))
@@ -386,7 +386,7 @@ def grouped_rise_rows(worlds: int) -> Iterator[tuple[str, list]]:
     for variation in SPREADS:
         for curve in ("slow", "steep, at 20"):
             name = f"{'uneven' if variation else 'even'}, {curve}"
-            own = [cover_grouped_rise(worlds // 4, groups, variation, curve) for groups in GROUPS]
+            own = [cover_grouped_rise(worlds, groups, variation, curve) for groups in GROUPS]
             yield name, [_percent(value) for value in own]
 
 
@@ -415,28 +415,31 @@ def names_table(worlds: int) -> Iterator[tuple[str, list]]:
     yield "errors of its test", [_percent(errs) for _, errs in own]
 
 
+# Each with the number of worlds that a quarter of an hour has time for.
 TABLES = {
-    "estimate": by_groups(cover_estimate),
-    "contrast": by_groups(cover_contrast),
-    "compare": by_groups(error_compare),
-    "shares": by_groups(cover_shares),
-    "claims": by_groups(error_tails),
-    "negligible": negligible_rows,
-    "power": by_groups(found_least),
-    "families": family_rows,
-    "names": names_table,
-    "best": best_rows,
-    "best_groups": top_rows,
-    "emergence": rise_rows,
-    "emergence_groups": grouped_rise_rows,
-    "scaling": slope_rows,
+    "estimate": (by_groups(cover_estimate), 2000),
+    "contrast": (by_groups(cover_contrast), 2000),
+    "compare": (by_groups(error_compare), 2000),
+    "shares": (by_groups(cover_shares), 2000),
+    "claims": (by_groups(error_tails), 2000),
+    "negligible": (negligible_rows, 2000),
+    "power": (by_groups(found_least), 1000),
+    "names": (names_table, 2000),
+    "scaling": (slope_rows, 2000),
+    "families": (family_rows, 1000),
+    "best": (best_rows, 400),
+    "best_groups": (top_rows, 400),
+    "emergence": (rise_rows, 400),
+    "emergence_groups": (grouped_rise_rows, 400),
 }
 
 
 def main(arguments: argparse.Namespace) -> None:
     for name in arguments.tables or TABLES:
-        print(f"\n{name}, {arguments.worlds} worlds\n")
-        for number, (row, cells) in enumerate(TABLES[name](arguments.worlds)):
+        table, usual = TABLES[name]
+        worlds = arguments.worlds or usual
+        print(f"\n{name}, {worlds} worlds\n")
+        for number, (row, cells) in enumerate(table(worlds)):
             print("| " + " | ".join([row, *map(str, cells)]) + " |", flush=True)
             if number == 0:
                 print("|---" * (len(cells) + 1) + "|")
@@ -445,7 +448,7 @@ def main(arguments: argparse.Namespace) -> None:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", help=f"of {', '.join(TABLES)}; all by default")
-    parser.add_argument("--worlds", type=int, default=2000)
+    parser.add_argument("--worlds", type=int, help="as many of each, not its own number")
     return parser.parse_args(argv)
 
 

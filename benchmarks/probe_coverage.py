@@ -7,11 +7,14 @@ are shared by the 4 items of a group, as by a question in 4 languages; in `balan
 which of 10 answers a choice is, and all are true equally often; in `mirrored` 125 facts between 50
 names are asked both ways, and features say which pair of names a choice is of, and of which names;
 in `signal` one feature tells true from false; in `readout` the end of a calculation's prompt holds
-the size of the result, and what is read of it is asked for. --by-first leaves the second names out,
+the size of the result, and what is read of it is asked for; in `transfer` a probe of `nothing` and
+in `transfer signal` one of `signal` is read on its own task, on one of the same questions and on
+another one. --by-first leaves the second names out,
 as if facts had but a subject. For each metric: the mean beyond chance, how often the interval of
-the value holds its truth (chance in `nothing`, `groups` and `mirrored`, else the mean over the
-runs), how often p is 0.05 or less, and how often the interval of the excess holds its truth (0, or
-in `signal` and `readout` the mean over the runs), and that of the increment over the text.
+the value holds its truth (chance in `nothing`, `groups`, `mirrored` and `transfer`, else the mean
+over the runs), how often p is 0.05 or less, and how often the interval of the excess holds its
+truth (0, or in `signal` and `readout` the mean over the runs), and that of the increment over the
+text.
 """
 
 import argparse
@@ -28,12 +31,14 @@ from coverage import named_pairs
 from strata.items import Item
 from strata.measures.probe_rows import probe_table
 from strata.measures.probing import Plan, probe_task
+from strata.measures.transfer import transfer_table
 from strata.names import PROBES, RIDGE
 from strata.store import Dump, Scores
 from strata.tasks import microworld
 
-WORLDS = ("nothing", "groups", "balanced", "mirrored", "signal", "readout")
-AT_CHANCE = ("nothing", "groups", "mirrored")
+MOVED = {"transfer": "nothing", "transfer signal": "signal"}
+WORLDS = ("nothing", "groups", "balanced", "mirrored", "signal", "readout", *MOVED)
+AT_CHANCE = ("nothing", "groups", "mirrored", "transfer")
 ITEMS, CHOICES, GROUP, ANSWERS, NAMES = 250, 4, 4, 10, 50
 
 
@@ -105,6 +110,25 @@ def calculations(scores: Scores, dump: Dump, seed: int) -> tuple[list[Item], Sco
     return items, replace(scores, ids=ids, subtasks=subtasks), replace(dump, prompts=prompts)
 
 
+def moved(world: str, plan: Plan, features: int) -> pd.DataFrame:
+    """transfer_table's rows of a probe on its own task, on one of the same questions in other
+    words, whose features are alike (correlation 0.7), and on one of other questions."""
+    first, dump = make(world, plan.seed, features)
+    other, far = make(world, plan.seed + 10**6, features)
+    noise = make("nothing", plan.seed + 2 * 10**6, features)[1].activations
+    tasks = {
+        "own": (first, dump),
+        "same questions": (first, replace(dump, activations=0.7 * dump.activations + 0.7 * noise)),
+        "other questions": (replace(other, groups=[f"other {own}" for own in other.groups]), far),
+    }
+    decisions = {
+        name: probe_task(scores, [own], plan, read=lambda same: same)
+        for name, (scores, own) in tasks.items()
+    }
+    rows = transfer_table(decisions, lambda name, _: tasks[name][1], "m", plan)
+    return rows.query("which == 'last' and train == 'own'")
+
+
 def simulate(
     world: str, probe: str, runs: int, features: int = 32, by_first: bool = False
 ) -> pd.DataFrame:
@@ -113,6 +137,11 @@ def simulate(
     plan = Plan((probe,), 5, (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0), 20, 0)
     found = []
     for run in range(runs):
+        if world in MOVED:
+            rows = moved(MOVED[world], replace(plan, seed=run), features)
+            named = rows["test"] + ", " + rows["metric"]
+            found.append(rows[["value", "chance", "ci_low", "ci_high"]].assign(metric=named))
+            continue
         items = None
         if world == "readout":
             items, scores, dump = calculations(*make("nothing", run, 1), run)
@@ -130,8 +159,8 @@ def simulate(
             for kind in {"excess", "increment"} & set(rows.index):
                 ends = rows.loc[kind, ["value", "ci_low", "ci_high"]]
                 numbers |= ends.add_prefix(f"{kind}_").to_dict()
-            found.append({"metric": name, **numbers})
-    return pd.DataFrame(found)
+            found.append(pd.DataFrame([{"metric": name, **numbers}]))
+    return pd.concat(found, ignore_index=True)
 
 
 def summary(rows: pd.DataFrame, world: str) -> dict[str, float]:
@@ -144,6 +173,10 @@ def summary(rows: pd.DataFrame, world: str) -> dict[str, float]:
     found = {
         "beyond chance": 100 * (means["value"] - means["chance"]),
         "value held": held("", means["chance" if world in AT_CHANCE else "value"]),
+    }
+    if world in MOVED:
+        return found
+    found |= {
         "p <= 0.05": 100 * (rows["p"] < 0.05).mean(),
         "excess": 100 * means["excess_value"],
         "excess held": held("excess_", means["excess_value"] if planted else 0.0),

@@ -28,8 +28,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from strata.measures.folds import group_folds
 from strata.measures.probe_rows import probe_table
-from strata.measures.probes import Layer, fit, group_folds
+from strata.measures.probes import Layer, fit
 from strata.measures.probing import Plan, probe_task
 from strata.names import PROBES, RIDGE
 from strata.store import Dump, Scores

@@ -8,8 +8,9 @@ import pytest
 from test_metrics import make_scores
 
 from strata.measures.best import best_layer, best_table, fold_of, held_out_best
+from strata.measures.bootstrap import draw_groups
 from strata.measures.metrics import metrics_table
-from strata.measures.statistics import draw_groups, estimate
+from strata.measures.statistics import estimate
 from strata.report.tables.overview import overall_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pictures import assert_legible, lines
 from test_metrics import make_scores
 
+from strata.measures.bootstrap import draw_groups
 from strata.measures.comparisons import Reader
 from strata.measures.emergence import half_rise, rise, rises
-from strata.measures.statistics import draw_groups
 from strata.report.figures.emergence import emergence
 from strata.report.tables.emergence import tabled
 

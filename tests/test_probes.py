@@ -12,12 +12,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from strata.errors import StrataError
+from strata.measures.folds import folds_suffice, group_folds, mirror_folds
 from strata.measures.probes import (
     Layer,
     fit,
-    folds_suffice,
-    group_folds,
-    mirror_folds,
     naive_ridge,
     within_items,
 )

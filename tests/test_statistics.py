@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from strata.measures.bootstrap import bootstrapped, draw_groups, weighted_mean
 from strata.measures.flips import sign_flip
 from strata.measures.statistics import (
-    bootstrapped,
     clusters,
     compare,
     contrast,
-    draw_groups,
     estimate,
     freedom,
     holm,
@@ -23,7 +22,6 @@ from strata.measures.statistics import (
     standard_error,
     student,
     sums_of,
-    weighted_mean,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from strata.measures.bootstrap import bootstrapped, draw_groups
 from strata.measures.metrics import item_values, metrics_of, subtask_nodes
-from strata.measures.statistics import Estimate, bootstrapped, clusters, draw_groups, estimate
+from strata.measures.statistics import Estimate, clusters, estimate
 from strata.store import Scores
 
 RESAMPLES = 999

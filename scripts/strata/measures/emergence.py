@@ -6,15 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from strata.measures.bootstrap import draw_groups, percentiles, weighted_mean
 from strata.measures.comparisons import Reader
 from strata.measures.metrics import baseline
-from strata.measures.statistics import (
-    clusters,
-    contrast,
-    draw_groups,
-    percentiles,
-    weighted_mean,
-)
+from strata.measures.statistics import clusters, contrast
 
 RESAMPLES = 999
 

@@ -231,15 +231,17 @@ def above(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> float:
     """p of (i,) values of items being no higher on average than (b, i) values under redraws: the
     rank of the true one among all (Phipson and Smyth 2010).
 
-    What is ranked is the mean's distance from that of the redraws in its own clustered standard
+    What is ranked is a mean's distance from that of all of them, the true one too, so that no row
+    is another's yardstick and p is exact where all are exchangeable; in its own clustered standard
     errors (Chung and Romano 2013), since items of a group may go together under the true labels
     and go their own ways under redrawn ones. Bonett and Price's observations are whole groups in
     all of them: by each row's own correlation the true labels' mean would be drawn in further.
     """
-    away = sums_of(np.vstack([values, null]) - null.mean(), cluster)
-    centre, error = adjusted(away, alike=1)
+    # In single precision, as redraws are kept, what is tied stays so.
+    rows = np.vstack([values, null]).astype(np.float32).astype(float)
+    centre, error = adjusted(sums_of(rows - rows.mean(), cluster), alike=1)
     scaled = centre / error
-    return float((scaled >= scaled[0] - 1e-12).sum() / len(scaled))
+    return float((scaled >= scaled[0] - 1e-9).sum() / len(scaled))
 
 
 def excess(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> Estimate:
@@ -261,20 +263,39 @@ def refitted(
     drawn: float = 0.0,
 ) -> Estimate:
     """An estimate of the mean of (i,) values, between `least` and 1, its interval over items
-    widened by what (b, i) values under redraws show: their means spread more than their items say,
-    since fits differ too. drawn: variance that is added.
+    widened by what (b, i) values under redraws show (`fit_spread`). drawn: variance that is added.
+    """
+    spread, own = fit_spread(null, cluster), freedom(values, cluster)
+    return widened(found, own, spread, len(null), least, drawn)
+
+
+def fit_spread(null: np.ndarray, cluster: np.ndarray) -> float:
+    """How much more the means of (b, i) values under redraws vary than their items say, since fits
+    differ too: a factor of the variance, 1 at least."""
+    items = (adjusted(sums_of(null - null.mean(), cluster))[1] ** 2).mean()
+    return float(max(1.0, null.mean(1).var(ddof=1) / items))
+
+
+def widened(
+    found: Estimate,
+    own: float,
+    spread: float,
+    draws: int,
+    least: float = 0.0,
+    drawn: float = 0.0,
+) -> Estimate:
+    """An estimate over items, of `own` degrees of freedom, whose variance is `spread` times that,
+    as so many draws say.
 
     The quantile is that of Student's t for the fewer degrees of freedom of items and redraws, from
     both of which spreads are estimated.
     """
-    items = (adjusted(sums_of(null - null.mean(), cluster))[1] ** 2).mean()
-    fits, own = max(1.0, null.mean(1).var(ddof=1) / items), freedom(values, cluster)
-    quantile = student(min(own, len(null) - 1))
-    wider = fits * (quantile / student(own)) ** 2
+    quantile = student(min(own, draws - 1))
+    wider = spread * (quantile / student(own)) ** 2
     low, high = (
         found.value + sign * np.sqrt(wider * (end - found.value) ** 2 + quantile**2 * drawn)
         for sign, end in ((-1, found.low), (1, found.high))
     )
-    stderr = float(np.sqrt(fits * found.stderr**2 + drawn))
+    stderr = float(np.sqrt(spread * found.stderr**2 + drawn))
     low, high = max(least, float(low)), min(1.0, float(high))
     return Estimate(found.value, stderr, low, high, found.n, found.groups)

@@ -10,7 +10,7 @@ from strata.measures.metrics import Choices, item_values
 from strata.measures.nulls import Labels, above, excess, refitted
 from strata.measures.probing import as_scores
 from strata.measures.statistics import Estimate, clusters, contrast, estimate
-from strata.names import LABELS, MC1, PROMPT_END
+from strata.names import LABELS, MC1, PROMPT_END, RIDGE
 from strata.store import Decisions, Reading
 
 TRUE, REDRAWN, EXCESS, INCREMENT, TYPES = LABELS
@@ -98,19 +98,24 @@ def _of_prompts(decisions: Decisions, features: str, target: str, reading: Readi
     classes = target != readouts.SIZE
     cluster = clusters(decisions.scores.groups, decisions.scores.partners)
     metric, chance = (ACCURACY, float(wanted.mean(0).max())) if classes else (R2, 0.0)
-    text = _values(decisions, f"input/{target}", wanted)[0] if features == "residual" else None
-    both = _values(decisions, f"both/{target}", wanted) if features == "residual" else None
+    more = _increments(decisions, target, wanted) if features == "residual" else None
     for row, guesses in enumerate(reading.decisions):
         own = readouts.item_values(wanted, guesses)
         found = _by_labels(own, reading.null[row, 0], cluster, shares=classes)
-        if text is not None and both is not None:
-            found[INCREMENT] = mean_of(both[row] - text, cluster, shares=False), np.nan
+        if more is not None:
+            found[INCREMENT] = _refitted(*next(more), cluster, shares=False), np.nan
         yield metric, chance, row, found
 
 
-def _values(decisions: Decisions, name: str, wanted: np.ndarray) -> list[np.ndarray]:
-    (reading,) = (own for key, own in decisions.readings.items() if key.startswith(f"{name}/"))
-    return [readouts.item_values(wanted, guesses) for guesses in reading.decisions]
+def _increments(
+    decisions: Decisions, target: str, wanted: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Layer by layer what it adds to the text: (i,) values of items, and (draws, i) of the same
+    shuffled targets read by both and by the text."""
+    both, text = (decisions.readings[f"{name}/{target}/{RIDGE}"] for name in ("both", "input"))
+    base = readouts.item_values(wanted, text.decisions[0])
+    for guesses, null in zip(both.decisions, both.null[:, 0], strict=True):
+        yield readouts.item_values(wanted, guesses) - base, null - text.null[0, 0]
 
 
 def _by_labels(
@@ -118,20 +123,27 @@ def _by_labels(
 ) -> Found:
     """(i,) values, nan where an item has none, and (draws, i) those under redrawn labels. shares:
     whether values are in [0, 1]."""
-    own, known = mean_of(values, cluster, shares), ~np.isnan(values)
+    own, known = _refitted(values, null, cluster, shares), ~np.isnan(values)
     if not known.any():
         return dict.fromkeys((TRUE, REDRAWN, EXCESS), (own, np.nan))
     values, null, cluster = values[known], null[:, known].astype(float), clusters(cluster[known])
     means = null.mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
     drawn = Estimate(means.mean(), means.std(ddof=1), low, high, own.n, own.groups)
-    if not np.isnan(own.stderr) and len(null) > 1:
-        own = refitted(own, values, null, cluster, 0.0 if shares else -1.0)
     return {
         TRUE: (own, above(values, null, cluster)),
         REDRAWN: (drawn, np.nan),
         EXCESS: (excess(values, null, cluster), np.nan),
     }
+
+
+def _refitted(values: np.ndarray, null: np.ndarray, cluster: np.ndarray, shares: bool) -> Estimate:
+    """`mean_of`, widened as fits on redrawn labels vary."""
+    own, known = mean_of(values, cluster, shares), ~np.isnan(values)
+    if np.isnan(own.stderr) or len(null) < 2:
+        return own
+    null, cluster = null[:, known].astype(float), clusters(cluster[known])
+    return refitted(own, values[known], null, cluster, 0.0 if shares else -1.0)
 
 
 def mean_of(values: np.ndarray, cluster: np.ndarray, shares: bool = True) -> Estimate:

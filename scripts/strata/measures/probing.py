@@ -19,16 +19,9 @@ from strata.errors import StrataError
 from strata.items import Item
 from strata.lanes import side_by_side
 from strata.measures import readouts
+from strata.measures.folds import folds_suffice, group_folds, mirror_folds
 from strata.measures.nulls import Labels, answers, by_answer, redrawn
-from strata.measures.probes import (
-    Fit,
-    Layer,
-    fit,
-    folds_suffice,
-    group_folds,
-    mirror_folds,
-    within_items,
-)
+from strata.measures.probes import Fit, Layer, fit, within_items
 from strata.names import CONDITIONAL, PROMPT_END, RIDGE
 from strata.store import Decisions, Dump, Reading, Scores, read_dump
 
@@ -87,7 +80,7 @@ def probe_task(
         if prompts:
             both = np.concatenate([ends, prompts.text], 1)
             for features, values in (("residual", ends), ("both", both)):
-                own = prompts.read(values, null=features == "residual")
+                own = prompts.read(values)
                 found |= {f"{features}/{name}": reading for name, reading in own.items()}
         return found
 
@@ -102,7 +95,7 @@ def probe_task(
 
 
 def _folds(scores: Scores, plan: Plan) -> np.ndarray:
-    """(i, 2) folds of the items and of their mirrors (probes.mirror_folds), -1 where the groups are
+    """(i, 2) folds of the items and of their mirrors (folds.mirror_folds), -1 where the groups are
     too few or mirrors leave nothing to train on."""
     if len(set(scores.groups)) >= plan.folds:
         fold = group_folds(scores.groups, plan.folds, plan.seed, scores.subtasks)
@@ -181,15 +174,14 @@ class _Prompts:
             for name, values in self.truths.items()
         }
 
-    def read(self, features: np.ndarray, null: bool = True) -> dict[str, Reading]:
-        """{target}/ridge: a Reading of one layer; without the shuffled targets if not `null`."""
-        wanted = {name: own if null else own[:1] for name, own in self.targets.items()}
+    def read(self, features: np.ndarray) -> dict[str, Reading]:
+        """{target}/ridge: a Reading of one layer."""
         found: dict[str, Reading] = {}
         # Items whose truth is not known are left out; targets of the same items share a fit.
-        known = {name: ~np.isnan(own[0]).any(1) for name, own in wanted.items()}
+        known = {name: ~np.isnan(own[0]).any(1) for name, own in self.targets.items()}
         for rows in {own.tobytes(): own for own in known.values()}.values():
             names = [name for name, own in known.items() if np.array_equal(own, rows)]
-            found |= self._read(features, rows, {name: wanted[name] for name in names})
+            found |= self._read(features, rows, {name: self.targets[name] for name in names})
         return found
 
     def _read(

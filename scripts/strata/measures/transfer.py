@@ -4,21 +4,25 @@ A probe fitted on one task reads another of the same model at the same layer. Ev
 a fit that did not see it: where two tasks share groups (the same questions in several languages),
 by the fit that left its fold out, as on the task itself; where they don't, by the fit on all items.
 Nor does a fit see what asks an item's two names the other way round.
+
+Read by one fit, a task's items differ by themselves alone, and the interval is that over items.
+Read by a fit a fold, they differ as fits do too, and the interval is widened as the probe's own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from strata.lanes import side_by_side
+from strata.measures.folds import mirror_folds
 from strata.measures.metrics import Choices, item_values
-from strata.measures.nulls import Labels
+from strata.measures.nulls import Labels, fit_spread, widened
 from strata.measures.probe_rows import AUROC, mean_of
-from strata.measures.probes import Layer, mirror_folds, within_items
+from strata.measures.probes import Layer, within_items
 from strata.measures.probing import Plan, as_scores
-from strata.measures.statistics import clusters
+from strata.measures.statistics import Estimate, clusters, freedom
 from strata.names import MC1
 from strata.store import Decisions, Dump, Scores
 
@@ -72,14 +76,17 @@ def _measured(
         task: within_items(read(task, layer).activations, own.scores.item)
         for task, own in decisions.items()
     }
+    truths = {task: _Truths(own.scores) for task, own in decisions.items()}
 
     def fitted_on(train: str) -> list[dict]:
         own = _Fitted(decisions[train], features[train], probe, layer)
-        return [
-            {"train": train, "test": test, **measured}
-            for test, other in decisions.items()
-            for measured in _measures(other.scores, own.read(other.scores, features[test]))
-        ]
+        found = []
+        for test, truth in truths.items():
+            decided = own.read(truth.scores, features[test])
+            null = own.null if own.crosses(truth.scores) else None
+            rows = truth.measures(decided, null, truths[train].cluster)
+            found += [{"train": train, "test": test, **row} for row in rows]
+        return found
 
     with threadpool_limits(1), side_by_side(threads) as each:
         return [row for rows in each(fitted_on, decisions) for row in rows]
@@ -93,6 +100,7 @@ class _Fitted:
         self.fold = dict(zip(scores.groups, map(int, decisions.fold), strict=True))
         self.asked = set(scores.names)
         self.penalty = [*reading.penalty[layer], reading.overall[layer]]
+        self.null = reading.null[layer]
         self.draw = None
         if not np.isnan(reading.decisions[layer]).any():
             signs = within_items(scores.correct[:, None] * 2.0 - 1, scores.item)
@@ -112,6 +120,10 @@ class _Fitted:
             decided[rows] = line(features[rows])[0, :, 0]
         return decided
 
+    def crosses(self, scores: Scores) -> bool:
+        """Whether items of a task are read by fits less a fold, so that it takes several."""
+        return any(map(self._unseen, scores.names))
+
     def _unseen(self, names: tuple[str, str]) -> tuple[int, ...]:
         """The folds that the fit which reads an item must not have seen: its group's, and that of
         its mirrors, unless they mirror what is in the former too, and are left out with it."""
@@ -122,25 +134,41 @@ class _Fitted:
         return tuple(own)
 
 
-def _measures(scores: Scores, decided: np.ndarray) -> list[dict]:
-    cluster = clusters(scores.groups, scores.partners)
-    labels = Labels(scores, scores.correct[None], scores.best[None])
-    values = {
-        MC1: (float(Choices(scores).chance(MC1).mean()), labels.mc1(decided[:, None])[0]),
-        AUROC: (0.5, labels.auroc(decided[:, None])[0]),
-    }
-    found = []
-    for metric, (chance, own) in values.items():
-        mean = mean_of(own, cluster)
-        found.append(
-            {
+class _Truths:
+    """What is true on a task, by which decisions on its choices are judged."""
+
+    def __init__(self, scores: Scores) -> None:
+        self.scores, self.cluster = scores, clusters(scores.groups, scores.partners)
+        self.labels = Labels(scores, scores.correct[None], scores.best[None])
+        self.chances = {MC1: float(Choices(scores).chance(MC1).mean()), AUROC: 0.5}
+
+    def measures(
+        self, decided: np.ndarray, null: np.ndarray | None, fitted: np.ndarray
+    ) -> Iterator[dict]:
+        """A row a metric of (c,) decisions. null: (2, draws, i) values of MC1 and AUROC, under
+        redrawn labels, of the task fitted on, whose clusters are `fitted`, if the decisions are
+        those of several fits."""
+        values = self.labels.mc1(decided[:, None])[0], self.labels.auroc(decided[:, None])[0]
+        for number, (metric, own) in enumerate(zip((MC1, AUROC), values, strict=True)):
+            mean = mean_of(own, self.cluster)
+            if null is not None and not np.isnan(mean.stderr):
+                mean = self._widened(mean, own, null[number], fitted)
+            yield {
                 "metric": metric,
                 "value": mean.value,
                 "n": mean.n,
-                "chance": chance,
+                "chance": self.chances[metric],
                 "stderr": mean.stderr,
                 "ci_low": mean.low,
                 "ci_high": mean.high,
             }
-        )
-    return found
+
+    def _widened(
+        self, mean: Estimate, values: np.ndarray, null: np.ndarray, fitted: np.ndarray
+    ) -> Estimate:
+        known, there = ~np.isnan(values), ~np.isnan(null).any(0)
+        if len(null) < 2 or not there.any():
+            return mean
+        spread = fit_spread(null[:, there].astype(float), clusters(fitted[there]))
+        own = freedom(values[known], clusters(self.cluster[known]))
+        return widened(mean, own, spread, len(null))

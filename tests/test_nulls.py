@@ -201,6 +201,22 @@ def test_p_has_its_level_where_items_of_a_group_go_together_and_redraws_do_not()
     assert found / runs < 0.05 + 4 * np.sqrt(0.05 * 0.95 / runs)
 
 
+def test_p_is_exact_among_rows_that_are_exchangeable():
+    """Each of them in turn for the true one has each rank once, however differently they spread;
+    measured from the others alone, one that spreads more would rank too high too often."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(21, 90)) * rng.choice([0.05, 0.3], 21)[:, None]
+    cluster = np.repeat(np.arange(30), 3)
+    found = [above(row, np.delete(rows, k, 0), cluster) for k, row in enumerate(rows)]
+    assert np.sort(found) == pytest.approx(np.arange(1, 22) / 21)
+
+
+def test_redraws_that_are_as_good_stay_so_in_single_precision():
+    thirds = np.repeat([1 / 3, 2 / 3, 1.0, 1 / 7], 15)
+    null = np.tile(thirds, (20, 1)).astype(np.float32).astype(float)
+    assert above(thirds, null, np.arange(60)) == 1
+
+
 def test_the_interval_of_the_excess_holds_the_truth_with_few_draws():
     """Redraws' means spread more than their items say, as fits do: the interval knows."""
     rng = np.random.default_rng(4)

@@ -32,6 +32,24 @@ def test_facts_asked_both_ways_are_noise_unless_their_mirrors_are_trained_on():
     assert area[True]["beyond chance"] > 2.5
 
 
+def test_noise_is_noise_on_other_tasks_too():
+    rows = simulate("transfer", "ridge", 15, features=12)
+    assert rows["metric"].nunique() == 6
+    for _, own in rows.groupby("metric"):
+        found = summary(own, "transfer")
+        assert abs(found["beyond chance"]) < 3.0
+        assert found["value held"] >= 80
+
+
+def test_the_size_of_a_result_is_read_off_the_prompt_and_its_digit_is_not():
+    rows = simulate("readout", "ridge", 8)
+    size, digit = (rows[rows["metric"].str.startswith(own)] for own in ("result", "digit"))
+    assert (size["p"] < 0.05).all()
+    assert (size["increment_ci_low"] > 0).all()
+    assert (digit["increment_ci_low"] <= 0).all()
+    assert (digit["excess_ci_low"] <= 0).all()
+
+
 def test_a_signal_is_found_every_time():
     rows = simulate("signal", "ridge", 6)
     assert (rows["p"] < 0.05).all()

@@ -409,8 +409,28 @@ def test_a_direction_transfers_to_tasks_that_share_it():
     own = probe_table(decisions["a"], "m", "a")
     same = row(own, layer=1, metric="auroc", probe="ridge", labels="true")
     assert row(area, train="a", test="a").value == pytest.approx(same.value, abs=1e-6)
-    # Which knows more: how the fits on redrawn labels vary.
-    assert row(area, train="a", test="a").ci_low >= same.ci_low - 1e-6
+    # A probe on its own task is one estimate, wherever it is printed.
+    ends = ["ci_low", "ci_high", "stderr"]
+    assert row(area, train="a", test="a")[ends].tolist() == pytest.approx(same[ends].tolist())
+
+
+def test_what_several_fits_read_has_an_interval_that_knows_how_fits_vary(monkeypatch):
+    """If they vary three times as much again as items: twice the error, where folds were left out
+    for the questions that tasks share, and not where one fit reads all."""
+    sets = {name: make_scores(60, prefix=name) for name in ("own", "shared", "apart")}
+    sets["shared"] = replace(sets["shared"], groups=sets["own"].groups)
+    dump = make_dump(sets["own"], 0.2, 1)
+    plan = replace(PLAN, kinds=("ridge",))
+    decisions = {name: probed(scores, [dump], plan) for name, scores in sets.items()}
+    errors = []
+    for spread in (1.0, 4.0):
+        monkeypatch.setattr("strata.measures.transfer.fit_spread", lambda *_, own=spread: own)
+        table = transfer_table(decisions, lambda task, layer: dump, "m", plan)
+        table = table[(table.which == "last") & (table.train == "own")]
+        errors.append(table.set_index(["test", "metric"])["stderr"])
+    ratio = (errors[1] / errors[0]).unstack()
+    assert ratio.loc[["own", "shared"]].to_numpy() == pytest.approx(2)
+    assert ratio.loc["apart"].to_numpy() == pytest.approx(1)
 
 
 def test_tasks_of_too_few_groups_transfer_nothing_and_stop_nothing():

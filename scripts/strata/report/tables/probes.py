@@ -48,8 +48,8 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
         "where it is better than these (p < 0.05, a layer at a time). surface: the same probe on "
         "length and tokens of the choices; order: on their place in the file, which no model sees. "
         f"{'; '.join(facts)}. {NOTHING} where it is not defined (the csv file says why); it holds "
-        "every probe, what it makes of redrawn labels, and AUROC within items, too, and what is read "
-        "off a prompt's end, whose increment over the text holds the truth 90 to 100 % of the time."
+        "every probe, what it makes of redrawn labels, AUROC within items, and what is read off "
+        "a prompt's end, whose increment over the text holds the truth 90 to 100 % of the time."
     )
     title = heading("MC1 of a probe, layer by layer", rows, labels, PROBES[probe])
     return Table(tidy, shown, title, caption)
@@ -167,8 +167,9 @@ def transfer_table(transfer: pd.DataFrame, labels: dict, probe: str) -> Table:
     caption = (
         "AUROC within items in % with its 95 % interval over items (chance 50), widened as fits on "
         "redrawn labels vary where a task is read by several fits, as its own is (it holds the "
-        f"truth 92 % of the time or more): the {PROBES[probe]} fitted on one task (rows) tells true from false choices of another "
-        "(columns), at the last layer and at the one with the best mean MC1 over the tasks, which "
+        f"truth 92 % of the time or more): the {PROBES[probe]} fitted on one task (rows) tells "
+        "true from false choices of another (columns), at the last layer and at the one with the "
+        "best mean MC1 over the tasks, which "
         "is chosen on the diagonal it reports. Questions that both tasks have are read by a fit "
         "that left them out, as on the task itself. The csv file has every probe, and MC1."
     )

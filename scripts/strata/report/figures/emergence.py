@@ -69,7 +69,7 @@ def emergence(rows: pd.DataFrame, labels: dict, *, style: dict) -> Figure:
     )
     title = (
         "Where MC1 has half of its rise above its baseline, with 95 % intervals (90 % where it "
-        "rises by few points)"
+        "rises by few points, 92 % of few, uneven groups)"
     )
     figure.set_label(heading(title, rows, labels, *names.values()))
     handles = [Line2D([], [], label=labels["models"][model], **dots[model]) for model in models]

@@ -50,7 +50,7 @@ def tabled(rows: pd.DataFrame, labels: dict) -> Table:
         "The layer at which MC1 has half of its rise above its baseline, with its 95 % interval "
         "(bootstrap over groups), after isotonic regression and interpolated between layers; 0 is "
         f"the embedding. {NONE}: the last layer is not above it by its interval. A rise by few "
-        "points is found by luck, as a larger one: its interval holds the layer 90 % of the time, "
+        "points is found by luck, as a larger one: its interval holds the layer 90 to 94 %, "
         "and of uneven groups, up to some 30, a steep one's 92 %. "
         "The csv file has the height of each rise."
     )

@@ -68,8 +68,8 @@ def emergence(rows: pd.DataFrame, labels: dict, *, style: dict) -> Figure:
         "Where MC1 has half of its rise (no mark: the last layer is not above its baseline)",
     )
     title = (
-        "Where MC1 has half of its rise above its baseline, with 95 % intervals (90 to 94 % where it "
-        "rises by few points, 92 % of few, uneven groups)"
+        "Where MC1 has half of its rise above its baseline, with 95 % intervals (90 to 94 % where "
+        "it rises by few points, 92 % of few, uneven groups)"
     )
     figure.set_label(heading(title, rows, labels, *names.values()))
     handles = [Line2D([], [], label=labels["models"][model], **dots[model]) for model in models]

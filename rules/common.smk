@@ -415,10 +415,17 @@ def files_of(entry, name):
     return expand(FILES[name], **asked, allow_missing=True)
 
 
+def inputs_of(entry):
+    """The files that an entry is made of by their names; `items` beside scores."""
+    found = {name: files_of(entry, name) for name in entry.files}
+    return found | ({"items": files_of(entry, "tasks")} if entry.scored else {})
+
+
 def files_given(entry):
     """The files of an entry for the command line. Of the inputs alone, so it reruns nothing."""
+    names = list(inputs_of(entry))
     return lambda wildcards, input: " ".join(
-        f"--{name} {shlex.join(input.get(name))}" for name in entry.files
+        f"--{name} {shlex.join(input.get(name))}" for name in names
     )
 
 
@@ -432,7 +439,7 @@ def options_given(kind, entry):
 
     def options(wildcards):
         given = {**{part: wildcards[part] for part in entry.over}, **study_s}
-        if not {"scores", "floors"}.isdisjoint(entry.files):
+        if entry.scored:
             given["lenses"] = " ".join(lenses_in_order())  # files may hold more
         given["labels"] = json.dumps(labels_of(entry, wildcards), ensure_ascii=False)
         if kind == "figure":

@@ -19,9 +19,9 @@ STAGES = {
     "describe": 1,
     "extract": 6,
     "untrained": 1,
-    "metrics": 3,
+    "metrics": 4,
     "probes": 4,
-    "tables": 7,
+    "tables": 8,
     "figures": 7,
 }
 

@@ -8,7 +8,8 @@ REFERENCE, RAW, NORMED = "reference", "raw", "normed"
 LENSES = {REFERENCE: "reference lens", RAW: "raw lens", NORMED: "normed lens"}
 
 # What is made of the choices' log-probabilities (measures/metrics.py).
-MC1, MC2, MC3, MC1_TOKENS, MC1_BYTES = "mc1", "mc2", "mc3", "mc1_tokens", "mc1_bytes"
+MC1, MC2, MC3 = "mc1", "mc2", "mc3"
+MC1_TOKENS, MC1_BYTES, MC1_CHARS = "mc1_tokens", "mc1_bytes", "mc1_chars"
 MC1_PMI, MC1_BLIND = "mc1_pmi", "mc1_blind"
 METRICS = {
     MC1: "MC1",
@@ -16,6 +17,7 @@ METRICS = {
     MC3: "MC3",
     MC1_TOKENS: "MC1 per token",
     MC1_BYTES: "MC1 per byte",
+    MC1_CHARS: "MC1 per character",
     MC1_PMI: "MC1 by PMI",
     MC1_BLIND: "MC1 without the question",
 }

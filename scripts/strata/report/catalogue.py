@@ -18,6 +18,9 @@ QUESTIONS = ("Scales", "Layers", "Languages", "Probes", "Controls", "Paper", "Au
 FORMS = {"table": ("csv", "md", "tex", "html", "txt"), "figure": ("pdf", "png", "txt")}
 # Files that there may be none of.
 OPTIONAL = ("decisions", "floors", "best", "audits")
+# Files of scores: they may hold more lenses than the study has, and come with the tasks' items,
+# which say how long choices are.
+SCORED = {"scores", "floors"}
 # Options that are JSON.
 MAPPINGS = ("abilities", "bases", "paper", "training")
 
@@ -64,6 +67,11 @@ class Entry:
     @property
     def function(self) -> Callable:
         return resolve_name(self.make)
+
+    @property
+    def scored(self) -> bool:
+        """Whether it reads scores."""
+        return not SCORED.isdisjoint(self.files)
 
     @property
     def fitted(self) -> bool:

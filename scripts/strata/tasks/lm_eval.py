@@ -263,6 +263,7 @@ class _Harness:
             correct=tuple(place in right for place in range(len(choices))),
             best=right[0],
             fillings=() if same else tuple(own[len(prompt) :] for own in stripped),
+            measured=() if [own.lstrip() for own in texts] == choices else tuple(choices),
         )
 
     def _examples(self, document: dict, pool: Sequence[dict]) -> Sequence[dict]:

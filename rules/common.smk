@@ -26,7 +26,8 @@ from strata.models.checkpoint import (
 )
 from strata.models.package import FOLDER, package_file
 from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
-from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS, TABLES
+from strata.report.catalogue import CATALOGUE, FIGURES, TABLES
+from strata.report.entry import FORMS, MAPPINGS, QUESTIONS
 from strata.tasks import sources
 
 R = study.results
@@ -416,9 +417,9 @@ def files_of(entry, name):
 
 
 def inputs_of(entry):
-    """The files that an entry is made of by their names; `items` beside scores."""
+    """The files that an entry is made of by their names; beside scores the tasks' items."""
     found = {name: files_of(entry, name) for name in entry.files}
-    return found | ({"items": files_of(entry, "tasks")} if entry.scored else {})
+    return found | ({"jsonl": files_of(entry, "tasks")} if entry.scored else {})
 
 
 def files_given(entry):

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.report.catalogue import CATALOGUE, FORMS, MAPPINGS, OPTIONAL, SCORED
+from strata.report.catalogue import CATALOGUE
+from strata.report.entry import FORMS, MAPPINGS, OPTIONAL, SCORED
 from strata.report.frames import READERS, read_json, read_labels, read_tasks
 
 
@@ -22,9 +23,7 @@ def parse(kind: str, argv: list[str] | None, about: str | None) -> argparse.Name
             own.add_argument(f"--{name}", required=True)
         if entry.scored:
             own.add_argument("--lenses", type=str.split, help="of those in the files; default: all")
-            own.add_argument(
-                "--items", nargs="+", required=True, metavar="FILE", help="of the tasks"
-            )
+            own.add_argument("--jsonl", nargs="+", required=True, metavar="FILE", help="items")
         own.add_argument("--labels", required=True, metavar="JSON", help="text or file")
         if kind == "figure":
             own.add_argument("--style", default="{}", metavar="JSON", help="text or file")
@@ -48,7 +47,7 @@ def _read(name: str, arguments: argparse.Namespace):
         return found
     from strata.measures.metrics import with_lengths  # most tables and figures need no HDF5
 
-    items = read_tasks(arguments.items)
+    items = read_tasks(arguments.jsonl)
     return {
         (model, task): with_lengths(own.with_lenses(arguments.lenses or own.logprob), items[task])
         for (model, task), own in found.items()

@@ -12,7 +12,8 @@ from strata.files import located
 from strata.models.checkpoint import read_config
 from strata.models.gguf.header import is_gguf
 from strata.names import BLIND
-from strata.report.catalogue import FIGURES, FORMS, TABLES, Entry
+from strata.report.catalogue import FIGURES, TABLES
+from strata.report.entry import FORMS, Entry
 from strata.report.style import STYLE, check_style
 from strata.schema import check, read_schema, task_schema, unknown
 from strata.tasks.sources import SOURCES

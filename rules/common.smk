@@ -159,6 +159,8 @@ def task_options(task):
     own = [file_hash(path) for path in sources.own_files(options)]
     left_out = config["leave_out"]
     more = {"content": own} if own else {}
+    if task in study.variants:  # by whose questions limits count
+        more["variants"] = study.variants[task]
     return options | more | ({"leave_out": left_out} if left_out else {})
 
 
@@ -385,6 +387,7 @@ FILES = {
     "emergence": "<results>/tables/emergence.csv",
     "settling": "<results>/tables/settling.csv",
     "precision": "<results>/tables/precision.csv",
+    "variants": "<results>/tables/variants.csv",
     "published": str(PUBLISHED),
 }
 SHOWN = {"table": "html", "figure": "png"}  # in the report
@@ -392,6 +395,7 @@ OPTIONS = {
     **config["report"],
     "paper": study.published,
     "training": study.training,
+    "variants": study.variants,
     "abilities": study.abilities,
     "bases": study.bases,
 }

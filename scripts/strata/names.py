@@ -67,6 +67,9 @@ ALL_RIGHT, NONE_RIGHT, ONE_CHOICE = "all right", "none right", "one choice"
 EMPTY, NO_LABEL = "empty", "no label"
 SKIPS = (ALL_RIGHT, NONE_RIGHT, ONE_CHOICE, EMPTY, NO_LABEL)
 CLOZE, LETTERED = ASKED = ("cloze", "lettered")
+# What a question may be asked anew with (measures/variants.py).
+PROMPT, PLACE = "prompt", "place"
+VARIANTS = {PROMPT: "prompt", PLACE: "place of the right answer"}
 
 # What of a set's own leaks an item may have (tasks/leaks.py).
 DEMONSTRATED, DEMONSTRATED_OTHERWISE = "demonstrated", "demonstrated_otherwise"

@@ -160,6 +160,7 @@ class Study:
             "calculation": self.calculation,
             "in_languages": [name for name in self.tasks if self._source(name).in_languages],
             "in_parts": [n for n, task in self.tasks.items() if self._source(n).in_parts(task)],
+            "in_variants": list(self.variants),
             "published": list(self.published["tasks"]),
         }[entry.tasks]
 
@@ -176,6 +177,12 @@ class Study:
     def abilities(self) -> dict[str, str]:
         """What of the paper's claims each task is of; empty for one that they don't name."""
         return {name: self._source(name).ability for name in self.tasks}
+
+    @property
+    def variants(self) -> dict[str, list[str]]:
+        """With what each question is asked anew, of the tasks that have variants."""
+        found = {name: list(self._source(name).variants(own)) for name, own in self.tasks.items()}
+        return {name: kinds for name, kinds in found.items() if kinds}
 
     def _source(self, task: str):
         return SOURCES[self.tasks[task]["source"]]

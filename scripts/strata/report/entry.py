@@ -17,7 +17,7 @@ OPTIONAL = ("decisions", "floors", "best", "audits")
 # which say how long choices are.
 SCORED = {"scores", "floors"}
 # Options that are JSON.
-MAPPINGS = ("abilities", "bases", "paper", "training")
+MAPPINGS = ("abilities", "bases", "paper", "training", "variants")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Entry:
     models: whose results it shows: all, compared (of a training run the last checkpoint), sizes
         (those of them that are no other precision of another), precisions (these others, and what
         they are compared with), training (the checkpoints), published (those that are the paper's).
-    tasks: which: all, calculation, in_languages, in_parts (with subtasks of their own), published.
+    tasks: which: all, calculation, in_languages, in_parts (with subtasks of their own), in_variants
+        (with questions that are asked in several), published.
     probe: the probe that must have been fitted, if it takes a certain one.
     style: a figure's own keys and their defaults (style.KEYS).
     mem_mb, runtime: megabytes and minutes of its job, at the first attempt.

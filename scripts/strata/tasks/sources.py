@@ -4,8 +4,8 @@ needs to know of it.
 Standard library and PyYAML only: this module is imported while the Snakefile is parsed.
 """
 
-from collections import Counter
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from strata.names import (
     FACTS,
     KINDS,
     MULTILINGUAL,
+    PLACE,
+    PROMPT,
     REASONING,
     TRANSLATIONS,
     TRUTHFULNESS,
@@ -39,7 +41,8 @@ class Source:
     keys: the groups of keys (config/schema.yaml, $defs) that a task of it may have beside `task`.
     cells: kinds and digits of its numbers where a task doesn't choose; None if it doesn't
     calculate. in_languages: whether its subtasks are languages. in_parts(options): whether it has
-    subtasks of the user's. published: whether the paper's own numbers on it are known
+    subtasks of the user's. variants(options): with what each question is asked anew
+    (names.VARIANTS). published: whether the paper's own numbers on it are known
     (data/published/metrics.csv). ability: the one of names.ABILITIES that the paper's claims take
     it for; empty for none.
     """
@@ -51,6 +54,7 @@ class Source:
     cells: Cells | None = None
     in_languages: bool = False
     in_parts: Callable[[dict], bool] = lambda options: False
+    variants: Callable[[dict], tuple[str, ...]] = lambda options: ()
     published: bool = False
     ability: str = ""
 
@@ -66,15 +70,18 @@ def own_files(options: dict) -> list[str]:
 
 
 def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
-    """The items of a task and its audit, with the size of the largest subtask before any item was
-    left out (`largest`). `raw` is the folder of downloaded files.
+    """The items of a task and its audit, with the questions of the largest subtask before any item
+    was left out (`largest`). `raw` is the folder of downloaded files.
 
     Raises StrataError where a file cannot be read, a row is malformed or there is no item.
     """
-    items, counts = SOURCES[options["source"]].read(task, options, Path(raw))
-    kept = first_of_each_subtask(items, options.get("limit"))
-    if not kept:
+    source = SOURCES[options["source"]]
+    items, counts = source.read(task, options, Path(raw))
+    if not items:
         raise StrataError(f"task {task}: its source holds no items")
+    if options.get("limit") and options.get("sample"):
+        raise StrataError(f"task {task}: both `limit` and `sample` are there; take one out")
+    kept, largest = a_part(items, source.variants(options), options)
     own = {item.id for item in kept}
     # What an item gives away it gives away in its whole set, of which a limit takes a part.
     leaks = {kind: [name for name in ids if name in own] for kind, ids in find(items).items()}
@@ -91,21 +98,40 @@ def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
                 item.id in left_out and row["subtask"] in ("all", item.subtask.split("/")[0])
                 for item in kept
             )
-    found["largest"] = max(Counter(item.subtask for item in kept).values())
+    found["largest"] = largest
     return run, found
 
 
-def first_of_each_subtask(items: list[Item], limit: int | None) -> list[Item]:
-    """The first `limit` items of each subtask, in their order; all where it is None."""
-    if limit is None:
-        return items
-    seen: Counter[str] = Counter()
-    kept = []
-    for item in items:
-        if seen[item.subtask] < limit:
-            kept.append(item)
-        seen[item.subtask] += 1
-    return kept
+def a_part(items: Sequence[Item], variants: Sequence[str], options: dict) -> tuple[list[Item], int]:
+    """Of each subtask the first `limit` questions, or `sample` of them drawn by `seed`, or all, in
+    all their variants and in their order; and the greatest number of questions of a subtask.
+
+    Of subtasks of one size the same places are drawn: a question in each of its languages.
+    """
+    by_subtask: dict[str, dict[str, None]] = {}
+    asked = [_question(item, variants) for item in items]
+    for subtask, question in asked:
+        by_subtask.setdefault(subtask, {})[question] = None
+    limit, sample = options.get("limit"), options.get("sample")
+    kept = {}
+    for subtask, own in by_subtask.items():
+        questions = list(own)
+        if sample and sample < len(own):
+            chance = random.Random(options.get("seed", 0))
+            kept[subtask] = {questions[place] for place in chance.sample(range(len(own)), sample)}
+        else:
+            kept[subtask] = set(questions[:limit])
+    part = [
+        item for item, (own, question) in zip(items, asked, strict=True) if question in kept[own]
+    ]
+    return part, max(map(len, kept.values()))
+
+
+def _question(item: Item, variants: Sequence[str]) -> tuple[str, str]:
+    """Subtask and id of an item's question, its variants aside: an id ends in them."""
+    parts = item.subtask.split("/")
+    own = parts[PROMPT in variants : len(parts) - (PLACE in variants)]
+    return "/".join(own), item.id.rsplit("/", len(variants))[0] if variants else item.id
 
 
 def _maths(kind: str, ability: str) -> Source:
@@ -154,7 +180,10 @@ OWN = Source(
         options[key] for key in ("path", "labels_path", "shots_path") if key in options
     ],
     keys=("file",),
-    in_parts=lambda options: bool(options.get("fields", {}).get("subtask") or "orders" in options),
+    in_parts=lambda options: bool(options.get("fields", {}).get("subtask")),
+    variants=lambda options: tuple(
+        kind for key, kind in (("prompts", PROMPT), ("orders", PLACE)) if key in options
+    ),
 )
 
 SOURCES: dict[str, Source] = {

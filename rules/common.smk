@@ -29,6 +29,7 @@ from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
 from strata.report.catalogue import CATALOGUE, FIGURES, TABLES
 from strata.report.entry import FORMS, MAPPINGS, QUESTIONS
 from strata.tasks import sources
+from strata.tasks.hub import FOLDER as SETS_FOLDER
 
 R = study.results
 STUDIES = shlex.quote(str(Path(R).parent))  # all of them
@@ -150,7 +151,8 @@ def raw_files(wildcards):
     """What a task is made of. Of a file of the user's own the content decides, not the time."""
     options = study.tasks[wildcards.task]
     own = [ancient(path) for path in sources.own_files(options)]
-    return [f"data/raw/{path}" for path in sources.files(options)] + own
+    pinned = [f"data/raw/{path}" for path in sources.files(options)]
+    return pinned + own + list(sources.sets(options))
 
 
 def task_options(task):
@@ -162,6 +164,12 @@ def task_options(task):
     if task in study.variants:  # by whose questions limits count
         more["variants"] = study.variants[task]
     return options | more | ({"leave_out": left_out} if left_out else {})
+
+
+# What the study reads of data sets on the hub, by where it is kept.
+SETS = {
+    path: own for options in study.tasks.values() for path, own in sources.sets(options).items()
+}
 
 
 def packages():

@@ -51,7 +51,9 @@ SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
 # Forms of a user's own file (tasks/rows.py); what its labels are (tasks/labels.py); why a row of it
 # cannot be asked, how one is asked, and what a template makes of a text (tasks/own.py).
-JSONL, JSON, CSV, TSV, PARQUET = FORMS = ("jsonl", "json", "csv", "tsv", "parquet")
+JSONL, JSON, CSV, TSV = "jsonl", "json", "csv", "tsv"
+PARQUET, ARROW = "parquet", "arrow"
+FORMS = (JSONL, JSON, CSV, TSV, PARQUET, ARROW)
 FLAGS, FLAGS1, INDEX, INDEX1 = "flags", "flags1", "index", "index1"
 LETTER, KEY, TEXT = "letter", "key", "text"
 LABELINGS = {

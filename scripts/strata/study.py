@@ -116,9 +116,13 @@ class Study:
     def _check_files(self) -> None:
         for name, task in self.tasks.items():
             source = self._source(name)
-            if {"file", "lm_eval"} & set(source.keys) and "path" not in task:
+            if {"file", "lm_eval"} & set(source.keys) and not {"path", "hub"} & task.keys():
                 raise StrataError(f"config key tasks.{name}.path: missing; name the file")
-            for path in source.own(task):
+            try:
+                own, _ = source.own(task), source.sets(task)
+            except StrataError as error:
+                raise StrataError(f"config key tasks.{name}: {error}") from None
+            for path in own:
                 if not Path(path).is_file():
                     key = next((key for key, value in task.items() if value == path), "path")
                     raise StrataError(

@@ -23,23 +23,27 @@ from strata.names import (
 )
 from strata.tasks.asking import Asked, Asking, passage_of, templates
 from strata.tasks.fields import Choices, Fields, render
+from strata.tasks.folders import files_of
+from strata.tasks.hub import set_file, set_of
 from strata.tasks.labels import Answer, Labelled, read_labels
 from strata.tasks.reading import at, question_group, shown, text
 from strata.tasks.rows import Row, read_rows
 
 
 def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
-    """The items of options["path"], and how many of its rows were skipped; `raw` is not looked
-    into.
+    """The items of options["path"], or of a set on the hub, and how many of its rows were skipped;
+    `raw` is not looked into.
 
     Raises StrataError that names the line or row where one is malformed, its label may mean two
     things (labels.read_labels), equal choices are right and wrong, or an id comes twice.
     """
-    path = Path(options["path"])
+    path = _place(options, options.get("split"))
     asked, skipped = read_asked(path, options)
     pool = asked
-    if "shots_path" in options:
-        pool, _ = read_asked(Path(options["shots_path"]), {**options, "labels_path": None})
+    if "shots_path" in options or "shots_split" in options:
+        split = options.get("shots_split", options.get("split"))
+        there = Path(options["shots_path"]) if "shots_path" in options else _place(options, split)
+        pool, _ = read_asked(there, {**options, "labels_path": None, "split": split})
     ask = Asking(options, pool)
     items: list[Item] = []
     places: dict[str, Row] = {}
@@ -58,6 +62,35 @@ def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
         items += made
     counts = {f"skipped_{reason.replace(' ', '_')}": count for reason, count in skipped.items()}
     return items, {"all": counts} if counts else {}
+
+
+def _place(options: dict, split: str | None) -> Path:
+    """The file or folder that holds a split."""
+    return Path(options["path"]) if "path" in options else set_file(set_of(options, split))
+
+
+def own_sets(options: dict) -> dict[str, dict[str, str]]:
+    """What a task reads of the hub, by where it is kept: nothing where its `path` is stated."""
+    if "path" in options or "hub" not in options:
+        return {}
+    splits = [options.get("split"), *([options["shots_split"]] if "shots_split" in options else [])]
+    sets = [set_of(options, split) for split in splits]
+    return {str(set_file(own)): own for own in sets}
+
+
+def own_paths(options: dict) -> list[str]:
+    """The user's files that a task reads; of a folder those of its splits.
+
+    Raises StrataError where a folder does not say which files are meant.
+    """
+    named = [options[key] for key in ("path", "labels_path", "shots_path") if key in options]
+    splits = options.get("split"), options.get("shots_split", options.get("split"))
+    found: dict[str, None] = {}
+    for path in map(Path, named):
+        for split in dict.fromkeys(splits):
+            files = files_of(path, split, options.get("config")) if path.is_dir() else [path]
+            found |= dict.fromkeys(map(str, files))
+    return list(found)
 
 
 def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:

@@ -23,11 +23,12 @@ from strata.names import (
     TRANSLATIONS,
     TRUTHFULNESS,
 )
-from strata.tasks import microworld, paper
+from strata.tasks import lm_eval, microworld, paper
+from strata.tasks.harness import read_lm_eval
+from strata.tasks.hub import commit_of
 from strata.tasks.leaks import find, true_elsewhere
-from strata.tasks.lm_eval import is_group, own_paths, read_lm_eval
 from strata.tasks.microworld import arithmetic
-from strata.tasks.own import read_own
+from strata.tasks.own import own_paths, own_sets, read_own
 
 Cells = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -37,7 +38,8 @@ class Source:
     """All that is known of a source.
 
     read(task, options, raw): items and, by subtask or "all", counts for the audit.
-    files(options): what it reads, as named in datasets.csv; own(options): files of the user's.
+    files(options): what it reads, as named in datasets.csv; own(options): files of the user's;
+    sets(options): what it reads of the hub, by where that is kept (hub.set_file).
     keys: the groups of keys (config/schema.yaml, $defs) that a task of it may have beside `task`.
     cells: kinds and digits of its numbers where a task doesn't choose; None if it doesn't
     calculate. in_languages: whether its subtasks are languages. in_parts(options): whether it has
@@ -50,6 +52,7 @@ class Source:
     read: Callable[[str, dict, Path], tuple[list[Item], dict]]
     files: Callable[[dict], list[str]] = lambda options: []
     own: Callable[[dict], list[str]] = lambda options: []
+    sets: Callable[[dict], dict[str, dict]] = lambda options: {}
     keys: tuple[str, ...] = ()
     cells: Cells | None = None
     in_languages: bool = False
@@ -67,6 +70,11 @@ def files(options: dict) -> list[str]:
 def own_files(options: dict) -> list[str]:
     """Files of the user's that a task with these options reads."""
     return SOURCES[options["source"]].own(options)
+
+
+def sets(options: dict) -> dict[str, dict]:
+    """What a task with these options reads of the hub, by where it is kept."""
+    return SOURCES[options["source"]].sets(options)
 
 
 def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
@@ -99,6 +107,8 @@ def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
                 for item in kept
             )
     found["largest"] = largest
+    if fetched := source.sets(options):
+        found["commits"] = {path: commit_of(path) for path in fetched}
     return run, found
 
 
@@ -176,9 +186,8 @@ def _micro(keys: tuple[str, ...] = (), **known) -> Source:
 
 OWN = Source(
     read_own,
-    own=lambda options: [
-        options[key] for key in ("path", "labels_path", "shots_path") if key in options
-    ],
+    own=own_paths,
+    sets=own_sets,
     keys=("file",),
     in_parts=lambda options: bool(options.get("fields", {}).get("subtask")),
     variants=lambda options: tuple(
@@ -218,7 +227,13 @@ SOURCES: dict[str, Source] = {
     ),
     "file": OWN,
     "jsonl": OWN,  # its name when it read no other form
-    "lm_eval": Source(read_lm_eval, own=own_paths, keys=("lm_eval",), in_parts=is_group),
+    "lm_eval": Source(
+        read_lm_eval,
+        own=lm_eval.own_paths,
+        sets=lm_eval.own_sets,
+        keys=("lm_eval",),
+        in_parts=lm_eval.is_group,
+    ),
     "micro_calculation": _micro(
         cells=(tuple(KINDS), tuple(map(str, arithmetic.DIGITS))), ability=ARITHMETIC
     ),

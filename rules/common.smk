@@ -157,7 +157,7 @@ def raw_files(wildcards):
 
 def task_options(task):
     """What the task's items depend on, the content of a user's own files included."""
-    options = {k: v for k, v in study.tasks[task].items() if k != "label"}
+    options = {k: v for k, v in study.tasks[task].items() if k not in ("label", "about")}
     own = [file_hash(path) for path in sources.own_files(options)]
     left_out = config["leave_out"]
     more = {"content": own} if own else {}

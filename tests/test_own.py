@@ -436,14 +436,15 @@ def test_rows_left_out_are_counted_by_reason(tmp_path):
         {"question": "Q?", "choices": ["u"], "label": [1]},
         {"question": "Q?", "choices": ["u", " "], "label": [1, 0]},
         {"question": "", "choices": ["u", "v"], "label": [1, 0]},
+        {"question": "Q?", "choices": ["u", "v", "u"], "label": [1, 0, 0]},
         {"question": "Q?", "choices": ["u", "v"], "label": None},
         {"question": "Q?", "choices": ["u", "v"], "label": -1},
         {"question": "Q?", "choices": ["u", "v"], "label": [0, 1]},
     ]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    reasons = ["all right", "none right", "one choice", "empty", "no label"]
+    reasons = ["all right", "none right", "one choice", "empty", "no label", "contradiction"]
     items, audit = read(tmp_path / "own.jsonl", data, fields={}, skip=reasons)
-    assert [item.id for item in items] == ["mine/0007"]
+    assert [item.id for item in items] == ["mine/0008"]
     counted = {key: value for key, value in audit["rows"][0].items() if key.startswith("skipped_")}
     assert counted == {
         "skipped_all_right": 1,
@@ -451,8 +452,9 @@ def test_rows_left_out_are_counted_by_reason(tmp_path):
         "skipped_one_choice": 1,
         "skipped_empty": 2,
         "skipped_no_label": 2,
+        "skipped_contradiction": 1,
     }
-    for reason in ("all right", "none right", "one choice", "no label"):
+    for reason in ("all right", "none right", "one choice", "no label", "contradiction"):
         others = [own for own in reasons if own != reason]
         with pytest.raises(StrataError, match=rf"own\.jsonl, line \d: .*`skip: \[{reason}\]`"):
             read(tmp_path / "own.jsonl", data, fields={}, skip=others)

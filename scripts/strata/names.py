@@ -66,8 +66,8 @@ LABELINGS = {
     TEXT: "the text of a choice",
 }
 ALL_RIGHT, NONE_RIGHT, ONE_CHOICE = "all right", "none right", "one choice"
-EMPTY, NO_LABEL = "empty", "no label"
-SKIPS = (ALL_RIGHT, NONE_RIGHT, ONE_CHOICE, EMPTY, NO_LABEL)
+EMPTY, NO_LABEL, CONTRADICTION = "empty", "no label", "contradiction"
+SKIPS = (ALL_RIGHT, NONE_RIGHT, ONE_CHOICE, EMPTY, NO_LABEL, CONTRADICTION)
 CLOZE, LETTERED = ASKED = ("cloze", "lettered")
 # What a question may be asked anew with (measures/variants.py).
 PROMPT, PLACE = "prompt", "place"

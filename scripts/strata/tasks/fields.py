@@ -12,11 +12,11 @@ from strata.names import FLAGS, FLAGS1, KEY, LABELINGS, TEXT
 from strata.tasks.reading import shown, text
 from strata.tasks.rows import listed
 
-Path = str | int
+Place = str | int
 FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::([a-z]+))?\}")
 # What a template may make of a text: `{premise:open}`.
 SHAPES: dict[str, Callable[[str], str]] = {
-    "open": lambda own: own.rstrip().removesuffix("."),  # to go on after it
+    "open": lambda own: re.sub(r"[.。]$", "", own.rstrip()),  # to go on after it
     "inside": lambda own: own[:1].lower() + own[1:],  # to stand in the middle of a sentence
 }
 
@@ -62,7 +62,7 @@ class Fields:
             raise ValueError(f"expected a text or a number as {field}, found {shown(value)}")
         return text(str(value))
 
-    def at(self, path: Path):
+    def at(self, path: Place):
         """The value at a path. Raises KeyError with the path where there is none."""
         if isinstance(path, int):
             values = list(self.row.values())
@@ -170,7 +170,7 @@ def render(template: str, fields: Fields, more: dict[str, str] | None = None) ->
     return FIELD.sub(value, template)
 
 
-def _place(path: str) -> Path:
+def _place(path: str) -> Place:
     return int(path) if path.isdigit() else path
 
 

@@ -69,9 +69,10 @@ def _published(folder: Path, split: str | None) -> list[Path]:
         if len(files) != 1:
             raise _unknown(folder, "split", split, names)
         return files
+    exact = [path for path in files if path.name.split(".")[0] == split]
     words = "|".join(map(re.escape, NAMES.get(split, (split,))))
     pattern = re.compile(rf"(^|[/._-])({words})([/._-]|$)")
-    found = [path for path, name in zip(files, names, strict=True) if pattern.search(name)]
+    found = exact or [path for path, name in zip(files, names, strict=True) if pattern.search(name)]
     if not found:
         raise _unknown(folder, "split", split, names)
     if len({path.parent for path in found}) > 1:

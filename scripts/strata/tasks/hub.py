@@ -13,21 +13,26 @@ from strata.files import atomic
 FOLDER = Path("data/hub")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 KEYS = ("hub", "config", "revision")  # and `split`: what a set is asked for by
+DEFAULT = "default"  # a configuration without a name
 NOTE = b"strata"  # of a parquet file's metadata
 
 
 def set_of(options: dict, split: str | None) -> dict[str, str]:
-    """What a split is asked for by. options: a task's entry."""
+    """What a split is asked for by. options: a task's entry, of one configuration."""
     if split is None:
         raise StrataError(f"{options['hub']}: say which `split:` of it is asked, such as test")
     return {**{key: options[key] for key in KEYS if options.get(key)}, "split": split}
 
 
+def set_folder(own: dict) -> Path:
+    """Where a data set is kept, for all studies: a folder a configuration, a file a split."""
+    parts = own["hub"], own.get("revision") or "main"
+    return FOLDER.joinpath(*(re.sub(r"[^\w.-]", "--", part) for part in parts))
+
+
 def set_file(own: dict[str, str]) -> Path:
-    """Where a split is kept, for all studies."""
-    parts = own["hub"], own.get("revision", "main"), own.get("config", "default"), own["split"]
-    names = [re.sub(r"[^\w.-]", "--", part) for part in parts]
-    return FOLDER.joinpath(*names[:-1], f"{names[-1]}.parquet")
+    """Where a split is kept."""
+    return set_folder(own) / own.get("config", DEFAULT) / f"{own['split']}.parquet"
 
 
 def fetch_set(own: dict[str, str], out: str | Path) -> str:

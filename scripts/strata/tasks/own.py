@@ -2,6 +2,7 @@
 of its rows are left out. Standard library only.
 """
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from strata.errors import StrataError
 from strata.items import Item
 from strata.names import (
     ALL_RIGHT,
+    CONTRADICTION,
     EMPTY,
     FLAGS,
     FLAGS1,
@@ -24,7 +26,7 @@ from strata.names import (
 from strata.tasks.asking import Asked, Asking, passage_of, templates
 from strata.tasks.fields import Choices, Fields, render
 from strata.tasks.folders import files_of
-from strata.tasks.hub import set_file, set_of
+from strata.tasks.hub import DEFAULT, set_file, set_folder, set_of
 from strata.tasks.labels import Answer, Labelled, read_labels
 from strata.tasks.reading import at, question_group, shown, text
 from strata.tasks.rows import Row, read_rows
@@ -37,12 +39,12 @@ def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     Raises StrataError that names the line or row where one is malformed, its label may mean two
     things (labels.read_labels), equal choices are right and wrong, or an id comes twice.
     """
-    path = _place(options, options.get("split"))
+    path = _place(options)
     asked, skipped = read_asked(path, options)
     pool = asked
     if "shots_path" in options or "shots_split" in options:
         split = options.get("shots_split", options.get("split"))
-        there = Path(options["shots_path"]) if "shots_path" in options else _place(options, split)
+        there = Path(options.get("shots_path", path))
         pool, _ = read_asked(there, {**options, "labels_path": None, "split": split})
     ask = Asking(options, pool)
     items: list[Item] = []
@@ -64,9 +66,14 @@ def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     return items, {"all": counts} if counts else {}
 
 
-def _place(options: dict, split: str | None) -> Path:
-    """The file or folder that holds a split."""
-    return Path(options["path"]) if "path" in options else set_file(set_of(options, split))
+def _place(options: dict) -> Path:
+    """The user's file or folder, or the one where a data set of the hub is kept."""
+    return Path(options["path"]) if "path" in options else set_folder(options)
+
+
+def _configs(options: dict) -> list[str | None]:
+    own = options.get("config")
+    return own if isinstance(own, list) else [own]
 
 
 def own_sets(options: dict) -> dict[str, dict[str, str]]:
@@ -74,7 +81,11 @@ def own_sets(options: dict) -> dict[str, dict[str, str]]:
     if "path" in options or "hub" not in options:
         return {}
     splits = [options.get("split"), *([options["shots_split"]] if "shots_split" in options else [])]
-    sets = [set_of(options, split) for split in splits]
+    sets = [
+        set_of({**options, "config": config}, split)
+        for config in _configs(options)
+        for split in splits
+    ]
     return {str(set_file(own)): own for own in sets}
 
 
@@ -87,8 +98,8 @@ def own_paths(options: dict) -> list[str]:
     splits = options.get("split"), options.get("shots_split", options.get("split"))
     found: dict[str, None] = {}
     for path in map(Path, named):
-        for split in dict.fromkeys(splits):
-            files = files_of(path, split, options.get("config")) if path.is_dir() else [path]
+        for split, config in itertools.product(dict.fromkeys(splits), _configs(options)):
+            files = files_of(path, split, config) if path.is_dir() else [path]
             found |= dict.fromkeys(map(str, files))
     return list(found)
 
@@ -99,6 +110,8 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
     _check(options)
     names, skip = options.get("fields", {}), options.get("skip", [])
     kind, labels = options.get("label_kind"), _labels_beside(path, options)
+    if "path" not in options and "config" not in options:
+        options = {**options, "config": DEFAULT}
     rows = read_rows(path, options)
     if labels is not None and len(labels) != len(rows):
         raise StrataError(
@@ -123,13 +136,12 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
     asked = []
     answers = read_labels(path, labelled, kind)
     for (row, fields, texts), answer in zip(kept, answers, strict=True):
-        if len(set(answer.right)) == len(texts) and ALL_RIGHT in skip:
-            skipped[ALL_RIGHT] += 1
+        reason = _senseless(texts, answer)
+        if reason in skip:
+            skipped[str(reason)] += 1
             continue
         with at(path, row.number, row.unit):
-            if len(set(answer.right)) == len(texts):
-                _refuse(ALL_RIGHT)
-            _refuse_contradictions(texts, answer)
+            _refuse(reason)
             asked.append(Asked(row, fields, texts, answer, _group(fields, texts, options)))
     return asked, skipped
 
@@ -231,21 +243,21 @@ def _refuse(reason: str | None) -> None:
         ONE_CHOICE: "it has but one choice",
         EMPTY: "its question or a choice is empty",
         ALL_RIGHT: "all its choices are right",
+        CONTRADICTION: "a choice is there twice, right and wrong: take one of the two out",
     }
     # An empty choice makes an item all the same: the audit counts it.
     if reason is not None and reason != EMPTY:
         raise ValueError(f"{said[reason]}; `skip: [{reason}]` leaves such rows out, counted")
 
 
-def _refuse_contradictions(choices: Sequence[str], answer: Answer) -> None:
-    """Equal choices that are all right or all wrong are kept, and counted by the audit."""
+def _senseless(choices: Sequence[str], answer: Answer) -> str | None:
+    """Why a row cannot be asked, as its label says. Equal choices that are all right or all wrong
+    are kept, and counted by the audit."""
+    if len(set(answer.right)) == len(choices):
+        return ALL_RIGHT
     right = {choices[place].strip() for place in answer.right}
-    for place, choice in enumerate(choices):
-        if place not in answer.right and choice.strip() in right:
-            raise ValueError(
-                f"the choice {shown(choice)} is there twice, right and wrong; take one of the two "
-                "out"
-            )
+    wrong = {own.strip() for place, own in enumerate(choices) if place not in answer.right}
+    return CONTRADICTION if right & wrong else None
 
 
 def _group(fields: Fields, choices: Sequence[str], options: dict) -> str:

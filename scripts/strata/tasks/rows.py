@@ -42,16 +42,19 @@ class Row:
 
 
 def read_rows(path: Path, options: dict) -> list[Row]:
-    """Of a file, or of the files of a split in a folder, one after the other. options: `form`,
-    `rows`, `delimiter`, `encoding`, `header`, `config`, `split` of a task's entry, where stated.
+    """Of a file, or of the files of a split in a folder, one after the other; of several
+    configurations, with the field `config`. options: `form`, `rows`, `delimiter`, `encoding`,
+    `header`, `config`, `split` of a task's entry, where stated.
 
     Raises StrataError that names the file and the row where one cannot be read, and the form that
     the file seems to have where that is another than the one stated.
     """
     if path.is_dir():
+        stated = options.get("config")
         found = [
-            row.fields
-            for file in files_of(path, options.get("split"), options.get("config"))
+            row.fields | ({"config": config} if isinstance(stated, list) else {})
+            for config in (stated if isinstance(stated, list) else [stated])
+            for file in files_of(path, options.get("split"), config)
             for row in read_rows(file, options)
         ]
         return [Row(number, "row", fields) for number, fields in enumerate(found, 1)]

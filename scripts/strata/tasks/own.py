@@ -121,7 +121,8 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
     kept, labelled, skipped = [], [], Counter({reason: 0 for reason in skip})
     for number, row in enumerate(rows):
         with at(path, row.number, row.unit):
-            fields = Fields(_mapped(row.fields, options.get("map", {})), names)
+            changed = _mapped(row.fields, options.get("map", {}))
+            fields = Fields(changed, names, options.get("between"))
             choices = _choices(fields, options)
             label = labels[number] if labels is not None else _label(fields, choices)
             reason = _unfit(fields, choices, label, options)
@@ -161,10 +162,11 @@ def _check(options: dict) -> None:
         raise StrataError("`orders` is for `ask: lettered`; the order of texts is not asked")
     if lettered and not all("{options}" in own for own in stated):
         raise StrataError("with `ask: lettered` the `prompt` must hold {options}, the choices")
-    try:
-        re.compile(options.get("strip", ""))
-    except re.error as error:
-        raise StrataError(f"`strip` is no regular expression ({error})") from None
+    for key in ("strip", "between"):
+        try:
+            re.compile(options.get(key, ""))
+        except re.error as error:
+            raise StrataError(f"`{key}` is no regular expression ({error})") from None
 
 
 def _labels_beside(path: Path, options: dict) -> list[object] | None:

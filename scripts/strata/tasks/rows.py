@@ -9,7 +9,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,14 +136,21 @@ def _json(path: Path, text: str, stated: str | None, where: str | None) -> list[
         # An object that goes on in the next line is no line of objects.
         if by_lines and (_is_json(first) or first.rstrip()[-1:] == "}"):
             return _json_lines(path, text)
+        if stated is None and where is not None and _is_json(first):
+            own = [row.fields for row in _json_lines(path, text)]
+            return _objects(path, _under(path, own, where))
         if others and _is_json(first) and _is_json(others[0]):
             raise _other_form(path, JSON, "JSON lines", JSONL) from None
         reason = str(error)
         if isinstance(error, json.JSONDecodeError):
             reason = f"{error.msg}, line {error.lineno}, column {error.colno}"
         raise StrataError(f"{path} is not valid JSON ({reason})") from None
+    return _objects(path, _listed(path, whole) if where is None else _under(path, whole, where))
+
+
+def _objects(path: Path, found: Iterable[object]) -> list[Row]:
     rows = []
-    for number, fields in enumerate(_listed(path, whole, where), 1):
+    for number, fields in enumerate(found, 1):
         with at(path, number, "row"):
             if not isinstance(fields, dict):
                 raise ValueError(f"expected an object with fields, found {shown(fields)}")
@@ -169,15 +176,32 @@ def _json_lines(path: Path, text: str) -> list[Row]:
     return rows
 
 
-def _listed(path: Path, whole: object, where: str | None) -> list:
+def _under(path: Path, value: object, where: str) -> Iterator[object]:
+    """The rows at a path, on which there may be lists; with the fields of what they are in, where
+    they have none of that name."""
+
+    def below(value: object, parts: list[str], above: dict) -> Iterator[object]:
+        if isinstance(value, list):
+            for each in value:
+                yield from below(each, parts, above)
+        elif not parts:
+            yield {**value, **{k: v for k, v in above.items() if k not in value}}  # type: ignore
+        elif not isinstance(value, dict) or parts[0] not in value:
+            raise StrataError(f"{path}: there is no {where!r}, which `rows:` names")
+        else:
+            inner = value[parts[0]]
+            if len(parts) == 1 and isinstance(inner, dict):  # rows by their ids
+                inner = list(inner.values())
+            if len(parts) == 1 and not _are_objects(inner) and inner != []:
+                raise StrataError(f"{path} holds no rows at {where!r}, but {shown(inner)}")
+            rest = {key: own for key, own in value.items() if key != parts[0]}
+            yield from below(inner, parts[1:], {**above, **rest})
+
+    return below(value, where.split("."), {})
+
+
+def _listed(path: Path, whole: object) -> list:
     """The rows of a parsed file: itself, or the list under a key."""
-    if where is not None:
-        for part in where.split("."):
-            if not isinstance(whole, dict) or part not in whole:
-                raise StrataError(f"{path}: there is no {where!r}, which `rows:` names")
-            whole = whole[part]
-        if isinstance(whole, dict):  # rows by their ids
-            whole = list(whole.values())
     if isinstance(whole, list):
         return whole
     if not isinstance(whole, dict):
@@ -190,7 +214,8 @@ def _listed(path: Path, whole: object, where: str | None) -> list:
             f"{path}: it has lists under {', '.join(lists)}; say which are the rows: `rows: "
             f"{lists[0]}`"
         )
-    return [whole]
+    by_id = list(whole.values())
+    return by_id if len(by_id) > 1 and _are_objects(by_id) else [whole]
 
 
 def _are_objects(value: object) -> bool:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kept import COMMIT, keep
 from workflow import Study
 
 from strata.errors import StrataError
@@ -14,7 +15,6 @@ from strata.tasks.folders import files_of
 from strata.tasks.sources import own_files, prepare, sets
 
 pyarrow = pytest.importorskip("pyarrow")
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def rows(split: str, count: int = 3) -> list[dict]:
@@ -177,20 +177,9 @@ def test_a_set_is_kept_by_what_it_is_asked_for_by():
         sets({"source": "file", "hub": "owner/set"})
 
 
-def kept(folder: Path, own: dict) -> Path:
-    """A set as fetch_set keeps it."""
-    from pyarrow import parquet
-
-    path = folder / hub.set_file(own)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pyarrow.Table.from_pylist(rows(own["split"]))
-    note = json.dumps({**own, "commit": COMMIT}).encode()
-    parquet.write_table(table.replace_schema_metadata({hub.NOTE: note}), path)
-    return path
-
-
 def test_a_kept_set_is_asked_and_its_commit_is_in_the_audit(tmp_path, monkeypatch):
-    path = kept(tmp_path, hub.set_of(entry(), "test"))
+    own = hub.set_of(entry(), "test")
+    path = keep(tmp_path / hub.set_file(own), own, rows("test"))
     monkeypatch.chdir(tmp_path)
     items, audit = prepare("mine", entry(), tmp_path)
     assert [item.best for item in items] == [0, 1, 0]
@@ -262,7 +251,8 @@ def test_a_study_fetches_a_set_once_and_prepares_it_from_there(tmp_path):
     study = Study(tmp_path, models=["small"], tasks=["arc"])
     study.config["tasks"]["arc"] = entry(split="validation")
     assert study.jobs("data") == {"data": 1, "fetch_set": 1, "prepare": 1}
-    kept(tmp_path, hub.set_of(entry(), "validation"))
+    own = hub.set_of(entry(), "validation")
+    keep(tmp_path / hub.set_file(own), own, rows("validation"))
     assert study.jobs("data") == {"data": 1, "prepare": 1}
     study.run("data")
     audit = json.loads((study.results / "tasks" / "arc.audit.json").read_text())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kept import keep
 from workflow import ROOT
 
 from strata.errors import StrataError
-from strata.tasks.hub import NOTE
 from strata.tasks.lm_eval import read_configs
 from strata.tasks.sources import own_files, prepare, sets
 
@@ -196,16 +196,10 @@ def test_a_task_reads_a_folder_or_a_set_on_the_hub(folder, monkeypatch):
     assert wanted["data/hub/set/v1/own/train.parquet"] == own
     assert [own["split"] for own in wanted.values()] == ["test", "train"]
     assert own_files(options) == [str(folder / "plain.yaml")]
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
     monkeypatch.chdir(folder)
     for path, one in wanted.items():
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         text = (folder / "away" / "own" / f"{one['split']}.jsonl").read_text()
-        table = pyarrow.Table.from_pylist(list(map(json.loads, text.splitlines())))
-        note = json.dumps({**one, "commit": "c"})
-        parquet.write_table(table.replace_schema_metadata({NOTE: note}), path)
+        keep(path, one, list(map(json.loads, text.splitlines())))
     assert asked(folder, "plain") == from_folder
     assert sets({**options, "shots": 0}).keys() == {"data/hub/set/v1/own/test.parquet"}
 

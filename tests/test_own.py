@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from kept import keep
 from manual import blocks
 from models import byte_tokenizer, make_model, score
 from workflow import ROOT
@@ -23,7 +24,7 @@ from strata.extraction.twin import naive_logprob
 from strata.names import LENSES
 from strata.schema import check, read_schema, task_schema
 from strata.tasks.rows import read_rows
-from strata.tasks.sources import SOURCES, prepare
+from strata.tasks.sources import SOURCES, prepare, sets
 
 CASES = ROOT.parent / "shared" / "cases"
 ENTRIES = {
@@ -139,6 +140,45 @@ SHARED = {
     "passages.jsonl": [[0], [1], [1]],
     "cities.jsonl": [[0], [1]],
 }
+
+
+BLOCKS = blocks(ROOT / "docs" / "tasks.md")
+RUN_ELSEWHERE = {"A task of your own": "test_extending", "Published shapes": "test_files_in"}
+TOY = {
+    "task": "toy",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "cities.jsonl"}},
+    "test_split": "test",
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{question}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "answer",
+}
+
+
+def test_every_other_block_of_the_page_is_asked(folder, monkeypatch):
+    """Commands are run by tests/test_docs.py."""
+    monkeypatch.chdir(folder)
+    (folder / "lm_eval_toy.yaml").write_text(yaml.safe_dump(TOY))
+    schema = read_schema(ROOT / "config" / "schema.yaml")
+    others = [own for own in BLOCKS if own.language != "sh" and own.heading not in RUN_ELSEWHERE]
+    assert len(others) >= 3
+    asked = {}
+    for block in others:
+        for name, options in yaml.safe_load(block.text)["tasks"].items():
+            keys = SOURCES[options["source"]].keys
+            check(options, task_schema((*keys, "task"), schema), schema)
+            for path, own in sets(options).items():
+                row = {"question": "Q?", "choices": {"text": ["u", "v"], "label": ["A", "B"]}}
+                keep(path, own, [{**row, "answerKey": "B"}])
+            asked[name], _ = prepare(name, options, folder)
+    assert {name: len(items) for name, items in asked.items()} == {
+        "arc": 1,
+        "worded": 6,
+        "placed": 12,
+        "toy": 2,
+    }
+    assert asked["worded"][2].prompt == "Answer the question. Q?"
 
 
 def right(items):

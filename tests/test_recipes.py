@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from workflow import ROOT, Study
+from kept import keep
+from workflow import ROOT, Study, snakemake
 
 from strata.errors import StrataError
 from strata.schema import check, read_schema, task_schema
-from strata.tasks import hub
 from strata.tasks.recipes import read_recipes, recipe_table
 from strata.tasks.sources import SOURCES, prepare, sets
 
@@ -193,13 +193,7 @@ def there(tmp_path, monkeypatch):
             lines = ["statement,label", *(f"{row['statement']},{row['label']}" for row in rows)]
             path.write_text("\n".join(lines) + "\n")
         for file, own in sets(options).items():
-            pyarrow = pytest.importorskip("pyarrow")
-            from pyarrow import parquet
-
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
-            note = {hub.NOTE: json.dumps({**own, "commit": "c"})}
-            table = pyarrow.Table.from_pylist(rows).replace_schema_metadata(note)
-            parquet.write_table(table, file)
+            keep(file, own, rows)
 
     return write
 
@@ -271,8 +265,6 @@ def test_recipes_go_beside_a_study(tmp_path, there):
     recipes = str(ROOT / "config" / "tasks" / "arc.yaml")
     files = ("--configfile", recipes, "study.yaml")
     study.write()
-    from workflow import snakemake
-
     done = snakemake(study.folder, "data", "--cores", "1", *files)
     assert done.returncode == 0, done.stdout
     audit = json.loads((study.results / "tasks" / "arc_easy.audit.json").read_text())

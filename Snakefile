@@ -128,6 +128,16 @@ rule probes:
         "Probes fitted on every layer, their held-out decisions and scores, and their transfer."
 
 
+rule tasks:
+    """Ready entries for well-known sets, in config/tasks: how many questions, chance, licence."""
+    localrule: True
+    message:
+        "Entries for well-known sets: name a file beside your study's (--configfile FILE study.yaml)"
+        " and select its tasks."
+    shell:
+        "{RUN}/recipes.py --folder {ROOT:q}/config/tasks"
+
+
 rule plan:
     """What the study will cost: tokens, operations, disk, memory, time. Reads no weights."""
     input:

@@ -12,7 +12,7 @@ for kind, entries in CATALOGUE.items():
             name:
                 f"{kind}_{entry.name}"
             input:
-                **{name: files_of(entry, name) for name in entry.files},
+                **inputs_of(entry),
                 new=unrecorded,
             output:
                 **reported(kind, entry),

@@ -26,8 +26,10 @@ from strata.models.checkpoint import (
 )
 from strata.models.package import FOLDER, package_file
 from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
-from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS, TABLES
+from strata.report.catalogue import CATALOGUE, FIGURES, TABLES
+from strata.report.entry import FORMS, MAPPINGS, QUESTIONS
 from strata.tasks import sources
+from strata.tasks.hub import FOLDER as SETS_FOLDER
 
 R = study.results
 STUDIES = shlex.quote(str(Path(R).parent))  # all of them
@@ -149,16 +151,25 @@ def raw_files(wildcards):
     """What a task is made of. Of a file of the user's own the content decides, not the time."""
     options = study.tasks[wildcards.task]
     own = [ancient(path) for path in sources.own_files(options)]
-    return [f"data/raw/{path}" for path in sources.files(options)] + own
+    pinned = [f"data/raw/{path}" for path in sources.files(options)]
+    return pinned + own + list(sources.sets(options))
 
 
 def task_options(task):
     """What the task's items depend on, the content of a user's own files included."""
-    options = {k: v for k, v in study.tasks[task].items() if k != "label"}
+    options = {k: v for k, v in study.tasks[task].items() if k not in ("label", "about")}
     own = [file_hash(path) for path in sources.own_files(options)]
     left_out = config["leave_out"]
     more = {"content": own} if own else {}
+    if task in study.variants:  # by whose questions limits count
+        more["variants"] = study.variants[task]
     return options | more | ({"leave_out": left_out} if left_out else {})
+
+
+# What the study reads of data sets on the hub, by where it is kept.
+SETS = {
+    path: own for options in study.tasks.values() for path, own in sources.sets(options).items()
+}
 
 
 def packages():
@@ -384,6 +395,7 @@ FILES = {
     "emergence": "<results>/tables/emergence.csv",
     "settling": "<results>/tables/settling.csv",
     "precision": "<results>/tables/precision.csv",
+    "variants": "<results>/tables/variants.csv",
     "published": str(PUBLISHED),
 }
 SHOWN = {"table": "html", "figure": "png"}  # in the report
@@ -391,6 +403,7 @@ OPTIONS = {
     **config["report"],
     "paper": study.published,
     "training": study.training,
+    "variants": study.variants,
     "abilities": study.abilities,
     "bases": study.bases,
 }
@@ -415,10 +428,17 @@ def files_of(entry, name):
     return expand(FILES[name], **asked, allow_missing=True)
 
 
+def inputs_of(entry):
+    """The files that an entry is made of by their names; beside scores the tasks' items."""
+    found = {name: files_of(entry, name) for name in entry.files}
+    return found | ({"jsonl": files_of(entry, "tasks")} if entry.scored else {})
+
+
 def files_given(entry):
     """The files of an entry for the command line. Of the inputs alone, so it reruns nothing."""
+    names = list(inputs_of(entry))
     return lambda wildcards, input: " ".join(
-        f"--{name} {shlex.join(input.get(name))}" for name in entry.files
+        f"--{name} {shlex.join(input.get(name))}" for name in names
     )
 
 
@@ -432,7 +452,7 @@ def options_given(kind, entry):
 
     def options(wildcards):
         given = {**{part: wildcards[part] for part in entry.over}, **study_s}
-        if not {"scores", "floors"}.isdisjoint(entry.files):
+        if entry.scored:
             given["lenses"] = " ".join(lenses_in_order())  # files may hold more
         given["labels"] = json.dumps(labels_of(entry, wildcards), ensure_ascii=False)
         if kind == "figure":

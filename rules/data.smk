@@ -22,6 +22,24 @@ rule download:
         " --mirror={MIRROR:q} --out {output} --log {log}"
 
 
+rule fetch_set:
+    output:
+        f"{SETS_FOLDER}/{{set}}",
+    log:
+        "logs/fetch_set/{set}.log",
+    wildcard_constraints:
+        set=one_of(os.path.relpath(path, SETS_FOLDER) for path in SETS),
+    localrule: True
+    resources:
+        **growing(4000, 60),
+    params:
+        own=lambda wildcards: as_json(SETS[f"{SETS_FOLDER}/{wildcards.set}"]),
+    message:
+        "Fetching a data set from the hub: {wildcards.set}."
+    shell:
+        "{RUN}/fetch_set.py --set {params.own:q} --out {output} --log {log}"
+
+
 rule prepare:
     input:
         raw_files,

@@ -4,6 +4,7 @@
 rule measure:
     input:
         scores="<results>/scores/{model}/{task}.h5",
+        jsonl="<results>/tasks/{task}.jsonl",
         new=unrecorded,
     output:
         metrics="<results>/metrics/{model}/{task}.csv",
@@ -18,5 +19,5 @@ rule measure:
     message:
         "Measuring {wildcards.model} on {wildcards.task}."
     shell:
-        "{RUN}/measure.py --scores {input.scores} --model {wildcards.model} --task {wildcards.task}"
+        "{RUN}/measure.py --scores {input.scores} --items {input.jsonl} --model {wildcards.model} --task {wildcards.task}"
         " --lenses {params.lenses} --out {output.metrics} --best {output.best} --log {log}"

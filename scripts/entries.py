@@ -4,10 +4,9 @@ import argparse
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.report.catalogue import CATALOGUE, FORMS, MAPPINGS, OPTIONAL
-from strata.report.frames import READERS, read_json, read_labels
-
-SCORED = {"scores", "floors"}  # files of scores, which may hold more lenses than the study has
+from strata.report.catalogue import CATALOGUE
+from strata.report.entry import FORMS, MAPPINGS, OPTIONAL, SCORED
+from strata.report.frames import READERS, read_json, read_labels, read_tasks
 
 
 def parse(kind: str, argv: list[str] | None, about: str | None) -> argparse.Namespace:
@@ -22,8 +21,9 @@ def parse(kind: str, argv: list[str] | None, about: str | None) -> argparse.Name
             own.add_argument(f"--{name}", nargs=nargs, required=needed, default=[], metavar="FILE")
         for name in (*entry.over, *entry.options):
             own.add_argument(f"--{name}", required=True)
-        if not SCORED.isdisjoint(entry.files):
+        if entry.scored:
             own.add_argument("--lenses", type=str.split, help="of those in the files; default: all")
+            own.add_argument("--jsonl", nargs="+", required=True, metavar="FILE", help="items")
         own.add_argument("--labels", required=True, metavar="JSON", help="text or file")
         if kind == "figure":
             own.add_argument("--style", default="{}", metavar="JSON", help="text or file")
@@ -43,9 +43,15 @@ def make(kind: str, arguments: argparse.Namespace, **more: object) -> object:
 
 def _read(name: str, arguments: argparse.Namespace):
     found = READERS[name](getattr(arguments, name))
-    if name in SCORED and arguments.lenses:
-        return {pair: own.with_lenses(arguments.lenses) for pair, own in found.items()}
-    return found
+    if name not in SCORED:
+        return found
+    from strata.measures.metrics import with_lengths  # most tables and figures need no HDF5
+
+    items = read_tasks(arguments.jsonl)
+    return {
+        (model, task): with_lengths(own.with_lenses(arguments.lenses or own.logprob), items[task])
+        for (model, task), own in found.items()
+    }
 
 
 def stem(kind: str, out: str) -> Path:

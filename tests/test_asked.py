@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strata import STAGES, asked
 from strata.errors import StrataError
 from strata.items import Item
-from strata.tasks.sources import first_of_each_subtask
+from strata.tasks.sources import a_part
 
 
 def result(folder: Path, name: str = "result") -> Path:
@@ -90,16 +90,16 @@ def test_limits_are_alike_where_no_item_tells_them_apart(sizes, before, after):
         for part, size in enumerate(sizes)
         for i in range(size)
     ]
-    kept = [first_of_each_subtask(items, limit) for limit in (before, after)]
-    largest = max(min(size, before or size) for size in sizes)
+    (kept, largest), (other, _) = (a_part(items, (), {"limit": own}) for own in (before, after))
+    assert largest == max(min(size, before or size) for size in sizes)
     own, wanted = (
         {"options": {"source": "s"} | ({"limit": limit} if limit else {}), "stage": 1}
         for limit in (before, after)
     )
     alike = asked.same_items({**own, "largest": largest}, wanted)
-    assert not alike or kept[0] == kept[1]
+    assert not alike or kept == other
     if before is None:
-        assert alike == (kept[0] == kept[1])
+        assert alike == (kept == other)
 
 
 def test_other_options_or_another_stage_make_other_items():

@@ -16,7 +16,8 @@ import entries
 from strata.errors import StrataError
 from strata.names import LENSES, METRICS, PROBES
 from strata.reference import catalogue_table
-from strata.report.catalogue import CATALOGUE, FIGURES, FORMS, MAPPINGS, QUESTIONS
+from strata.report.catalogue import CATALOGUE, FIGURES
+from strata.report.entry import FORMS, MAPPINGS, QUESTIONS
 from strata.report.frames import READERS
 from strata.report.kit.figure import write_figure
 from strata.report.style import KEYS, STYLE

@@ -1,15 +1,17 @@
 """Tasks of lm-evaluation-harness are asked as the harness asks them, or refused by name."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from kept import keep
 from workflow import ROOT
 
 from strata.errors import StrataError
 from strata.tasks.lm_eval import read_configs
-from strata.tasks.sources import own_files, prepare
+from strata.tasks.sources import own_files, prepare, sets
 
 CASES = ROOT.parent / "shared" / "cases"
 COLOURS = ["red", "blue", "green", "grey"]
@@ -161,6 +163,8 @@ def test_the_tasks_of_a_group_are_subtasks_and_all_its_files_are_read(folder):
     assert items[7].given[0] == "It is 2 since Ann"
     options = {"source": "lm_eval", "path": str(folder / "group.yaml")}
     read = {Path(own).name for own in own_files(options)}
+    assert read == {"group.yaml", "plain.yaml", "blank.yaml", "test.jsonl"}
+    read = {Path(own).name for own in own_files({**options, "shots": 1})}
     assert read == {"group.yaml", "plain.yaml", "blank.yaml", "test.jsonl", "train.jsonl"}
 
 
@@ -178,6 +182,28 @@ def test_a_table_is_typed_and_shots_are_the_entry_s(folder):
     assert asked(folder, "table", shots=1)[0].prompt == "Q: Two?\nA: no\n\nQ: One?\nA:"
 
 
+def test_a_task_reads_a_folder_or_a_set_on_the_hub(folder, monkeypatch):
+    for split in ("test", "train"):
+        (folder / "set" / "own").mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / f"{split}.jsonl", folder / "set" / "own" / f"{split}.jsonl")
+    data = {"dataset_path": "set", "dataset_name": "own", "dataset_kwargs": {"revision": "v1"}}
+    (folder / "plain.yaml").write_text(yaml.safe_dump({**PLAIN, **data, "num_fewshot": 2}))
+    from_folder = asked(folder, "plain")
+    (folder / "set").rename(folder / "away")
+    options = {"source": "lm_eval", "path": str(folder / "plain.yaml")}
+    wanted = sets(options)
+    own = {"hub": "set", "config": "own", "revision": "v1", "split": "train"}
+    assert wanted["data/hub/set/v1/own/train.parquet"] == own
+    assert [own["split"] for own in wanted.values()] == ["test", "train"]
+    assert own_files(options) == [str(folder / "plain.yaml")]
+    monkeypatch.chdir(folder)
+    for path, one in wanted.items():
+        text = (folder / "away" / "own" / f"{one['split']}.jsonl").read_text()
+        keep(path, one, list(map(json.loads, text.splitlines())))
+    assert asked(folder, "plain") == from_folder
+    assert sets({**options, "shots": 0}).keys() == {"data/hub/set/v1/own/test.parquet"}
+
+
 @pytest.mark.skipif(not CASES.is_dir(), reason="no ../shared/cases")
 def test_the_published_case(tmp_path):
     items = asked(CASES, "lm_eval_toy")
@@ -189,6 +215,7 @@ WRONG = [
     ({"output_type": "generate_until"}, "its output_type is generate_until"),
     ({"process_docs": "x"}, "process_docs changes what is asked"),
     ({"doc_to_choice": None}, "it has no doc_to_choice"),
+    ({"dataset_path": None}, "it has no dataset_path"),
     ({"doc_to_text": "{{nobody}}"}, r"test\.jsonl, line 1: .*doc_to_text cannot be filled in"),
     ({"doc_to_text": "{{q.__class__.__mro__}}"}, "cannot be filled in: access to attribute"),
     ({"doc_to_text": "{% if %}"}, "cannot be filled in"),
@@ -198,8 +225,9 @@ WRONG = [
     ({"doc_to_target": 7}, "names none of the 4 choices"),
     ({"test_split": "dev"}, "data_files names no split 'dev'"),
     ({"test_split": None}, "names no test_split, nor a validation_split"),
-    ({"dataset_path": "owner/set"}, "its data set is 'owner/set', which is fetched"),
-    ({"dataset_kwargs": None}, "name them: `dataset_path: json`"),
+    ({"dataset_path": "owner/set"}, "dataset_kwargs has data_files, which is not supported"),
+    ({"dataset_kwargs": None}, "names no split 'test'; name its files: `dataset_kwargs:"),
+    ({"dataset_kwargs": {"data_files": "a.jsonl"}}, "names no split 'test'"),
     ({"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}, r"gone\.jsonl cannot be read"),
     ({"num_fewshot": 9}, "4 documents to show, 9 asked for"),
     ({"num_fewshot": 1, "fewshot_config": {"sampler": "best"}}, "the sampler 'best' .*not known"),

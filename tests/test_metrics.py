@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from strata.errors import StrataError
+from strata.items import Item
 from strata.measures.comparisons import Reader, comparisons
-from strata.measures.metrics import item_values, metrics_table, subtask_nodes
-from strata.names import BLIND, MC1, MC1_BLIND, MC1_PMI, METRICS, NORMED
+from strata.measures.metrics import (
+    item_values,
+    metrics_of,
+    metrics_table,
+    subtask_nodes,
+    with_lengths,
+)
+from strata.names import BLIND, MC1, MC1_BLIND, MC1_CHARS, MC1_PMI, METRICS, NORMED
 from strata.store import Scores
 
 
@@ -75,6 +82,23 @@ def test_normalised_mc1_divides_by_tokens_or_bytes():
     assert first(scores, "mc1_bytes").tolist() == [0]
 
 
+def test_lengths_are_of_choices_without_the_space_in_front():
+    """Characters as lm-evaluation-harness counts them, and bytes."""
+    items = [
+        Item("0", "g", "", "Q", (" éé", " a b", "\nx"), (True, False, False), 0),
+        Item("1", "g", "", "Q", (" x", " y"), (True, False), 0, measured=(" xyz", "y")),
+    ]
+    scores = make_scores([[(-4, True), (-5, False), (-3, False)], [(-4, True), (-3, False)]])
+    assert "mc1_chars" not in metrics_of(scores, "normed")
+    known = with_lengths(scores, [*items[1:], replace(items[0], id="other"), items[0]])
+    assert known.chars.tolist() == [2, 3, 1, 4, 1]
+    assert known.bytes.tolist() == [4, 3, 1, 4, 1]
+    assert first(known, "mc1_chars").tolist() == [0, 1]
+    assert first(known, "mc1_bytes").tolist() == [1, 1]
+    with pytest.raises(StrataError, match="the item '0' is not among the task's items"):
+        with_lengths(scores, items[1:])
+
+
 def test_random_scores_sit_at_chance():
     rng = np.random.default_rng(0)
     items = []
@@ -102,7 +126,7 @@ def test_the_table_has_a_row_for_every_node_of_the_subtask_tree():
         "int/1-2/add": 1,
         "int/1-2/sub": 0,
     }
-    assert set(table["metric"]) == set(METRICS) - set(BLIND)
+    assert set(table["metric"]) == set(METRICS) - {*BLIND, MC1_CHARS}
     assert list(table.columns) == [
         "model",
         "task",
@@ -213,7 +237,7 @@ def test_without_the_question_and_by_pmi():
     items = [[(-1, True), (-2, False)], [(-3, True), (-2, False)], [(-5, True), (-2, False)]]
     scores = make_scores(items, subtasks=[""] * 3)
     blind = np.array([[-2, -4, -6, -2, -5, -3]] * 2, np.float32)
-    scores = replace(scores, blind={lens: blind for lens in scores.logprob})
+    scores = replace(scores, blind={lens: blind for lens in scores.logprob}, chars=scores.bytes)
     values = {metric: item_values(scores, NORMED, metric)[0][0].tolist() for metric in METRICS}
     assert values[MC1] == [1, 0, 0]
     assert values[MC1_BLIND] == [1, 0, 0]

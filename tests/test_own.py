@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from kept import keep
 from manual import blocks
 from models import byte_tokenizer, make_model, score
 from workflow import ROOT
@@ -22,7 +23,8 @@ from strata.extraction.task import read_task
 from strata.extraction.twin import naive_logprob
 from strata.names import LENSES
 from strata.schema import check, read_schema, task_schema
-from strata.tasks.sources import SOURCES, prepare
+from strata.tasks.rows import read_rows
+from strata.tasks.sources import SOURCES, prepare, sets
 
 CASES = ROOT.parent / "shared" / "cases"
 ENTRIES = {
@@ -138,6 +140,45 @@ SHARED = {
     "passages.jsonl": [[0], [1], [1]],
     "cities.jsonl": [[0], [1]],
 }
+
+
+BLOCKS = blocks(ROOT / "docs" / "tasks.md")
+RUN_ELSEWHERE = {"A task of your own": "test_extending", "Published shapes": "test_files_in"}
+TOY = {
+    "task": "toy",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "cities.jsonl"}},
+    "test_split": "test",
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{question}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "answer",
+}
+
+
+def test_every_other_block_of_the_page_is_asked(folder, monkeypatch):
+    """Commands are run by tests/test_docs.py."""
+    monkeypatch.chdir(folder)
+    (folder / "lm_eval_toy.yaml").write_text(yaml.safe_dump(TOY))
+    schema = read_schema(ROOT / "config" / "schema.yaml")
+    others = [own for own in BLOCKS if own.language != "sh" and own.heading not in RUN_ELSEWHERE]
+    assert len(others) >= 3
+    asked = {}
+    for block in others:
+        for name, options in yaml.safe_load(block.text)["tasks"].items():
+            keys = SOURCES[options["source"]].keys
+            check(options, task_schema((*keys, "task"), schema), schema)
+            for path, own in sets(options).items():
+                row = {"question": "Q?", "choices": {"text": ["u", "v"], "label": ["A", "B"]}}
+                keep(path, own, [{**row, "answerKey": "B"}])
+            asked[name], _ = prepare(name, options, folder)
+    assert {name: len(items) for name, items in asked.items()} == {
+        "arc": 1,
+        "worded": 6,
+        "placed": 12,
+        "toy": 2,
+    }
+    assert asked["worded"][2].prompt == "Answer the question. Q?"
 
 
 def right(items):
@@ -423,6 +464,133 @@ def test_a_list_in_a_cell_is_read_as_json_or_as_python_wrote_it(tmp_path):
     assert [item.choices for item in items] == [(" u", ' v"w'), (" x", " y")]
 
 
+# Further shapes in which sets are published: the file, the entry, and answers and right ones.
+LINED = {"question": "q?", "options": "a ) 38 , b ) 27.675", "correct": "b"}
+NESTED = [
+    {"title": "t", "paragraphs": [{"context": "P.", "qas": [
+        {"question": "q?", "options": ["u", "v"], "answer": 0},
+        {"question": "r?", "options": ["u", "v"], "answer": 1},
+    ]}]},
+]  # fmt: skip
+MULTIRC = {"passage": {"text": "P.", "questions": [
+    {"question": "q?", "answers": [{"text": "u", "label": 1}, {"text": "v", "label": 0}]},
+    {"question": "r?", "answers": [{"text": "u", "label": 0}, {"text": "v", "label": 1}]},
+]}}  # fmt: skip
+FURTHER = {
+    "medmcqa, numbers from 1": (
+        "own.csv",
+        "question,opa,opb,cop\nq?,u,v,1\nr?,u,v,2\n",
+        {"fields": {"choices": ["opa", "opb"], "label": "cop"}},
+        [[0], [1]],
+    ),
+    "gpqa, columns with spaces": (
+        "own.csv",
+        "Question,Correct Answer,Incorrect Answer 1\nq?,u,v\nr?,u,v\n",
+        {
+            "fields": {
+                "question": "Question",
+                "correct": "Correct Answer",
+                "wrong": ["Incorrect Answer 1"],
+            }
+        },
+        [[0], [0]],
+    ),
+    "headqa, keys that are numbers": (
+        "own.jsonl",
+        "".join(
+            json.dumps({"q": "q?", "ra": ra, "a": [{"aid": 1, "t": "u"}, {"aid": 2, "t": "v"}]})
+            + "\n"
+            for ra in (2, 1)
+        ),
+        {"fields": {"question": "q", "choices": "a.t", "keys": "a.aid", "label": "ra"}},
+        [[1], [0]],
+    ),
+    "aqua, letters in the choices": (
+        "own.jsonl",
+        json.dumps({"question": "q?", "options": ["A)u", "B)v"], "correct": "B"}) + "\n",
+        {"strip": r"^[A-E]\)", "fields": {"choices": "options", "label": "correct"}},
+        [[1]],
+    ),
+    "mathqa, choices in one text": (
+        "own.jsonl",
+        json.dumps(LINED) + "\n",
+        {
+            "between": r"\s*,\s*(?=[a-e] \))",
+            "strip": r"^[a-e] \)\s*",
+            "fields": {"choices": "options", "label": "correct"},
+        },
+        [[1]],
+    ),
+    "truthfulqa, answers in one cell": (
+        "own.csv",
+        "question,Correct Answers,Incorrect Answers\nq?,u; v,w; x\n",
+        {"between": ";", "fields": {"correct": "Correct Answers", "wrong": "Incorrect Answers"}},
+        [[0, 1]],
+    ),
+    "mnli, labels that are words": (
+        "own.tsv",
+        "one\ttwo\tgold\na\tb\tentailment\na\tc\tcontradiction\n",
+        {
+            "prompt": "{one} {two}?",
+            "options": ["True", "False"],
+            "map": {"gold": {"entailment": "True", "contradiction": "False"}},
+            "fields": {"label": "gold"},
+        },
+        [[0], [1]],
+    ),
+    "squad, questions of paragraphs": (
+        "own.json",
+        json.dumps({"version": "1", "data": NESTED}),
+        {"rows": "data.paragraphs.qas", "fields": {"choices": "options", "label": "answer"}},
+        [[0], [1]],
+    ),
+    "multirc, questions of a line": (
+        "own.jsonl",
+        (json.dumps(MULTIRC) + "\n") * 2,
+        {
+            "rows": "passage.questions",
+            "fields": {"context": "text", "choices": "answers.text", "label": "answers.label"},
+        },
+        [[0], [1]] * 2,
+    ),
+    "rows by their ids": (
+        "own.json",
+        json.dumps(
+            {f"id{n}": {"question": "q?", "choices": ["u", "v"], "label": n} for n in (0, 1)}
+        ),
+        {},
+        [[0], [1]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_shapes_are_read_right(tmp_path, name):
+    file, text, options, expected = FURTHER[name]
+    items, _ = read(tmp_path / file, text.encode(), **{"fields": {}, **options})
+    assert right(items) == expected
+    assert len({item.id for item in items}) == len(items)
+    if "rows" in options:
+        assert items[0].prompt == "P: P.\nQ: q?\nA:"
+        assert len({item.group for item in items}) == 1
+    if "between" in options:
+        assert not any("," in own or ";" in own or ")" in own for own in items[0].choices)
+
+
+leaf = st.fixed_dictionaries({"x": st.integers()}, optional={"p": st.text(max_size=2)})
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"p": st.text(max_size=2), "qs": st.lists(leaf, max_size=3)}))
+)
+def test_rows_of_rows_have_the_fields_of_what_they_are_in(tmp_path_factory, groups):
+    path = tmp_path_factory.mktemp("own") / "own.json"
+    path.write_text(json.dumps({"n": 1, "data": groups}))
+    rows = read_rows(path, {"rows": "data.qs"})
+    expected = [{"n": 1, "p": own["p"], **leaf} for own in groups for leaf in own["qs"]]
+    assert [row.fields for row in rows] == expected
+
+
 def test_columns_at_the_end_may_be_empty(tmp_path):
     text = "question,a,b,c,label\nQ?,u,v,w,2\nR?,x,y,,0\n"
     items, _ = read(tmp_path / "own.csv", text.encode(), fields={"choices": ["a", "b", "c"]})
@@ -436,14 +604,15 @@ def test_rows_left_out_are_counted_by_reason(tmp_path):
         {"question": "Q?", "choices": ["u"], "label": [1]},
         {"question": "Q?", "choices": ["u", " "], "label": [1, 0]},
         {"question": "", "choices": ["u", "v"], "label": [1, 0]},
+        {"question": "Q?", "choices": ["u", "v", "u"], "label": [1, 0, 0]},
         {"question": "Q?", "choices": ["u", "v"], "label": None},
         {"question": "Q?", "choices": ["u", "v"], "label": -1},
         {"question": "Q?", "choices": ["u", "v"], "label": [0, 1]},
     ]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    reasons = ["all right", "none right", "one choice", "empty", "no label"]
+    reasons = ["all right", "none right", "one choice", "empty", "no label", "contradiction"]
     items, audit = read(tmp_path / "own.jsonl", data, fields={}, skip=reasons)
-    assert [item.id for item in items] == ["mine/0007"]
+    assert [item.id for item in items] == ["mine/0008"]
     counted = {key: value for key, value in audit["rows"][0].items() if key.startswith("skipped_")}
     assert counted == {
         "skipped_all_right": 1,
@@ -451,8 +620,9 @@ def test_rows_left_out_are_counted_by_reason(tmp_path):
         "skipped_one_choice": 1,
         "skipped_empty": 2,
         "skipped_no_label": 2,
+        "skipped_contradiction": 1,
     }
-    for reason in ("all right", "none right", "one choice", "no label"):
+    for reason in ("all right", "none right", "one choice", "no label", "contradiction"):
         others = [own for own in reasons if own != reason]
         with pytest.raises(StrataError, match=rf"own\.jsonl, line \d: .*`skip: \[{reason}\]`"):
             read(tmp_path / "own.jsonl", data, fields={}, skip=others)
@@ -484,7 +654,9 @@ WRONG = [
     ("own.json", "[]", {}, "holds no items"),
     ("own.json", '{"a": [{"x": 1}], "b": [{"x": 1}]}', {}, "lists under a, b; say .*`rows: a`"),
     ("own.json", '{"a": [{"x": 1}]}', {"rows": "b"}, "there is no 'b', which `rows:` names"),
-    ("own.json", '{"a": 3}', {"rows": "a"}, "holds no rows, but 3"),
+    ("own.json", '{"a": 3}', {"rows": "a"}, "holds no rows at 'a', but 3"),
+    ("own.json", '{"a": [{"b": [{"x": 1}]}, {"c": 1}]}', {"rows": "a.b"}, "there is no 'a.b'"),
+    ("own.jsonl", GOOD * 2, {"rows": "qas"}, "there is no 'qas', which `rows:` names"),
     ("own.json", "[\n" + GOOD + "]", {"form": "jsonl"}, "to be one JSON array .*`form: json`"),
     ("own.jsonl", GOOD * 2, {"form": "json"}, "seems to be JSON lines: say `form: jsonl`"),
     ("own.csv", CSV + "Q?,u,v,0\n", {"form": "jsonl"}, "line 1: malformed"),
@@ -542,6 +714,8 @@ WRONG = [
     ("own.jsonl", GOOD, {"blank": "_"}, "line 1: .*expected '_' inside \"Q"),
     ("own.jsonl", GOOD.replace("Q?", "It is _"), {"blank": "_"}, "what follows it, which is"),
     ("own.jsonl", GOOD, {"strip": "("}, "`strip` is no regular expression"),
+    ("own.jsonl", GOOD, {"between": "["}, "`between` is no regular expression"),
+    ("own.csv", CSV.replace(",", ", ") + "Q?,u,v,0\n", {}, "'a' is missing; there is .*\" a\""),
     ("own.jsonl", GOOD, {"map": {"question": {"R?": "S?"}}}, 'its question is "Q.*`map` has not'),
     ("own.jsonl", GOOD, {"map": {"stem": {}}}, "the field 'stem' is missing"),
     ("own.jsonl", GOOD, {"orders": 2}, "`orders` is for `ask: lettered`"),

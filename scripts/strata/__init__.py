@@ -19,7 +19,7 @@ STAGES = {
     "describe": 1,
     "extract": 6,
     "untrained": 1,
-    "metrics": 3,
+    "metrics": 4,
     "probes": 5,
     "tables": 8,
     "figures": 8,

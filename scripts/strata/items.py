@@ -27,6 +27,8 @@ class Item:
     best: index of the best true choice, the one MC1 asks for.
     fillings: one a choice, or none at all: text between prompt and choice that is given and not
         scored, as what fills a blank in the middle of a sentence.
+    measured: one a choice, or none at all: the texts whose lengths its score may be divided by,
+        where they are others than the choices without the white space in front (`lengths`).
     """
 
     id: str
@@ -38,6 +40,7 @@ class Item:
     best: int
     partner: str = ""
     fillings: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
 
     @property
     def given(self) -> list[str]:
@@ -56,10 +59,17 @@ class Item:
         fillings = self.fillings or [""] * len(self.choices)
         return [own + choice for own, choice in zip(fillings, self.choices, strict=True)]
 
+    @property
+    def lengths(self) -> list[str]:
+        """Of each choice, the text that its length is of."""
+        return list(self.measured) or [own.lstrip() for own in self.choices]
+
     def __post_init__(self) -> None:
         problem = None
-        if self.fillings and len(self.fillings) != len(self.choices):
-            problem = f"{len(self.choices)} choices but {len(self.fillings)} fillings"
+        several = {"fillings": self.fillings, "measured": self.measured}
+        odd = [name for name, own in several.items() if own and len(own) != len(self.choices)]
+        if odd:
+            problem = f"{len(self.choices)} choices but {len(several[odd[0]])} {odd[0]}"
         elif len(self.choices) != len(self.correct):
             problem = f"{len(self.choices)} choices but {len(self.correct)} flags in 'correct'"
         elif all(self.correct) or not any(self.correct):
@@ -79,7 +89,7 @@ def write_items(path: str | Path, items: Iterable[Item]) -> None:
     with atomic(path) as part, part.open("w", encoding="utf-8") as file:
         for item in items:
             fields = asdict(item)
-            for optional in ("partner", "fillings"):
+            for optional in ("partner", "fillings", "measured"):
                 if not fields[optional]:
                     del fields[optional]
             file.write(json.dumps(fields, ensure_ascii=False) + "\n")
@@ -96,7 +106,7 @@ def read_items(path: str | Path) -> list[Item]:
         for number, line in enumerate(file, 1):
             try:
                 fields = json.loads(line)
-                for several in {"choices", "correct", "fillings"} & fields.keys():
+                for several in {"choices", "correct", "fillings", "measured"} & fields.keys():
                     fields[several] = tuple(fields[several])
                 item = Item(**fields)
             except (ValueError, TypeError, KeyError, AttributeError, StrataError) as error:

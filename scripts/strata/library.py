@@ -25,7 +25,7 @@ from strata.extraction.task import Task, read_task
 from strata.extraction.tokens import check_ids
 from strata.extraction.tree import batches, chain
 from strata.items import Item
-from strata.measures.metrics import metrics_table
+from strata.measures.metrics import metrics_table, with_lengths
 from strata.measures.probe_rows import probe_table
 from strata.measures.probing import Plan, probe_task
 from strata.models.model import Model
@@ -87,9 +87,11 @@ def score(
     transformers'; None for the model folder's own. options: see Options.
     Raises StrataError for what cannot be scored.
     """
+    asked = make_items(items)
     with _opened(model, tokenizer, Options(**options)) as (own, words, how):
-        task = _task(own, words, items, how)
-        return extract(own, task, _known(lenses), batch_tokens=how.batch_tokens)
+        task = _task(own, words, asked, how)
+        found = extract(own, task, _known(lenses), batch_tokens=how.batch_tokens)
+    return with_lengths(found, asked)
 
 
 def activations(

@@ -8,7 +8,8 @@ REFERENCE, RAW, NORMED = "reference", "raw", "normed"
 LENSES = {REFERENCE: "reference lens", RAW: "raw lens", NORMED: "normed lens"}
 
 # What is made of the choices' log-probabilities (measures/metrics.py).
-MC1, MC2, MC3, MC1_TOKENS, MC1_BYTES = "mc1", "mc2", "mc3", "mc1_tokens", "mc1_bytes"
+MC1, MC2, MC3 = "mc1", "mc2", "mc3"
+MC1_TOKENS, MC1_BYTES, MC1_CHARS = "mc1_tokens", "mc1_bytes", "mc1_chars"
 MC1_PMI, MC1_BLIND = "mc1_pmi", "mc1_blind"
 METRICS = {
     MC1: "MC1",
@@ -16,6 +17,7 @@ METRICS = {
     MC3: "MC3",
     MC1_TOKENS: "MC1 per token",
     MC1_BYTES: "MC1 per byte",
+    MC1_CHARS: "MC1 per character",
     MC1_PMI: "MC1 by PMI",
     MC1_BLIND: "MC1 without the question",
 }
@@ -49,7 +51,9 @@ SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 
 # Forms of a user's own file (tasks/rows.py); what its labels are (tasks/labels.py); why a row of it
 # cannot be asked, how one is asked, and what a template makes of a text (tasks/own.py).
-JSONL, JSON, CSV, TSV, PARQUET = FORMS = ("jsonl", "json", "csv", "tsv", "parquet")
+JSONL, JSON, CSV, TSV = "jsonl", "json", "csv", "tsv"
+PARQUET, ARROW = "parquet", "arrow"
+FORMS = (JSONL, JSON, CSV, TSV, PARQUET, ARROW)
 FLAGS, FLAGS1, INDEX, INDEX1 = "flags", "flags1", "index", "index1"
 LETTER, KEY, TEXT = "letter", "key", "text"
 LABELINGS = {
@@ -62,9 +66,12 @@ LABELINGS = {
     TEXT: "the text of a choice",
 }
 ALL_RIGHT, NONE_RIGHT, ONE_CHOICE = "all right", "none right", "one choice"
-EMPTY, NO_LABEL = "empty", "no label"
-SKIPS = (ALL_RIGHT, NONE_RIGHT, ONE_CHOICE, EMPTY, NO_LABEL)
+EMPTY, NO_LABEL, CONTRADICTION = "empty", "no label", "contradiction"
+SKIPS = (ALL_RIGHT, NONE_RIGHT, ONE_CHOICE, EMPTY, NO_LABEL, CONTRADICTION)
 CLOZE, LETTERED = ASKED = ("cloze", "lettered")
+# What a question may be asked anew with (measures/variants.py).
+PROMPT, PLACE = "prompt", "place"
+VARIANTS = {PROMPT: "prompt", PLACE: "place of the right answer"}
 
 # What of a set's own leaks an item may have (tasks/leaks.py).
 DEMONSTRATED, DEMONSTRATED_OTHERWISE = "demonstrated", "demonstrated_otherwise"

@@ -11,7 +11,8 @@ from typing import Any
 
 import strata
 from strata.models.families import FAMILIES, REFUSED
-from strata.report.catalogue import CATALOGUE, FIGURES, MAPPINGS, Entry
+from strata.report.catalogue import CATALOGUE, FIGURES
+from strata.report.entry import MAPPINGS, Entry
 from strata.report.style import COLORS, KEYS, STYLE
 from strata.tasks.sources import SOURCES
 

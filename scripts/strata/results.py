@@ -11,6 +11,7 @@ import pandas as pd
 from strata.errors import StrataError, known
 from strata.files import located
 from strata.items import read_items
+from strata.measures.metrics import with_lengths
 from strata.report import frames
 from strata.store import Decisions, Dump, Scores, read_decisions, read_dump, read_scores
 
@@ -73,7 +74,9 @@ class Results:
 
     def scores(self, model: str, task: str) -> Scores:
         """Log-probabilities of every choice at every layer, by lens (layers + 1, choices)."""
-        return self._of(read_scores, "scores", model, task)
+        found = self._of(read_scores, "scores", model, task)
+        items = self.folder / "tasks" / f"{task}.jsonl"
+        return with_lengths(found, read_items(items)) if items.exists() else found
 
     def decisions(self, model: str, task: str) -> Decisions:
         """What the probes say of every choice, held out (layers + 1, choices)."""

@@ -52,7 +52,8 @@ class Scores:
 
     logprob: lens -> (L + 1, c) float32; blind: the same behind a prompt without the question
     (extraction.blind), empty if that was not asked for. tokens, bytes: (c,) length of each choice
-    (UTF-8 bytes).
+    (UTF-8 bytes, in a file with the white space in front). chars: its characters, without that
+    space; in no file, but measured by the items (measures.metrics.with_lengths), as bytes then are.
     item, choice: (c,) number of the item and of the choice in it. correct, best: (c,) flags;
     best marks the best true choice. merged: (c,) the tokenizer merged across the boundary.
     token_ids: (sum of tokens,) the choices' tokens, one choice after the other.
@@ -76,6 +77,7 @@ class Scores:
     skipped: list[str] = field(default_factory=list)
     attributes: dict = field(default_factory=dict)
     blind: dict[str, np.ndarray] = field(default_factory=dict)
+    chars: np.ndarray | None = None
 
     def __repr__(self) -> str:
         layers = max((len(own) for own in self.logprob.values()), default=0)

@@ -12,7 +12,8 @@ from strata.files import located
 from strata.models.checkpoint import read_config
 from strata.models.gguf.header import is_gguf
 from strata.names import BLIND
-from strata.report.catalogue import FIGURES, FORMS, TABLES, Entry
+from strata.report.catalogue import FIGURES, TABLES
+from strata.report.entry import FORMS, Entry
 from strata.report.style import STYLE, check_style
 from strata.schema import check, read_schema, task_schema, unknown
 from strata.tasks.sources import SOURCES
@@ -115,9 +116,13 @@ class Study:
     def _check_files(self) -> None:
         for name, task in self.tasks.items():
             source = self._source(name)
-            if {"file", "lm_eval"} & set(source.keys) and "path" not in task:
+            if {"file", "lm_eval"} & set(source.keys) and not {"path", "hub"} & task.keys():
                 raise StrataError(f"config key tasks.{name}.path: missing; name the file")
-            for path in source.own(task):
+            try:
+                own, _ = source.own(task), source.sets(task)
+            except StrataError as error:
+                raise StrataError(f"config key tasks.{name}: {error}") from None
+            for path in own:
                 if not Path(path).is_file():
                     key = next((key for key, value in task.items() if value == path), "path")
                     raise StrataError(
@@ -159,6 +164,7 @@ class Study:
             "calculation": self.calculation,
             "in_languages": [name for name in self.tasks if self._source(name).in_languages],
             "in_parts": [n for n, task in self.tasks.items() if self._source(n).in_parts(task)],
+            "in_variants": list(self.variants),
             "published": list(self.published["tasks"]),
         }[entry.tasks]
 
@@ -175,6 +181,12 @@ class Study:
     def abilities(self) -> dict[str, str]:
         """What of the paper's claims each task is of; empty for one that they don't name."""
         return {name: self._source(name).ability for name in self.tasks}
+
+    @property
+    def variants(self) -> dict[str, list[str]]:
+        """With what each question is asked anew, of the tasks that have variants."""
+        found = {name: list(self._source(name).variants(own)) for name, own in self.tasks.items()}
+        return {name: kinds for name, kinds in found.items() if kinds}
 
     def _source(self, task: str):
         return SOURCES[self.tasks[task]["source"]]
@@ -248,7 +260,10 @@ class Study:
                 "the form of weights that Strata reads of a folder"
             )
         own = config["num_hidden_layers"]
-        if (said := model.get("layers", own)) != own:
+        said = model.get("layers", own)
+        if (
+            said != own and not {"hub", "package"} & model.keys()
+        ):  # else it is what the path replaces
             raise StrataError(
                 f"config key models.{name}.layers: found {said}, but {model['path']} has {own}; "
                 "leave the key out where the model is in a folder"

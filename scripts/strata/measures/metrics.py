@@ -2,20 +2,23 @@
 
 MC1: the best true choice beats every false one. MC2: probability mass on the true choices. MC3:
 share of true choices that beat every false one (Lin et al. 2022, as the paper uses them).
-mc1_tokens and mc1_bytes: MC1 of the log-probability per token and per byte. mc1_blind: MC1 of the
-choices behind a prompt without the question, what a model gets that ignores it; mc1_pmi: MC1 of
-how much the question adds to the log-probability (Holtzman et al. 2021).
+mc1_tokens, mc1_bytes, mc1_chars: MC1 of the log-probability per token, byte and character, white
+space before a choice aside (the latter two are acc_bytes and acc_norm of lm-evaluation-harness).
+mc1_blind: MC1 of the choices behind a prompt without the question, what a model gets that ignores
+it; mc1_pmi: MC1 of how much the question adds to the log-probability (Holtzman et al. 2021).
 
 The reference lens keeps the rules of the paper's code to the letter. All lenses need a strict
 `>`, so a tie counts as wrong; tie_rate says how often that happened. MC1 of a probe shares a tie.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.items import Item
 from strata.measures.statistics import clusters, estimate
 from strata.names import (
     BLIND,
@@ -23,6 +26,7 @@ from strata.names import (
     MC1,
     MC1_BLIND,
     MC1_BYTES,
+    MC1_CHARS,
     MC1_PMI,
     MC1_TOKENS,
     MC2,
@@ -86,8 +90,10 @@ def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.
     for part in parts if lens in LENSES else ():
         _refuse_infinite(scores, lens, part)
     values = parts[0] - parts[1] if metric == MC1_PMI else parts[0]
-    if metric in (MC1_TOKENS, MC1_BYTES):
-        lengths = scores.tokens if metric == MC1_TOKENS else scores.bytes
+    if metric in (MC1_TOKENS, MC1_BYTES, MC1_CHARS):
+        own = {MC1_TOKENS: scores.tokens, MC1_BYTES: scores.bytes, MC1_CHARS: scores.chars}
+        if (lengths := own[metric]) is None:
+            raise StrataError(f"{_whose(scores)}: no characters are known (with_lengths)")
         values = values / np.maximum(lengths, 1)
     wide = choices.spread(values)
     best, rival = choices.best_and_rival(wide)
@@ -111,8 +117,27 @@ def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.
 
 
 def metrics_of(scores: Scores, lens: str) -> list[str]:
-    """The metrics that there are of a lens: those without the question only where it was asked."""
-    return [metric for metric in METRICS if metric not in BLIND or lens in scores.blind]
+    """The metrics that there are of a lens: those without the question only where it was asked,
+    those by characters where these are known (with_lengths)."""
+    known = {metric: lens in scores.blind for metric in BLIND}
+    known[MC1_CHARS] = scores.chars is not None
+    return [metric for metric in METRICS if known.get(metric, True)]
+
+
+def with_lengths(scores: Scores, items: Sequence[Item]) -> Scores:
+    """Scores whose bytes and chars are those of the choices without what parts them from the prompt
+    (Item.lengths). Raises StrataError where the items are not those that were scored."""
+    own = {item.id: item.lengths for item in items}
+    counts = np.bincount(scores.item)
+    for name, count in zip(scores.ids, counts, strict=True):
+        if len(own.get(name, ())) != count:
+            raise StrataError(
+                f"{_whose(scores)}: the item {name!r} is not among the task's items as it was "
+                "scored; run again, so that both are made anew"
+            )
+    texts = [text for name in scores.ids for text in own[name]]
+    sizes = [len(text.encode()) for text in texts]
+    return replace(scores, chars=np.array([len(text) for text in texts]), bytes=np.array(sizes))
 
 
 def baseline(scores: Scores, lens: str, metric: str) -> np.ndarray:

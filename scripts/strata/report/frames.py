@@ -43,6 +43,10 @@ PRECISION_COLUMNS = (
     *("difference", "stderr", "ci_low", "ci_high", "p", "p_holm"),
     *("flips", "flips_low", "flips_high", "divergence", "n"),
 )
+VARIANT_COLUMNS = (
+    *("model", "task", "lens", "metric", "kind", "layer", "variant", "value", "ci_low", "ci_high"),
+    *("chance", "apart", "apart_low", "apart_high", "p", "n"),
+)
 # The numbers of a row of metrics, as tables have them.
 MEASURES = ["value", "ci_low", "ci_high", "stderr", "n", "chance", "tie_rate"]
 # What the paper printed (data/published): half a unit of the last digit, and what is odd.
@@ -50,7 +54,7 @@ PUBLISHED_COLUMNS = (*COLUMNS, "rounding", "anomaly")
 # Names stay text: a model may be called "7", a language "na".
 NAMES = {
     *("model", "task", "subtask", "base", "lens", "metric", "train", "test", "note", "anomaly"),
-    "reader",
+    *("reader", "kind", "variant"),
 }
 
 
@@ -94,6 +98,11 @@ def read_settling(paths: Iterable[str | Path]) -> pd.DataFrame:
 def read_precision(paths: Iterable[str | Path]) -> pd.DataFrame:
     """All rows of the precision table's csv (precision.precision)."""
     return _read(paths, PRECISION_COLUMNS, "precision")
+
+
+def read_variants(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All rows of the variants table's csv (variants.by_variant), without `always` and `ever`."""
+    return _read(paths, VARIANT_COLUMNS, "variants")
 
 
 def read_published(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -173,6 +182,7 @@ READERS = {
     "emergence": read_emergence,
     "settling": read_settling,
     "precision": read_precision,
+    "variants": read_variants,
     "published": read_published,
     "scores": read_scores,
     "floors": read_scores,

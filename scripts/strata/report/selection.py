@@ -90,9 +90,10 @@ def whole(frame: pd.DataFrame) -> pd.DataFrame:
 def calculation(frame: pd.DataFrame) -> pd.DataFrame:
     """The nodes of calculation's tree, with columns kind, digits and operation ('all' above).
 
-    A task counts as calculation if its tree has that depth.
+    A task counts as calculation if its tree has that depth, and kinds of numbers at its top.
     """
-    leaves = frame[frame["subtask"].str.count("/") == 2]
+    deep = frame["subtask"].str.count("/") == 2
+    leaves = frame[deep & frame["subtask"].str.split("/").str[0].isin(KINDS)]
     nodes = frame[frame["task"].isin(leaves["task"].unique()) & (frame["subtask"] != "all")]
     parts = nodes["subtask"].str.split("/", expand=True).reindex(columns=range(3)).fillna("all")
     return nodes.assign(kind=parts[0], digits=parts[1], operation=parts[2])

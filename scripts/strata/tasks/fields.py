@@ -12,11 +12,11 @@ from strata.names import FLAGS, FLAGS1, KEY, LABELINGS, TEXT
 from strata.tasks.reading import shown, text
 from strata.tasks.rows import listed
 
-Path = str | int
+Place = str | int
 FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::([a-z]+))?\}")
 # What a template may make of a text: `{premise:open}`.
 SHAPES: dict[str, Callable[[str], str]] = {
-    "open": lambda own: own.rstrip().removesuffix("."),  # to go on after it
+    "open": lambda own: re.sub(r"[.。]$", "", own.rstrip()),  # to go on after it
     "inside": lambda own: own[:1].lower() + own[1:],  # to stand in the middle of a sentence
 }
 
@@ -38,11 +38,12 @@ class Fields:
 
     names: what the task's entry calls them: a path (`question.stem`: the field `stem` of the field
     `question`, of each one where that is a list), or the number of a column, from 1; null: none. A
-    field that is named must be there; others are optional in `get`.
+    field that is named must be there; others are optional in `get`. between: a regular expression
+    of what parts the texts of a list that is one text.
     """
 
-    def __init__(self, row: dict, names: dict) -> None:
-        self.row, self.names = row, names
+    def __init__(self, row: dict, names: dict, between: str | None = None) -> None:
+        self.row, self.names, self.between = row, names, between
 
     def need(self, field: str):
         return self.at(self.names.get(field, field))
@@ -62,8 +63,8 @@ class Fields:
             raise ValueError(f"expected a text or a number as {field}, found {shown(value)}")
         return text(str(value))
 
-    def at(self, path: Path):
-        """The value at a path. Raises KeyError with the path where there is none."""
+    def at(self, path: Place):
+        """The value at a path. Raises Missing where there is none."""
         if isinstance(path, int):
             values = list(self.row.values())
             if not 1 <= path <= len(values):
@@ -93,7 +94,7 @@ class Fields:
                 return Choices([text(key) for key in value], None, flags, (FLAGS, FLAGS1))
             named = _texts(list(value.values()))
             return Choices(named, [str(key) for key in value], kinds=(KEY, TEXT))
-        texts = _texts(value)
+        texts = self.texts(value)
         if "keys" not in self.names:
             return Choices(texts)
         keys = [text(str(key)) for key in _list(self.need("keys"))]
@@ -101,12 +102,27 @@ class Fields:
             raise ValueError(f"it has {len(texts)} choices, but {len(keys)} keys")
         return Choices(texts, keys, kinds=(KEY,))
 
+    def texts(self, value: object) -> list[str]:
+        """A list of texts, which may be one text (`between`)."""
+        if self.between and isinstance(value, str) and listed(value) is None:
+            parts = (part.strip() for part in re.split(self.between, value))
+            value = [part for part in parts if part]
+        return _texts(value)
+
+
+class Missing(KeyError):
+    """A field that is not there, and those that are."""
+
+    def __init__(self, path: str, row: dict) -> None:
+        super().__init__(path)
+        self.there = [str(name) for name in row]
+
 
 def _step(value: object, part: str, path: str, row: dict) -> object:
     if isinstance(value, list):
         return [_step(each, part, path, row) for each in value]
     if not isinstance(value, dict) or part not in value:
-        raise KeyError(path)
+        raise Missing(path, row)
     return value[part]
 
 
@@ -115,7 +131,8 @@ def _texts_of(fields: Fields, paths: Any) -> list[str]:
     are whose rows have not all as many choices."""
     if not isinstance(paths, list):
         value = fields.at(paths)
-        return _texts(value if isinstance(value, list) or listed(str(value)) else [value])
+        alone = not (fields.between or isinstance(value, list) or listed(str(value)))
+        return fields.texts([value] if alone else value)
     values = [fields.at(path) for path in paths]
     while values and values[-1] in ("", None):
         values.pop()
@@ -170,7 +187,7 @@ def render(template: str, fields: Fields, more: dict[str, str] | None = None) ->
     return FIELD.sub(value, template)
 
 
-def _place(path: str) -> Path:
+def _place(path: str) -> Place:
     return int(path) if path.isdigit() else path
 
 

@@ -139,7 +139,7 @@ def _fits_none(row: Labelled, left: Sequence[str], stated: bool, alone: bool) ->
     if alone:
         return (
             f"{named}; it may be an index, a letter from A, the text of a choice, or a list of "
-            "flags, one a choice; all rows of a file alike"
+            "flags, one a choice; all rows of a file alike (`map` puts others in their place)"
         )
     return f"{named} as {kinds}, which the labels above it are; a file has one kind of label"
 

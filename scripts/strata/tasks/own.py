@@ -1,23 +1,20 @@
-"""A user's own file, in the shape in which it was published: which of its fields is what, how it is
-asked, and which of its rows are left out. Standard library only.
+"""A user's own file, in the shape in which it was published: which of its fields is what, and which
+of its rows are left out. Standard library only.
 """
 
-import hashlib
 import itertools
 import json
-import math
-import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from string import ascii_uppercase
 
 from strata.errors import StrataError
 from strata.items import Item
 from strata.names import (
     ALL_RIGHT,
+    CONTRADICTION,
     EMPTY,
     FLAGS,
     FLAGS1,
@@ -26,40 +23,30 @@ from strata.names import (
     NONE_RIGHT,
     ONE_CHOICE,
 )
-from strata.tasks.fields import Choices, Fields, options_of, render
+from strata.tasks.asking import Asked, Asking, passage_of, templates
+from strata.tasks.fields import Choices, Fields, render
+from strata.tasks.folders import files_of
+from strata.tasks.hub import DEFAULT, set_file, set_folder, set_of
 from strata.tasks.labels import Answer, Labelled, read_labels
-from strata.tasks.prompts import Prompt
 from strata.tasks.reading import at, question_group, shown, text
 from strata.tasks.rows import Row, read_rows
 
-LISTED = "Question: {question}\n{options}\nAnswer:"
-LISTED_ALL = 7  # choices, of which all orders can be asked
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A row that is asked: its fields, its choices as they are shown, and which are right."""
-
-    row: Row
-    fields: Fields
-    choices: list[str]
-    answer: Answer
-    group: str
-
 
 def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
-    """The items of options["path"], and how many of its rows were skipped; `raw` is not looked
-    into.
+    """The items of options["path"], or of a set on the hub, and how many of its rows were skipped;
+    `raw` is not looked into.
 
     Raises StrataError that names the line or row where one is malformed, its label may mean two
     things (labels.read_labels), equal choices are right and wrong, or an id comes twice.
     """
-    path = Path(options["path"])
+    path = _place(options)
     asked, skipped = read_asked(path, options)
     pool = asked
-    if "shots_path" in options:
-        pool, _ = read_asked(Path(options["shots_path"]), {**options, "labels_path": None})
-    ask = _Asking(options, pool)
+    if "shots_path" in options or "shots_split" in options:
+        split = options.get("shots_split", options.get("split"))
+        there = Path(options.get("shots_path", path))
+        pool, _ = read_asked(there, {**options, "labels_path": None, "split": split})
+    ask = Asking(options, pool)
     items: list[Item] = []
     places: dict[str, Row] = {}
     for own in asked:
@@ -79,12 +66,52 @@ def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     return items, {"all": counts} if counts else {}
 
 
+def _place(options: dict) -> Path:
+    """The user's file or folder, or the one where a data set of the hub is kept."""
+    return Path(options["path"]) if "path" in options else set_folder(options)
+
+
+def _configs(options: dict) -> list[str | None]:
+    own = options.get("config")
+    return own if isinstance(own, list) else [own]
+
+
+def own_sets(options: dict) -> dict[str, dict[str, str]]:
+    """What a task reads of the hub, by where it is kept: nothing where its `path` is stated."""
+    if "path" in options or "hub" not in options:
+        return {}
+    splits = [options.get("split"), *([options["shots_split"]] if "shots_split" in options else [])]
+    sets = [
+        set_of({**options, "config": config}, split)
+        for config in _configs(options)
+        for split in splits
+    ]
+    return {str(set_file(own)): own for own in sets}
+
+
+def own_paths(options: dict) -> list[str]:
+    """The user's files that a task reads; of a folder those of its splits.
+
+    Raises StrataError where a folder does not say which files are meant.
+    """
+    named = [options[key] for key in ("path", "labels_path", "shots_path") if key in options]
+    splits = options.get("split"), options.get("shots_split", options.get("split"))
+    found: dict[str, None] = {}
+    for path in map(Path, named):
+        for split, config in itertools.product(dict.fromkeys(splits), _configs(options)):
+            files = files_of(path, split, config) if path.is_dir() else [path]
+            found |= dict.fromkeys(map(str, files))
+    return list(found)
+
+
 def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
     """The rows of a file that can be asked, and how many were left out, by reason
     (names.SKIPS)."""
     _check(options)
     names, skip = options.get("fields", {}), options.get("skip", [])
     kind, labels = options.get("label_kind"), _labels_beside(path, options)
+    if "path" not in options and "config" not in options:
+        options = {**options, "config": DEFAULT}
     rows = read_rows(path, options)
     if labels is not None and len(labels) != len(rows):
         raise StrataError(
@@ -94,7 +121,8 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
     kept, labelled, skipped = [], [], Counter({reason: 0 for reason in skip})
     for number, row in enumerate(rows):
         with at(path, row.number, row.unit):
-            fields = Fields(_mapped(row.fields, options.get("map", {})), names)
+            changed = _mapped(row.fields, options.get("map", {}))
+            fields = Fields(changed, names, options.get("between"))
             choices = _choices(fields, options)
             label = labels[number] if labels is not None else _label(fields, choices)
             reason = _unfit(fields, choices, label, options)
@@ -109,13 +137,12 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
     asked = []
     answers = read_labels(path, labelled, kind)
     for (row, fields, texts), answer in zip(kept, answers, strict=True):
-        if len(set(answer.right)) == len(texts) and ALL_RIGHT in skip:
-            skipped[ALL_RIGHT] += 1
+        reason = _senseless(texts, answer)
+        if reason in skip:
+            skipped[str(reason)] += 1
             continue
         with at(path, row.number, row.unit):
-            if len(set(answer.right)) == len(texts):
-                _refuse(ALL_RIGHT)
-            _refuse_contradictions(texts, answer)
+            _refuse(reason)
             asked.append(Asked(row, fields, texts, answer, _group(fields, texts, options)))
     return asked, skipped
 
@@ -123,19 +150,23 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
 def _check(options: dict) -> None:
     """Raises StrataError for options that don't go together."""
     lettered = options.get("ask") == LETTERED
-    if options.get("demonstrations") and (lettered or "prompt" in options):
+    stated = [own for own in templates(options).values() if own is not None]
+    if "prompt" in options and "prompts" in options:
+        raise StrataError("`prompt` and `prompts` are both there; put the one among the others")
+    if options.get("demonstrations") and (lettered or stated):
         raise StrataError(
             "`demonstrations` are questions and answers in the default form; beside `prompt` or "
             "`ask: lettered` take `shots`, which are asked as the rows are"
         )
     if "orders" in options and not lettered:
         raise StrataError("`orders` is for `ask: lettered`; the order of texts is not asked")
-    if lettered and "{options}" not in options.get("prompt", "{options}"):
+    if lettered and not all("{options}" in own for own in stated):
         raise StrataError("with `ask: lettered` the `prompt` must hold {options}, the choices")
-    try:
-        re.compile(options.get("strip", ""))
-    except re.error as error:
-        raise StrataError(f"`strip` is no regular expression ({error})") from None
+    for key in ("strip", "between"):
+        try:
+            re.compile(options.get(key, ""))
+        except re.error as error:
+            raise StrataError(f"`{key}` is no regular expression ({error})") from None
 
 
 def _labels_beside(path: Path, options: dict) -> list[object] | None:
@@ -203,7 +234,7 @@ def _unfit(fields: Fields, choices: Choices, label: object, options: dict) -> st
     if len(choices.texts) < 2:
         return ONE_CHOICE
     empty = not all(own.strip() for own in choices.texts)
-    question = "prompt" not in options and fields.need("question") in ("", None)
+    question = None in templates(options).values() and fields.need("question") in ("", None)
     return EMPTY if empty or question else None
 
 
@@ -214,170 +245,33 @@ def _refuse(reason: str | None) -> None:
         ONE_CHOICE: "it has but one choice",
         EMPTY: "its question or a choice is empty",
         ALL_RIGHT: "all its choices are right",
+        CONTRADICTION: "a choice is there twice, right and wrong: take one of the two out",
     }
     # An empty choice makes an item all the same: the audit counts it.
     if reason is not None and reason != EMPTY:
         raise ValueError(f"{said[reason]}; `skip: [{reason}]` leaves such rows out, counted")
 
 
-def _refuse_contradictions(choices: Sequence[str], answer: Answer) -> None:
-    """Equal choices that are all right or all wrong are kept, and counted by the audit."""
+def _senseless(choices: Sequence[str], answer: Answer) -> str | None:
+    """Why a row cannot be asked, as its label says. Equal choices that are all right or all wrong
+    are kept, and counted by the audit."""
+    if len(set(answer.right)) == len(choices):
+        return ALL_RIGHT
     right = {choices[place].strip() for place in answer.right}
-    for place, choice in enumerate(choices):
-        if place not in answer.right and choice.strip() in right:
-            raise ValueError(
-                f"the choice {shown(choice)} is there twice, right and wrong; take one of the two "
-                "out"
-            )
+    wrong = {own.strip() for place, own in enumerate(choices) if place not in answer.right}
+    return CONTRADICTION if right & wrong else None
 
 
 def _group(fields: Fields, choices: Sequence[str], options: dict) -> str:
     """The row's own, or one name for its passage, its question, or where all rows are asked alike
     its choices."""
-    asked = _passage(fields) or _question(fields, options) or "\n".join(choices)
+    asked = passage_of(fields) or _question(fields, options) or "\n".join(choices)
     return fields.name("group") or question_group(asked)
 
 
-def _passage(fields: Fields) -> str:
-    """The passage that a question is about; an empty one is none."""
-    context = fields.get("context")
-    passage = text(context) if context is not None and context != "" else ""
-    return passage if passage.strip() else ""
-
-
 def _question(fields: Fields, options: dict) -> str:
-    if "prompt" not in options:
+    template = next(iter(templates(options).values()))
+    if template is None:
         return text(fields.need("question"))
-    asked = render(options["prompt"], fields, {"options": ""})
-    return "" if asked == options["prompt"] else asked
-
-
-class _Asking:
-    """How a file's rows are asked. pool: those that demonstrations may be taken from."""
-
-    def __init__(self, options: dict, pool: Sequence[Asked]) -> None:
-        self.options = options
-        self.lettered = options.get("ask") == LETTERED
-        self.blank = options.get("blank")
-        self.seed = options.get("seed", 0)
-        self.prompt = Prompt(options.get("instruction", ""), options.get("demonstrations", []))
-        order = list(pool)
-        random.Random(self.seed).shuffle(order)
-        self.pool = order if options.get("shots") else []
-
-    def items(self, task: str, own: Asked) -> list[Item]:
-        """The items of a row: one, or in the lettered form one for each order of its choices."""
-        number = own.row.number - 1
-        name = own.fields.name("id") or f"{task}/{number:04d}"
-        subtask = own.fields.name("subtask") or ""
-        head = self._head(own)
-        if not self.lettered:
-            return [self._item(name, subtask, own, head + self._asked(own), own.choices)]
-        orders = self._orders(name, len(own.choices))
-        made = []
-        for place, order in enumerate(orders):
-            listed = _ordered(own, order)
-            letters = ascii_uppercase[: len(order)]
-            ending, top = "", subtask
-            if "orders" in self.options:  # what they show is how much the place of the answer does
-                ending = f"/order{place}"
-                top = "/".join(filter(None, (subtask, letters[listed.answer.best])))
-            made.append(self._item(name + ending, top, listed, head + self._asked(listed), letters))
-        return made
-
-    def _item(
-        self, name: str, subtask: str, own: Asked, prompt: str, choices: Sequence[str]
-    ) -> Item:
-        space = "" if not prompt or prompt[-1:].isspace() else " "
-        right = set(own.answer.right)
-        fillings: tuple[str, ...] = ()
-        if self.blank:
-            prompt, after = _around(prompt, self.blank)
-            space = "" if not prompt or prompt[-1:].isspace() else " "
-            fillings = tuple(space + choice for choice in choices)
-            space, choices = "", [after] * len(choices)
-        return Item(
-            id=name,
-            group=own.group,
-            subtask=subtask,
-            prompt=prompt,
-            choices=tuple(space + choice for choice in choices),
-            correct=tuple(place in right for place in range(len(choices))),
-            best=own.answer.best,
-            partner=own.fields.name("partner") or "",
-            fillings=fillings,
-        )
-
-    def _asked(self, own: Asked) -> str:
-        """The prompt of a row alone, up to its choice."""
-        more = {"options": options_of(own.choices)}
-        if "prompt" in self.options:
-            return render(self.options["prompt"], own.fields, more)
-        question, passage = text(own.fields.need("question")), _passage(own.fields)
-        if self.blank:
-            return question
-        if not self.lettered:
-            return Prompt().render(question, passage or None)
-        more["question"] = question
-        return (f"{passage}\n" if passage else "") + render(LISTED, own.fields, more)
-
-    def _head(self, own: Asked) -> str:
-        """What stands before a row's own prompt: the instruction and worked examples, stated or of
-        the file itself, never of the row's own group."""
-        if not self.pool:
-            return self.prompt.head()
-        others = (other for other in self.pool if other.group != own.group)
-        taken = list(itertools.islice(others, self.options["shots"]))
-        if len(taken) < self.options["shots"]:
-            raise ValueError(
-                f"there are {len(taken)} rows of other groups to demonstrate with, `shots` asks "
-                f"for {self.options['shots']}"
-            )
-        shots = "".join(self._shot(other) for other in taken)
-        return self.prompt.head() + shots
-
-    def _shot(self, other: Asked) -> str:
-        asked = self._asked(other)
-        best = other.answer.best
-        answer = ascii_uppercase[best] if self.lettered else other.choices[best]
-        if self.blank:
-            return asked.replace(self.blank, answer, 1) + "\n\n"
-        space = "" if not asked or asked[-1:].isspace() else " "
-        return f"{asked}{space}{answer}\n\n"
-
-    def _orders(self, name: str, count: int) -> list[tuple[int, ...]]:
-        """Orders of a row's choices: the file's own, or so many others by the seed, or all."""
-        wanted = self.options.get("orders")
-        if count > len(ascii_uppercase):
-            raise ValueError(f"it has {count} choices, more than there are letters")
-        own = tuple(range(count))
-        if wanted is None:
-            return [own]
-        if wanted == "all":
-            if count > LISTED_ALL:
-                raise ValueError(f"it has {count} choices, whose orders are too many: say a number")
-            return list(itertools.permutations(own))
-        digest = hashlib.sha256(f"{self.seed} {name}".encode()).digest()
-        chance = random.Random(digest)
-        found = dict.fromkeys([own])
-        total = math.factorial(min(count, LISTED_ALL))  # of more choices than `wanted` can ask for
-        while len(found) < min(wanted, total):
-            found[tuple(chance.sample(own, count))] = None
-        return list(found)
-
-
-def _around(sentence: str, blank: str) -> tuple[str, str]:
-    """What stands before a blank, its space left to the filling, and what stands behind it."""
-    before, there, after = sentence.rpartition(blank)
-    if not there or not after.strip():
-        raise ValueError(
-            f"expected {blank!r} inside {shown(sentence)}, and what follows it, which is scored"
-        )
-    return before.removesuffix(" "), after
-
-
-def _ordered(own: Asked, order: Sequence[int]) -> Asked:
-    """The row with its choices in another order."""
-    where = {place: now for now, place in enumerate(order)}
-    answer = Answer(tuple(where[place] for place in own.answer.right), where[own.answer.best])
-    return replace(own, choices=[own.choices[place] for place in order], answer=answer)
+    asked = render(template, fields, {"options": ""})
+    return "" if asked == template else asked

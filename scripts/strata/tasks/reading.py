@@ -34,7 +34,9 @@ class at:
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, KeyError):
-            raise StrataError(f"{self.place}: the field {error} is missing") from None
+            there = ", ".join(map(shown, getattr(error, "there", ())))
+            more = f"; there is {there:.200}" if there else ""
+            raise StrataError(f"{self.place}: the field {error} is missing{more}") from None
         if isinstance(error, (ValueError, TypeError, AttributeError, RecursionError, StrataError)):
             reason = str(error)
             if isinstance(error, json.JSONDecodeError):

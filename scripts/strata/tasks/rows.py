@@ -1,6 +1,6 @@
 """The rows of a user's file, in whatever form it was published: JSON lines, a JSON array or object,
-comma- or tab-separated values, parquet; each but the last gzipped or not. Form, delimiter and
-encoding are found, or stated. Imports pyarrow for parquet alone.
+comma- or tab-separated values, each gzipped or not; parquet, Arrow; a folder of such files. Form,
+delimiter and encoding are found, or stated. Imports pyarrow for parquet and Arrow alone.
 """
 
 import ast
@@ -9,12 +9,13 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.names import CSV, JSON, JSONL, PARQUET, TSV
+from strata.names import ARROW, CSV, JSON, JSONL, PARQUET, TSV
+from strata.tasks.folders import files_of
 from strata.tasks.reading import at, shown
 
 DELIMITERS = {CSV: ",", TSV: "\t"}
@@ -27,6 +28,8 @@ MARKS = {
     b"\xfe\xff": "utf-16",
     b"\xef\xbb\xbf": "utf-8-sig",
 }
+# How files begin that are no text.
+BINARY = {b"PAR1": PARQUET, b"ARROW1": ARROW, b"\xff\xff\xff\xff": ARROW}
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,35 @@ class Row:
 
 
 def read_rows(path: Path, options: dict) -> list[Row]:
-    """options: `form`, `rows`, `delimiter`, `encoding`, `header` of a task's entry, where stated.
+    """Of a file, or of the files of a split in a folder, one after the other; of several
+    configurations, with the field `config`. options: `form`, `rows`, `delimiter`, `encoding`,
+    `header`, `config`, `split` of a task's entry, where stated.
 
     Raises StrataError that names the file and the row where one cannot be read, and the form that
     the file seems to have where that is another than the one stated.
     """
+    if path.is_dir():
+        stated = options.get("config")
+        found = [
+            row.fields | ({"config": config} if isinstance(stated, list) else {})
+            for config in (stated if isinstance(stated, list) else [stated])
+            for file in files_of(path, options.get("split"), config)
+            for row in read_rows(file, options)
+        ]
+        return [Row(number, "row", fields) for number, fields in enumerate(found, 1)]
     form = options.get("form")
     data = _bytes(path)
-    if form == PARQUET or data[:4] == b"PAR1":
-        if form not in (None, PARQUET):
-            raise _other_form(path, form, "parquet", PARQUET)
-        return _parquet(path, data)
+    seems = next((own for mark, own in BINARY.items() if data.startswith(mark)), None)
+    if seems or form in BINARY.values():
+        if seems and form not in (None, seems):
+            raise _other_form(path, str(form), seems, seems)
+        return _columns(path, data, str(seems or form))
     text = _text(path, data, options.get("encoding"))
     if not text.strip():
         return []
-    if form is None:
-        form = _form_of(path, text, options)
-    if form == JSONL:
-        return _json_lines(path, text)
-    if form == JSON:
-        return _json(path, text, options.get("rows"))
-    return _separated(path, text, form, options)
+    if form in (JSON, JSONL) or (form is None and text.lstrip()[0] in "{["):
+        return _json(path, text, form, options.get("rows"))
+    return _separated(path, text, options)
 
 
 def _bytes(path: Path) -> bytes:
@@ -94,26 +105,6 @@ def _text(path: Path, data: bytes, stated: str | None) -> str:
         ) from None
 
 
-def _form_of(path: Path, text: str, options: dict) -> str:
-    start = text.lstrip()[:1]
-    if start not in ("{", "["):
-        return TSV if options.get("delimiter") == "\t" else CSV
-    if start == "[" or "rows" in options:
-        return JSON
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        # An object that goes on in the next line is no line of objects.
-        first = text.lstrip().splitlines()[0]
-        return JSONL if _is_json(first) or first.rstrip()[-1:] == "}" else JSON
-    one_line = "\n" not in text.strip()
-    return JSONL if one_line and ".jsonl" in _suffixes(path) else JSON
-
-
-def _suffixes(path: Path) -> list[str]:
-    return [suffix.lower() for suffix in path.suffixes]
-
-
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
@@ -129,6 +120,42 @@ def _pairs(pairs: list[tuple]) -> dict:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice!r} comes twice")
     return found
+
+
+def _json(path: Path, text: str, stated: str | None, where: str | None) -> list[Row]:
+    """The rows of JSON lines or of one JSON array or object, which is parsed once."""
+    if stated == JSONL:
+        return _json_lines(path, text)
+    first, *others = [line for line in text.splitlines() if line.strip()]
+    by_lines = stated is None and where is None and text.lstrip()[0] == "{"
+    if by_lines and not others and ".jsonl" in map(str.lower, path.suffixes):
+        return _json_lines(path, text)
+    try:
+        whole = json.loads(text, object_pairs_hook=_pairs)
+    except (ValueError, RecursionError) as error:
+        # An object that goes on in the next line is no line of objects.
+        if by_lines and (_is_json(first) or first.rstrip()[-1:] == "}"):
+            return _json_lines(path, text)
+        if stated is None and where is not None and _is_json(first):
+            own = [row.fields for row in _json_lines(path, text)]
+            return _objects(path, _under(path, own, where))
+        if others and _is_json(first) and _is_json(others[0]):
+            raise _other_form(path, JSON, "JSON lines", JSONL) from None
+        reason = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"{error.msg}, line {error.lineno}, column {error.colno}"
+        raise StrataError(f"{path} is not valid JSON ({reason})") from None
+    return _objects(path, _listed(path, whole) if where is None else _under(path, whole, where))
+
+
+def _objects(path: Path, found: Iterable[object]) -> list[Row]:
+    rows = []
+    for number, fields in enumerate(found, 1):
+        with at(path, number, "row"):
+            if not isinstance(fields, dict):
+                raise ValueError(f"expected an object with fields, found {shown(fields)}")
+        rows.append(Row(number, "row", fields))
+    return rows
 
 
 def _json_lines(path: Path, text: str) -> list[Row]:
@@ -149,37 +176,32 @@ def _json_lines(path: Path, text: str) -> list[Row]:
     return rows
 
 
-def _json(path: Path, text: str, where: str | None) -> list[Row]:
-    try:
-        whole = json.loads(text, object_pairs_hook=_pairs)
-    except json.JSONDecodeError as error:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) > 1 and all(map(_is_json, lines[:2])):
-            raise _other_form(path, JSON, "JSON lines", JSONL) from None
-        raise StrataError(
-            f"{path} is not valid JSON ({error.msg}, line {error.lineno}, column {error.colno})"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise StrataError(f"{path} is not valid JSON ({error})") from None
-    found = _listed(path, whole, where)
-    rows = []
-    for number, fields in enumerate(found, 1):
-        with at(path, number, "row"):
-            if not isinstance(fields, dict):
-                raise ValueError(f"expected an object with fields, found {shown(fields)}")
-        rows.append(Row(number, "row", fields))
-    return rows
+def _under(path: Path, value: object, where: str) -> Iterator[object]:
+    """The rows at a path, on which there may be lists; with the fields of what they are in, where
+    they have none of that name."""
+
+    def below(value: object, parts: list[str], above: dict) -> Iterator[object]:
+        if isinstance(value, list):
+            for each in value:
+                yield from below(each, parts, above)
+        elif not parts:
+            yield {**value, **{k: v for k, v in above.items() if k not in value}}  # type: ignore
+        elif not isinstance(value, dict) or parts[0] not in value:
+            raise StrataError(f"{path}: there is no {where!r}, which `rows:` names")
+        else:
+            inner = value[parts[0]]
+            if len(parts) == 1 and isinstance(inner, dict):  # rows by their ids
+                inner = list(inner.values())
+            if len(parts) == 1 and not _are_objects(inner) and inner != []:
+                raise StrataError(f"{path} holds no rows at {where!r}, but {shown(inner)}")
+            rest = {key: own for key, own in value.items() if key != parts[0]}
+            yield from below(inner, parts[1:], {**above, **rest})
+
+    return below(value, where.split("."), {})
 
 
-def _listed(path: Path, whole: object, where: str | None) -> list:
+def _listed(path: Path, whole: object) -> list:
     """The rows of a parsed file: itself, or the list under a key."""
-    if where is not None:
-        for part in where.split("."):
-            if not isinstance(whole, dict) or part not in whole:
-                raise StrataError(f"{path}: there is no {where!r}, which `rows:` names")
-            whole = whole[part]
-        if isinstance(whole, dict):  # rows by their ids
-            whole = list(whole.values())
     if isinstance(whole, list):
         return whole
     if not isinstance(whole, dict):
@@ -192,15 +214,16 @@ def _listed(path: Path, whole: object, where: str | None) -> list:
             f"{path}: it has lists under {', '.join(lists)}; say which are the rows: `rows: "
             f"{lists[0]}`"
         )
-    return [whole]
+    by_id = list(whole.values())
+    return by_id if len(by_id) > 1 and _are_objects(by_id) else [whole]
 
 
 def _are_objects(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
 
 
-def _separated(path: Path, text: str, form: str, options: dict) -> list[Row]:
-    stated = options.get("delimiter") or (DELIMITERS[form] if "form" in options else None)
+def _separated(path: Path, text: str, options: dict) -> list[Row]:
+    stated = options.get("delimiter") or DELIMITERS.get(options.get("form", ""))
     delimiter = stated or _delimiter_of(text)
     lines = list(_records(path, text, delimiter))
     width, seems = len(lines[0][1]), _delimiter_of(text)
@@ -254,20 +277,26 @@ def _delimiter_of(text: str) -> str:
     return max(TRIED, key=lambda delimiter: _width(text, delimiter))
 
 
-def _parquet(path: Path, data: bytes) -> list[Row]:
+def _columns(path: Path, data: bytes, form: str) -> list[Row]:
+    """Of a parquet file, or of an Arrow file or stream, as `datasets` saves one."""
     try:
         import pyarrow
-        from pyarrow import parquet
+        from pyarrow import ipc, parquet
     except ImportError:
         raise StrataError(
-            f"{path} is a parquet file, and reading it takes the package pyarrow, not installed "
-            "here: `pip install pyarrow`"
+            f"{path} is a file of the form {form}, and reading it takes the package pyarrow, not "
+            "installed here: `pip install pyarrow`"
         ) from None
     try:
-        table = parquet.read_table(pyarrow.BufferReader(data))
+        buffer = pyarrow.BufferReader(data)
+        if form == PARQUET:
+            table = parquet.read_table(buffer)
+        else:
+            opened = ipc.open_file if data.startswith(b"ARROW1") else ipc.open_stream
+            table = opened(buffer).read_all()
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise StrataError(f"{path} is a damaged parquet file ({reason}); fetch it again") from None
+        raise StrataError(f"{path} is a damaged {form} file ({reason}); fetch it again") from None
     return [Row(number, "row", fields) for number, fields in enumerate(table.to_pylist(), 1)]
 
 

@@ -4,8 +4,8 @@ needs to know of it.
 Standard library and PyYAML only: this module is imported while the Snakefile is parsed.
 """
 
-from collections import Counter
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,15 +17,18 @@ from strata.names import (
     FACTS,
     KINDS,
     MULTILINGUAL,
+    PLACE,
+    PROMPT,
     REASONING,
     TRANSLATIONS,
     TRUTHFULNESS,
 )
-from strata.tasks import microworld, paper
+from strata.tasks import lm_eval, microworld, paper
+from strata.tasks.harness import read_lm_eval
+from strata.tasks.hub import commit_of
 from strata.tasks.leaks import find, true_elsewhere
-from strata.tasks.lm_eval import is_group, own_paths, read_lm_eval
 from strata.tasks.microworld import arithmetic
-from strata.tasks.own import read_own
+from strata.tasks.own import own_paths, own_sets, read_own
 
 Cells = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -35,11 +38,13 @@ class Source:
     """All that is known of a source.
 
     read(task, options, raw): items and, by subtask or "all", counts for the audit.
-    files(options): what it reads, as named in datasets.csv; own(options): files of the user's.
+    files(options): what it reads, as named in datasets.csv; own(options): files of the user's;
+    sets(options): what it reads of the hub, by where that is kept (hub.set_file).
     keys: the groups of keys (config/schema.yaml, $defs) that a task of it may have beside `task`.
     cells: kinds and digits of its numbers where a task doesn't choose; None if it doesn't
     calculate. in_languages: whether its subtasks are languages. in_parts(options): whether it has
-    subtasks of the user's. published: whether the paper's own numbers on it are known
+    subtasks of the user's. variants(options): with what each question is asked anew
+    (names.VARIANTS). published: whether the paper's own numbers on it are known
     (data/published/metrics.csv). ability: the one of names.ABILITIES that the paper's claims take
     it for; empty for none.
     """
@@ -47,10 +52,12 @@ class Source:
     read: Callable[[str, dict, Path], tuple[list[Item], dict]]
     files: Callable[[dict], list[str]] = lambda options: []
     own: Callable[[dict], list[str]] = lambda options: []
+    sets: Callable[[dict], dict[str, dict]] = lambda options: {}
     keys: tuple[str, ...] = ()
     cells: Cells | None = None
     in_languages: bool = False
     in_parts: Callable[[dict], bool] = lambda options: False
+    variants: Callable[[dict], tuple[str, ...]] = lambda options: ()
     published: bool = False
     ability: str = ""
 
@@ -65,16 +72,24 @@ def own_files(options: dict) -> list[str]:
     return SOURCES[options["source"]].own(options)
 
 
+def sets(options: dict) -> dict[str, dict]:
+    """What a task with these options reads of the hub, by where it is kept."""
+    return SOURCES[options["source"]].sets(options)
+
+
 def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
-    """The items of a task and its audit, with the size of the largest subtask before any item was
-    left out (`largest`). `raw` is the folder of downloaded files.
+    """The items of a task and its audit, with the questions of the largest subtask before any item
+    was left out (`largest`). `raw` is the folder of downloaded files.
 
     Raises StrataError where a file cannot be read, a row is malformed or there is no item.
     """
-    items, counts = SOURCES[options["source"]].read(task, options, Path(raw))
-    kept = first_of_each_subtask(items, options.get("limit"))
-    if not kept:
+    source = SOURCES[options["source"]]
+    items, counts = source.read(task, options, Path(raw))
+    if not items:
         raise StrataError(f"task {task}: its source holds no items")
+    if options.get("limit") and options.get("sample"):
+        raise StrataError(f"task {task}: both `limit` and `sample` are there; take one out")
+    kept, largest = a_part(items, source.variants(options), options)
     own = {item.id for item in kept}
     # What an item gives away it gives away in its whole set, of which a limit takes a part.
     leaks = {kind: [name for name in ids if name in own] for kind, ids in find(items).items()}
@@ -91,21 +106,42 @@ def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
                 item.id in left_out and row["subtask"] in ("all", item.subtask.split("/")[0])
                 for item in kept
             )
-    found["largest"] = max(Counter(item.subtask for item in kept).values())
+    found["largest"] = largest
+    if fetched := source.sets(options):
+        found["commits"] = {path: commit_of(path) for path in fetched}
     return run, found
 
 
-def first_of_each_subtask(items: list[Item], limit: int | None) -> list[Item]:
-    """The first `limit` items of each subtask, in their order; all where it is None."""
-    if limit is None:
-        return items
-    seen: Counter[str] = Counter()
-    kept = []
-    for item in items:
-        if seen[item.subtask] < limit:
-            kept.append(item)
-        seen[item.subtask] += 1
-    return kept
+def a_part(items: Sequence[Item], variants: Sequence[str], options: dict) -> tuple[list[Item], int]:
+    """Of each subtask the first `limit` questions, or `sample` of them drawn by `seed`, or all, in
+    all their variants and in their order; and the greatest number of questions of a subtask.
+
+    Of subtasks of one size the same places are drawn: a question in each of its languages.
+    """
+    by_subtask: dict[str, dict[str, None]] = {}
+    asked = [_question(item, variants) for item in items]
+    for subtask, question in asked:
+        by_subtask.setdefault(subtask, {})[question] = None
+    limit, sample = options.get("limit"), options.get("sample")
+    kept = {}
+    for subtask, own in by_subtask.items():
+        questions = list(own)
+        if sample and sample < len(own):
+            chance = random.Random(options.get("seed", 0))
+            kept[subtask] = {questions[place] for place in chance.sample(range(len(own)), sample)}
+        else:
+            kept[subtask] = set(questions[:limit])
+    part = [
+        item for item, (own, question) in zip(items, asked, strict=True) if question in kept[own]
+    ]
+    return part, max(map(len, kept.values()))
+
+
+def _question(item: Item, variants: Sequence[str]) -> tuple[str, str]:
+    """Subtask and id of an item's question, its variants aside: an id ends in them."""
+    parts = item.subtask.split("/")
+    own = parts[PROMPT in variants : len(parts) - (PLACE in variants)]
+    return "/".join(own), item.id.rsplit("/", len(variants))[0] if variants else item.id
 
 
 def _maths(kind: str, ability: str) -> Source:
@@ -150,11 +186,13 @@ def _micro(keys: tuple[str, ...] = (), **known) -> Source:
 
 OWN = Source(
     read_own,
-    own=lambda options: [
-        options[key] for key in ("path", "labels_path", "shots_path") if key in options
-    ],
+    own=own_paths,
+    sets=own_sets,
     keys=("file",),
-    in_parts=lambda options: bool(options.get("fields", {}).get("subtask") or "orders" in options),
+    in_parts=lambda options: bool(options.get("fields", {}).get("subtask")),
+    variants=lambda options: tuple(
+        kind for key, kind in (("prompts", PROMPT), ("orders", PLACE)) if key in options
+    ),
 )
 
 SOURCES: dict[str, Source] = {
@@ -189,7 +227,13 @@ SOURCES: dict[str, Source] = {
     ),
     "file": OWN,
     "jsonl": OWN,  # its name when it read no other form
-    "lm_eval": Source(read_lm_eval, own=own_paths, keys=("lm_eval",), in_parts=is_group),
+    "lm_eval": Source(
+        read_lm_eval,
+        own=lm_eval.own_paths,
+        sets=lm_eval.own_sets,
+        keys=("lm_eval",),
+        in_parts=lm_eval.is_group,
+    ),
     "micro_calculation": _micro(
         cells=(tuple(KINDS), tuple(map(str, arithmetic.DIGITS))), ability=ARITHMETIC
     ),

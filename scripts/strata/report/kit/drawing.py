@@ -39,7 +39,11 @@ CHARACTER = 0.58
 
 def model_look(model: str, labels: dict, style: dict) -> dict[str, Any]:
     """Colour, line and marker of a model, the same in every figure of a study."""
-    place = list(labels["models"]).index(model)
+    return look(list(labels["models"]).index(model), style)
+
+
+def look(place: int, style: dict) -> dict[str, Any]:
+    """Colour, line and marker of the line at a place."""
     return {
         "color": style["colors"][place % len(style["colors"])],
         "linestyle": LINES[place % len(LINES)],

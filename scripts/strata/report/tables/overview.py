@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from strata.names import LENSES, MC1, MC1_BYTES, MC1_TOKENS, METRICS
+from strata.names import LENSES, MC1, MC1_BYTES, MC1_CHARS, MC1_TOKENS, METRICS
 from strata.report.captions import heading, odd
 from strata.report.cells import ability_label, measured, percent, percents
 from strata.report.frames import measures
@@ -30,7 +30,7 @@ CEILING = (
     " Ceiling: what who knows all truths and prefers none would have, as false choices are true in "
     "another item; of headroom: the last layer's share of the way there from chance."
 )
-LIMITED = MC1, MC1_TOKENS, MC1_BYTES
+LIMITED = MC1, MC1_TOKENS, MC1_BYTES, MC1_CHARS
 PRINTED = "is chosen on the same items it is reported on: read it as an optimistic bound."
 
 

@@ -1,0 +1,230 @@
+"""How lm-evaluation-harness asks the documents of a multiple-choice task: prompts, choices,
+examples and right answers (as of its version 0.4.13, api/task.py and api/samplers.py). Templates
+run in Jinja's sandbox; nothing else of a file runs.
+"""
+
+import ast
+import random
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from strata.errors import StrataError
+from strata.items import Item
+from strata.names import CSV
+from strata.tasks.lm_eval import Config, read_configs
+from strata.tasks.reading import at, question_group, shown
+from strata.tasks.rows import Row, read_rows
+
+SEED = 1234  # its own, of worked examples
+
+
+def read_lm_eval(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    """The items of the task, or of all tasks of the group, that options["path"] holds; those of a
+    group's tasks are subtasks. `raw` is not looked into.
+
+    Raises StrataError that names the file and the key, or the row, where the harness would run
+    Python, ask for something else than a choice, or find no answer.
+    """
+    configs = read_configs(Path(options["path"]))
+    items: list[Item] = []
+    for config in configs:
+        subtask = config.name if len(configs) > 1 else ""
+        items += _Harness(config, options.get("shots")).items(task, subtask)
+    return items, {}
+
+
+class _Harness:
+    """Documents of a task as the harness asks them. shots: so many examples in place of its own
+    number."""
+
+    def __init__(self, config: Config, shots: int | None) -> None:
+        self.config, self.settings, self.fewshot = config, config.settings, config.fewshot
+        self.shots = config.shots(shots)
+        self.random = random.Random(SEED)
+
+    def items(self, task: str, subtask: str) -> list[Item]:
+        pool = self._pool() if self.shots else []
+        made: list[Item] = []
+        for path, row in self._rows(self.config.split):
+            with at(path, row.number, row.unit):
+                made.append(self._item(task, subtask, len(made), row.fields, pool))
+        return made
+
+    def _rows(self, split: str) -> list[tuple[Path, Row]]:
+        where = (self.settings.get("dataset_kwargs") or {}).get("field")
+        found = []
+        for path in self.config.files(split):
+            rows = read_rows(path, {"rows": where} if where else {})
+            rows = _typed(rows) if self.settings["dataset_path"] == CSV else rows
+            found += [(path, row) for row in rows]
+        return found
+
+    def _pool(self) -> list[dict]:
+        """Documents that examples are taken from."""
+        split = self.config.shown
+        if split is None:
+            return self.fewshot["samples"]
+        return [row.fields for _, row in self._rows(split)]
+
+    def _item(
+        self, task: str, subtask: str, number: int, document: dict, pool: Sequence[dict]
+    ) -> Item:
+        head = self._text("description", document) if self.settings.get("description") else ""
+        head += "".join(self._example(own) for own in self._examples(document, pool))
+        asked = self._asked(document, self.settings)
+        choices, target = self._choices(document, self.settings), self._target(document)
+        delimiter = self.settings.get("target_delimiter", " ")
+        if isinstance(asked, int):  # the choices stand before what is scored
+            given = [head + own for own in choices]
+            texts, right = [f"{delimiter}{target}"] * len(choices), [asked]
+        else:
+            given, right = [head + asked] * len(choices), _right(target, choices)
+            texts = [f"{delimiter}{own}" for own in choices]
+        # White space before a choice goes with it, as the harness encodes a pair.
+        stripped = [own.rstrip() for own in given]
+        texts = [own[len(s) :] + t for own, s, t in zip(given, stripped, texts, strict=True)]
+        same = len(set(stripped)) == 1
+        prompt = stripped[0] if same else head.rstrip()
+        question = asked if isinstance(asked, str) else "\n".join(choices)
+        parts = (task, subtask, f"{number:04d}")
+        return Item(
+            id="/".join(filter(None, parts)),
+            group=question_group(question or "\n".join(choices)),
+            subtask=subtask,
+            prompt=prompt,
+            choices=tuple(texts),
+            correct=tuple(place in right for place in range(len(choices))),
+            best=right[0],
+            fillings=() if same else tuple(own[len(prompt) :] for own in stripped),
+            measured=() if [own.lstrip() for own in texts] == choices else tuple(choices),
+        )
+
+    def _examples(self, document: dict, pool: Sequence[dict]) -> Sequence[dict]:
+        if not self.shots:
+            return []
+        own = (self.fewshot.get("split") or self.settings.get("fewshot_split")) == (
+            self.settings.get("test_split")
+        )
+        kind = self.fewshot.get("sampler", "default")
+        if kind not in ("default", "first_n"):
+            raise StrataError(f"the sampler {kind!r} of its fewshot_config is not known")
+        others = [other for other in pool if other != document] if own else list(pool)
+        if len(others) < self.shots:
+            raise ValueError(f"{len(others)} documents to show, {self.shots} asked for")
+        if kind == "first_n":
+            return others[: self.shots]
+        drawn = self.random.sample(list(pool), self.shots + own)
+        found = [other for other in drawn if not own or other != document][: self.shots]
+        return found if len(found) == self.shots else self.random.sample(others, self.shots)
+
+    def _example(self, document: dict) -> str:
+        asked = self._asked(document, self.fewshot)
+        choices, target = self._choices(document, self.fewshot), self._target(document)
+        if isinstance(asked, int):
+            asked, answer = choices[asked], str(target)
+        elif isinstance(target, list):
+            answer = choices[target[0]] if isinstance(target[0], int) else str(target[0])
+        else:
+            answer = choices[target] if isinstance(target, int) else str(target)
+        delimiter = self.fewshot.get("target_delimiter", " ")
+        return f"{asked}{delimiter}{answer}{self.fewshot.get('fewshot_delimiter', chr(10) * 2)}"
+
+    def _asked(self, document: dict, settings: dict) -> str | int:
+        found = self._value("doc_to_text", document, settings)
+        if isinstance(found, str) and found.isdigit():
+            return int(found)
+        if not isinstance(found, str | int):
+            raise ValueError(f"expected a text as doc_to_text, found {shown(found)}")
+        return found
+
+    def _choices(self, document: dict, settings: dict) -> list[str]:
+        found = self._value("doc_to_choice", document, settings)
+        if isinstance(found, dict):
+            found = list(found.values())
+        if isinstance(found, str):
+            found = _literal(found, "doc_to_choice")
+        if not isinstance(found, list) or not all(isinstance(own, str) for own in found):
+            raise ValueError(f"expected a list of texts as doc_to_choice, found {shown(found)}")
+        return found
+
+    def _target(self, document: dict) -> Any:
+        found = self._value("doc_to_target", document, self.settings)
+        stated = self.settings["doc_to_target"]
+        if not isinstance(found, str) or stated in document:
+            return found
+        if found.isdigit():
+            return int(found)
+        listed = found[:1] == "[" and found[-1:] == "]"
+        return _literal(found, "doc_to_target") if listed else found
+
+    def _value(self, key: str, document: dict, settings: dict) -> Any:
+        stated = settings.get(key, self.settings.get(key))
+        if not isinstance(stated, str):
+            return stated
+        return document[stated] if stated in document else self._rendered(key, stated, document)
+
+    def _text(self, key: str, document: dict) -> str:
+        return str(self._value(key, document, self.settings))
+
+    def _rendered(self, key: str, template: str, document: dict) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return _compiled(template).render(**document)
+        except (TemplateError, TypeError, OverflowError, ArithmeticError) as error:
+            raise ValueError(f"its {key} cannot be filled in: {error}") from None
+
+
+@cache
+def _compiled(template: str):
+    """Once for all documents."""
+    import re
+
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    made = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    made.filters["regex_replace"] = lambda text, pattern, by, count=0: re.sub(
+        pattern, by, text, count=count
+    )
+    return made.from_string(template)
+
+
+def _literal(text: str, key: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        raise ValueError(f"expected a list as {key}, found {shown(text)}") from None
+
+
+def _right(target: Any, choices: Sequence[str]) -> list[int]:
+    listed = target if isinstance(target, list) else [target]
+    right = []
+    for own in listed:
+        place = choices.index(own) if isinstance(own, str) and own in choices else own
+        if type(place) is not int or not 0 <= place < len(choices):
+            raise ValueError(
+                f"doc_to_target {shown(target)} names none of the {len(choices)} choices"
+            )
+        right.append(place)
+    if not right:
+        raise ValueError("doc_to_target names no choice")
+    return right
+
+
+def _typed(rows: list[Row]) -> list[Row]:
+    """Rows of a table whose columns of whole numbers are numbers, as pandas reads them."""
+    columns = {
+        name: [row.fields[name] for row in rows] for name in (rows[0].fields if rows else ())
+    }
+    whole = {name for name, own in columns.items() if all(map(_is_whole, own))}
+    return [
+        Row(r.number, r.unit, {k: int(v) if k in whole else v for k, v in r.fields.items()})
+        for r in rows
+    ]
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()

@@ -16,7 +16,7 @@ from strata.measures.metrics import near_ties
 from strata.report.figures.curves import curves
 from strata.report.figures.heat_maps import cross_lingual
 from strata.report.figures.paper import paper_comparison
-from strata.report.figures.radars import overall_radar
+from strata.report.figures.radars import overall
 from strata.report.frames import COLUMNS, read_labels, read_metrics, read_published
 from strata.report.tables.layers import cross_lingual_table, layers_table
 from strata.report.tables.overview import overall_table
@@ -277,7 +277,7 @@ def test_what_is_odd_stands_in_every_figure_of_published_values(printed):
     assert CHINESE in texts_of(figure)
     assert CHINESE in figure.get_label()
     axes = ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]
-    figure = overall_radar(*printed, *CHOSEN, style={"axes": axes})
+    figure = overall(*printed, *CHOSEN, style={"form": "radar", "axes": axes})
     assert_legible(figure)
     assert "LAMA †" in texts_of(figure)
     assert NO_WHOLE in texts_of(figure)

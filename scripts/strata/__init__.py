@@ -21,8 +21,8 @@ STAGES = {
     "untrained": 1,
     "metrics": 3,
     "probes": 4,
-    "tables": 7,
-    "figures": 7,
+    "tables": 8,
+    "figures": 8,
 }
 
 # What a reader of results or a program imports, by the module it is in. None is imported before it

@@ -37,6 +37,8 @@ class Entry:
         (those of them that are no other precision of another), precisions (these others, and what
         they are compared with), training (the checkpoints), published (those that are the paper's).
     tasks: which: all, calculation, in_languages, in_parts (with subtasks of their own), published.
+    several: what a study must have two of at least: models, tasks, lenses. chosen: made only where
+        the study's `figures` name it.
     probe: the probe that must have been fitted, if it takes a certain one.
     style: a figure's own keys and their defaults (style.KEYS).
     mem_mb, runtime: megabytes and minutes of its job, at the first attempt.
@@ -51,6 +53,8 @@ class Entry:
     over: tuple[str, ...] = ()
     models: str = "compared"
     tasks: str = "all"
+    several: tuple[str, ...] = ()
+    chosen: bool = False
     probe: str | None = None
     style: dict[str, Any] = field(default_factory=dict)
     mem_mb: int = 2000
@@ -72,6 +76,7 @@ class Entry:
 
 
 READ = ("lens", "metric")
+MAP = {"layers": "auto", "values": True, "colormap": "viridis", "scale": "auto"}
 OVER_LAYERS = {"x": "layer", "y_range": "auto", "band": True}
 CURVES = {**OVER_LAYERS, "embedding": True}
 
@@ -257,13 +262,24 @@ FIGURES = {
     entry.name: entry
     for entry in (
         Entry(
-            name="overall_radar",
+            name="size",
             question="Scales",
-            shows="all abilities at the last layer, a polygon per model",
-            make="strata.report.figures.radars:overall_radar",
+            shows="accuracy against parameters, at the last and the best layer, a panel per task",
+            make="strata.report.figures.size:size",
+            files=("metrics", "best", "models"),
+            options=READ,
+            models="sizes",
+            several=("models",),
+            style={"y_range": "auto", "blind": True},
+        ),
+        Entry(
+            name="overall",
+            question="Scales",
+            shows="all abilities at the last layer, dots with intervals or the paper's radar",
+            make="strata.report.figures.radars:overall",
             files=("metrics",),
             options=READ,
-            style={"form": "radar", "axes": "auto", "r_max": "auto"},
+            style={"form": "dots", "axes": "auto", "r_max": "auto"},
         ),
         Entry(
             name="curves",
@@ -276,6 +292,17 @@ FIGURES = {
             style={**CURVES, "blind": True},
         ),
         Entry(
+            name="lenses",
+            question="Layers",
+            shows="{model} through each lens, a panel per task",
+            make="strata.report.figures.curves:lenses",
+            files=("metrics",),
+            options=("metric",),
+            over=("model",),
+            several=("lenses",),
+            style=CURVES,
+        ),
+        Entry(
             name="precision",
             question="Scales",
             shows="what other precisions of a model cost, layer by layer, a panel per task",
@@ -286,14 +313,26 @@ FIGURES = {
             style=OVER_LAYERS,
         ),
         Entry(
+            name="calculation",
+            question="Layers",
+            shows="{task}, operations x layers, by kind of number and digits, a panel per model",
+            make="strata.report.figures.heat_maps:calculation",
+            files=("metrics",),
+            options=READ,
+            over=("task",),
+            tasks="calculation",
+            style=MAP,
+        ),
+        Entry(
             name="calculation_radars",
             question="Layers",
-            shows="{task}, {kind}, {digits} digits, by operation",
+            shows="{task}, {kind}, {digits} digits, by operation, as the paper's radars",
             make="strata.report.figures.radars:calculation_radars",
             files=("metrics",),
             options=READ,
             over=("task", "kind", "digits"),
             tasks="calculation",
+            chosen=True,
             style={"form": "radar", "layers": "auto", "r_max": "auto"},
         ),
         Entry(
@@ -305,7 +344,7 @@ FIGURES = {
             options=READ,
             over=("task",),
             tasks="in_languages",
-            style={"layers": "auto", "values": True, "colormap": "viridis", "scale": "auto"},
+            style=MAP,
         ),
         Entry(
             name="subtasks",
@@ -316,12 +355,12 @@ FIGURES = {
             options=READ,
             over=("task",),
             tasks="in_parts",
-            style={"layers": "auto", "values": True, "colormap": "viridis", "scale": "auto"},
+            style=MAP,
         ),
         Entry(
             name="probe_curves",
             question="Controls",
-            shows="{task} by lens and by probe, with redrawn labels and floor, a panel per model",
+            shows="{task} by lens and by probe, over null, floor and baseline, a panel per model",
             make="strata.report.figures.probes:probe_curves",
             files=("metrics", "probes"),
             options=("lens", "probe"),
@@ -343,10 +382,10 @@ FIGURES = {
         Entry(
             name="emergence",
             question="Layers",
-            shows="the layer at which each task has half of its rise above its baseline",
+            shows="from where each task is above its baseline, to half of its rise",
             make="strata.report.figures.emergence:emergence",
             files=("emergence",),
-            style={"x": "layer"},
+            style={"x": "depth"},
         ),
         Entry(
             name="settling",
@@ -361,11 +400,11 @@ FIGURES = {
         Entry(
             name="transfer",
             question="Probes",
-            shows="probes of {model} fitted on one task and read on another",
-            make="strata.report.figures.heat_maps:transfer",
+            shows="probes fitted on one task and read on another, where chance is ruled out",
+            make="strata.report.figures.transfer:transfer",
             files=("transfer",),
             options=("probe",),
-            over=("model",),
+            several=("tasks",),
             style={"values": True, "colormap": "RdBu_r", "scale": "auto"},
         ),
         Entry(

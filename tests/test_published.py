@@ -131,7 +131,7 @@ def test_every_published_value_of_the_study_s_models_is_beside_its_own(measured,
     assert "58.71 % is no whole number" in table.caption
     assert "pasted" not in table.caption  # 13B isn't in this study
     assert markdown(table.shown, table.caption).count("\n") == len(kept) + 4
-    assert "LLaMA 2 7B" in latex(table.shown, table.caption, "paper_comparison")
+    assert "LLaMA 2 7B" in latex(table.shown, table.caption, "paper_comparison", "S")
 
 
 def test_items_are_flipped_beyond_the_published_value_s_own_rounding(measured, published):
@@ -177,7 +177,7 @@ def test_without_the_paper_s_models_or_tasks_the_table_is_empty_and_says_why(mea
     assert none.tidy.empty
     assert "no model of this study is one of the paper's" in none.caption
     assert "| Task | Model | Layer | Published |" in markdown(none.shown, none.caption)
-    assert r"\begin{tabular}" in latex(none.shown, none.caption, "paper_comparison")
+    assert r"\begin{tabular}" in latex(none.shown, none.caption, "paper_comparison", "S")
     other = paper_comparison_table(measured, published, {}, LABELS, {**PAPER, "tasks": {}})
     assert "published no values for this study's models on its tasks" in other.caption
 

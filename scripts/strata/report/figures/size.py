@@ -71,7 +71,7 @@ def size(
         panel.set_xlabel(what.capitalize())
     axes[0].set_ylabel(f"{METRICS.get(metric, metric)} (%)")
     shown = ordered(rows["model"], sorted(sizes, key=sizes.__getitem__))
-    named = listed(f"{labels['models'][name]} {short(sizes[name])}" for name in shown)
+    named = listed(f"{labels['models'][name]}: {short(sizes[name])}" for name in shown)
     drawing.add_title(
         figure, style, f"Size ({named}): {LENSES.get(lens, lens)}, n = {extent(rows['n'])}"
     )

@@ -38,6 +38,12 @@ for kind, entries in CATALOGUE.items():
                 "{RUN}/{params.asked} {params.files} {params.options} --out {output.txt} --log {log}"
 
 
+# A study of one task or one model lacks what sets several side by side: said, not drawn half.
+UNDRAWN = "".join(
+    f" Without {name}, which takes several {few}." for name, few in study.undrawn.items()
+)
+
+
 rule tables:
     """Every table, as csv (everything), md, tex and html (what a reader wants)."""
     input:
@@ -55,4 +61,4 @@ rule figures:
         [outputs("figure", name).values() for name in study.figures],
     localrule: True
     message:
-        "Every figure of the study {study.name}."
+        "Every figure of the study {study.name}.{UNDRAWN}"

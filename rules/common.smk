@@ -502,8 +502,11 @@ def printed(kind, stems):
         if kind == "table":
             return words
         style = study.figure_style(name, wildcards.stem)
-        if name == "overall_radar":
-            style |= {"axes": ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]}
+        if name == "overall":
+            style |= {
+                "form": "radar",
+                "axes": ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"],
+            }
         return f"{words} --style {shlex.quote(as_json(style))}"
 
     return asked

@@ -16,7 +16,7 @@ PRINTED = {
         },
     },
     "figure": {
-        **published("figure", "overall_radar"),
+        **published("figure", "overall"),
         **{
             stem: asked
             for task in PUBLISHED_NAMES["tasks"]

@@ -16,17 +16,19 @@ from strata.models.tokenizer import load_tokenizer
 def main(arguments: argparse.Namespace) -> None:
     options = json.loads(arguments.options)
     info = describe(arguments.model, options)
-    check(info)
-    info = replace(info, asked={"content": content_of(options), "stage": STAGES["describe"]})
+    asked = {"content": content_of(options), "stage": STAGES["describe"]}
+    info = replace(info, parameters=check(info), asked=asked)
     with atomic(arguments.out) as part:
         part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
 
 
-def check(info: ModelInfo) -> None:
-    """Refuses now what an extraction would refuse, perhaps after a night in a queue."""
-    Model(info.folder, adapter=info.adapter)
+def check(info: ModelInfo) -> int:
+    """Refuses now what an extraction would refuse, perhaps after a night in a queue; counts the
+    model's parameters."""
+    model = Model(info.folder, adapter=info.adapter)
     if is_gguf(info.folder):
         load_tokenizer(info.tokenizer or info.folder, info.vocabulary)
+    return model.skeleton.parameters
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -31,7 +31,8 @@ DEPTHS = (5, 80, 12, 24, 32, 40, 48, 81)
 
 ASKED = {
     "curves": {"task": "t0"},
-    "overall_radar": {},
+    "overall": {},
+    "calculation": {"task": "sums"},
     "calculation_radars": SUMS,
     "cross_lingual": {"task": "cross"},
     "subtasks": {"task": "cross"},
@@ -55,7 +56,7 @@ def test_nothing_is_cut_or_overlaps(kind, models):
 @pytest.mark.parametrize("form", ["radar", "dots"])
 def test_any_number_of_abilities_is_legible(tasks, form):
     frame, labels = study({"a": 5, "b": 81}, tasks)
-    assert_legible(draw("overall_radar", frame, labels, form=form))
+    assert_legible(draw("overall", frame, labels, form=form))
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,8 @@ def test_any_number_of_abilities_is_legible(tasks, form):
     [
         ("curves", {"width": "two", "x": "depth", "font_size": 10}),
         ("curves", {"height": 2.5, "title": False}),
-        ("overall_radar", {"height": 4, "r_max": 75}),
-        ("overall_radar", {"width": "two", "chance": False}),
+        ("overall", {"form": "radar", "height": 4, "r_max": 75}),
+        ("overall", {"form": "radar", "width": "two", "chance": False}),
         ("calculation_radars", {"form": "dots"}),
         ("calculation_radars", {"width": "one", "layers": [0, 1, -2, -1]}),
         ("calculation_radars", {"height": 5, "title": False}),
@@ -99,9 +100,9 @@ def test_marks_at_the_ends_of_the_scale_are_whole():
     assert axes.get_ylim()[1] > 102
 
 
-def test_the_overall_radar_shows_the_last_layers_of_the_overall_table():
+def test_the_overview_shows_the_last_layers_of_the_overall_table():
     frame, labels = study({"a": 5, "b": 81})
-    figure = draw("overall_radar", frame, labels)
+    figure = draw("overall", frame, labels, form="radar")
     table = overall_table(frame, NO_BEST, [], labels, *CHOSEN).tidy
     rows = table.query("which == 'last' and lens == 'normed' and metric == 'mc1'")
     rows = rows[(rows["task"] != "sums") | (rows["subtask"] != "all")]
@@ -110,7 +111,7 @@ def test_the_overall_radar_shows_the_last_layers_of_the_overall_table():
         corners = lines(figure)[model]
         np.testing.assert_allclose(np.hypot(*corners[:-1].T), expected)
         np.testing.assert_allclose(corners[0], corners[-1])
-    dots = lines(draw("overall_radar", frame, labels, form="dots"))["b"]
+    dots = lines(draw("overall", frame, labels, form="dots"))["b"]
     np.testing.assert_allclose(dots[:, 0], expected)
 
 
@@ -157,7 +158,7 @@ def test_heat_maps_show_the_cross_lingual_table_on_one_scale():
 
 def test_two_abilities_become_dots_with_intervals():
     frame, labels = study({"a": 5})
-    figure = draw("overall_radar", frame, labels, axes=["t0", "t1:mc3"])
+    figure = draw("overall", frame, labels, form="radar", axes=["t0", "t1:mc3"])
     assert {"Ability 0", "Ability 1\nMC3"} <= {text for text, _ in texts(figure)}
     np.testing.assert_allclose(lines(figure)["a"][:, 0], [40, 40])
 
@@ -180,10 +181,10 @@ def test_what_was_not_measured_is_left_out():
     frame = frame[(frame["model"] != "b") | (frame["task"] != "t1")].copy()
     frame[["ci_low", "ci_high", "chance"]] = np.nan
     for form in ("radar", "dots"):
-        figure = draw("overall_radar", frame, labels, form=form)
+        figure = draw("overall", frame, labels, form=form)
         assert_legible(figure)
         assert "chance" not in [text for text, _ in texts(figure)]
-    corners = lines(draw("overall_radar", frame, labels))["b"]
+    corners = lines(draw("overall", frame, labels, form="radar"))["b"]
     assert list(np.isnan(corners[:, 0])) == [False, True] + [False] * 6
     assert_legible(draw("curves", frame, labels))
     assert_legible(draw("calculation_radars", frame, labels))
@@ -254,7 +255,7 @@ def test_layers_and_axes_that_do_not_exist_are_refused():
     with pytest.raises(StrataError, match=r"none of the layers \[9\]"):
         draw("calculation_radars", frame, labels, layers=[9])
     with pytest.raises(StrataError, match="axis 'lama': no metrics for task 'lama'"):
-        draw("overall_radar", frame, labels, axes=["lama", "t0", "t1"])
+        draw("overall", frame, labels, form="radar", axes=["lama", "t0", "t1"])
     with pytest.raises(StrataError, match="no metrics for digits '9'"):
         calculation_radars(frame, labels, *CHOSEN, "sums", "int", "9")
 

@@ -424,7 +424,9 @@ def test_the_table_says_what_decides_each_claim():
     assert set(shown.index.get_level_values("Claim")) == {claim.title for claim in CLAIMS.values()}
     line = shown.loc[("Size adds no knowledge", "all")]
     assert line["Verdict"] == CONTRADICTED
-    assert line["Where"] == "Large against Small, last"
+    columns = list(shown.columns)
+    assert columns.index("Where or why") == columns.index("Verdict") + 1  # the reason beside it
+    assert line["Where or why"] == "Large against Small, last"
     assert line["Tests"] == "2 contradicted"
     assert line["Raw lens"] == line["Reference lens"] == CONTRADICTED
     own = rows.query("claim == 'size_knowledge' and lens == 'normed'")
@@ -433,11 +435,11 @@ def test_the_table_says_what_decides_each_claim():
     # One row, and the reason, for what can't be tested at all.
     floor = shown.loc["More than an untrained model"]
     assert list(floor.index) == ["all"]
-    assert "models.NAME.untrained" in floor["Where"].item()
+    assert "models.NAME.untrained" in floor["Where or why"].item()
     assert isinstance(table.tidy, pd.DataFrame)
     assert len(table.tidy) == len(rows)
     said = table.tidy.set_index("claim")["says"]
     assert {name: claim.says for name, claim in CLAIMS.items()} == said.to_dict()
     assert len(table.caption.split()) < 80
     assert markdown(shown, table.caption).count("\n") == len(shown) + 4
-    assert r"\begin{table}" in latex(shown, table.caption, "findings") or len(shown) > 45
+    assert r"\begin{table}" in latex(shown, table.caption, "findings", "S") or len(shown) > 45

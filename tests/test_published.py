@@ -16,7 +16,7 @@ from strata.measures.metrics import near_ties
 from strata.report.figures.curves import curves
 from strata.report.figures.heat_maps import cross_lingual
 from strata.report.figures.paper import paper_comparison
-from strata.report.figures.radars import overall_radar
+from strata.report.figures.radars import overall
 from strata.report.frames import COLUMNS, read_labels, read_metrics, read_published
 from strata.report.tables.layers import cross_lingual_table, layers_table
 from strata.report.tables.overview import overall_table
@@ -131,7 +131,7 @@ def test_every_published_value_of_the_study_s_models_is_beside_its_own(measured,
     assert "58.71 % is no whole number" in table.caption
     assert "pasted" not in table.caption  # 13B isn't in this study
     assert markdown(table.shown, table.caption).count("\n") == len(kept) + 4
-    assert "LLaMA 2 7B" in latex(table.shown, table.caption, "paper_comparison")
+    assert "LLaMA 2 7B" in latex(table.shown, table.caption, "paper_comparison", "S")
 
 
 def test_items_are_flipped_beyond_the_published_value_s_own_rounding(measured, published):
@@ -177,7 +177,7 @@ def test_without_the_paper_s_models_or_tasks_the_table_is_empty_and_says_why(mea
     assert none.tidy.empty
     assert "no model of this study is one of the paper's" in none.caption
     assert "| Task | Model | Layer | Published |" in markdown(none.shown, none.caption)
-    assert r"\begin{tabular}" in latex(none.shown, none.caption, "paper_comparison")
+    assert r"\begin{tabular}" in latex(none.shown, none.caption, "paper_comparison", "S")
     other = paper_comparison_table(measured, published, {}, LABELS, {**PAPER, "tasks": {}})
     assert "published no values for this study's models on its tasks" in other.caption
 
@@ -277,7 +277,7 @@ def test_what_is_odd_stands_in_every_figure_of_published_values(printed):
     assert CHINESE in texts_of(figure)
     assert CHINESE in figure.get_label()
     axes = ["mps_cal", "truthfulqa", "reclor", "lama", "mps_rea"]
-    figure = overall_radar(*printed, *CHOSEN, style={"axes": axes})
+    figure = overall(*printed, *CHOSEN, style={"form": "radar", "axes": axes})
     assert_legible(figure)
     assert "LAMA †" in texts_of(figure)
     assert NO_WHOLE in texts_of(figure)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html import unescape
@@ -16,6 +17,7 @@ from strata.errors import StrataError
 from strata.items import Item, audit
 from strata.names import LEAKS
 from strata.report.frames import COLUMNS, read_audits, read_labels, read_metrics
+from strata.report.tables.comparisons import tabled as compared
 from strata.report.tables.layers import (
     calculation_table,
     cross_lingual_table,
@@ -24,7 +26,7 @@ from strata.report.tables.layers import (
 )
 from strata.report.tables.overview import overall_table
 from strata.report.tables.runs import AUDITED, audit_table, extraction_table
-from strata.report.writers import Table, escape, latex, markdown, write_table
+from strata.report.writers import Table, escape, latex, markdown, printed, write_table
 from strata.store import Scores
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "table.py"
@@ -120,12 +122,12 @@ def test_subtasks_have_a_row_each_and_models_a_column():
     frame, labels = study({"m": 3, "k": 40})
     table = subtasks_table(frame, labels, "normed", "mc1")
     assert list(table.shown.columns) == ["Items", "Chance", *labels["models"].values()]
-    cell = table.shown.loc[("Maths, translated", "es"), "Model m with a label of some length"]
+    cell = table.shown.loc[("Maths, translated", "Spanish"), "Model m with a label of some length"]
     assert cell.startswith("40.0 [36.0, 44.0]")
-    assert table.shown.loc[("Maths, translated", "es"), "Chance"] == "25.0"
+    assert table.shown.loc[("Maths, translated", "Spanish"), "Chance"] == "25.0"
     assert set(table.tidy["layer"]) == set(range(41))
     alone = subtasks_table(frame[frame["task"] == "cross"], labels, "normed", "mc1")
-    assert list(alone.shown.index.get_level_values(0)) == ["es", "fr", "zh", "th"]
+    assert list(alone.shown.index.get_level_values(0)) == ["Spanish", "French", "Chinese", "Thai"]
     with pytest.raises(StrataError, match="the metrics hold no subtasks"):
         subtasks_table(frame[frame["task"] == "t0"], labels, "normed", "mc1")
 
@@ -158,8 +160,8 @@ def test_audits_are_set_below_each_other_whatever_they_hold(tmp_path):
     )
     assert table.heading == "The audit of the items: Task A and b, n = 3 to 4."
     columns = ["Subtask", "Items", "Chance", "Shortest MC1", "No truth"]
-    assert list(table.shown.loc["Task A", columns]) == ["all", "3", "25.0", "100.0", "–"]
-    assert list(table.shown.loc["b", columns]) == ["all", "4", "50.0", "100.0", "1"]
+    assert list(table.shown.loc["Task A", columns]) == ["All", "3", "25.0", "100.0", "–"]
+    assert list(table.shown.loc["b", columns]) == ["All", "4", "50.0", "100.0", "1"]
     (tmp_path / "b.json").write_text("[]")
     with pytest.raises(StrataError, match=r"b\.json: not an audit"):
         read_audits([tmp_path / "b.json"])
@@ -234,8 +236,8 @@ def test_latex_prints_what_is_written():
 
 def test_latex_groups_rows_and_leaves_repeated_keys_blank(small):
     table = overall_table(small[0], NO_BEST, [], small[1], "normed", "mc1")
-    lines = latex(table.shown, "In %", "overall").splitlines()
-    assert r"\caption{In \%}\label{tab:overall}" in lines
+    lines = latex(table.shown, "In %", "overall", "All").splitlines()
+    assert r"\caption[{All}]{All. In \%}\label{tab:overall}" in lines
     first = lines.index(r"\midrule") + 1
     assert lines[first].startswith(r"Facts \& more & Big\_B & 30.0 [26.0, 34.0]")
     assert lines[first + 1].startswith(r" & A & 75.0")
@@ -244,11 +246,66 @@ def test_latex_groups_rows_and_leaves_repeated_keys_blank(small):
 
 def test_latex_splits_what_a_page_cannot_hold():
     frame, labels = study({"m": 80}, tasks=9)
-    text = latex(layers_table(frame, labels, "normed", "mc1", "m").shown, "C", "layers_m")
+    text = latex(layers_table(frame, labels, "normed", "mc1", "m").shown, "C", "layers_m", "S")
     assert text.count(r"\begin{longtable}") == 3
     assert text.count(r"\label{tab:layers-m}") == 1
     assert "(3 of 3)" in text
     assert text.count(" [") == 81 * 13
+
+
+def test_a_long_table_says_what_it_is_on_every_page_and_in_every_part():
+    frame, labels = study({"m": 80}, tasks=9)
+    text = latex(layers_table(frame, labels, "normed", "mc1", "m").shown, "Long.", "l", "Short")
+    assert text.count("Long.") == 1
+    for part in (1, 2, 3):
+        assert text.count(f"\\caption[{{Short ({part} of 3)}}]") == 1
+        assert text.count(f"\\caption[]{{Short ({part} of 3), continued}}") == 1
+    assert text.count(r"\endfirsthead") == text.count(r"\endhead") == 3
+    assert text.count("Layer & ") == 6  # the key, on the first and on further pages of each part
+
+
+def test_numbers_are_printed_with_minus_signs_and_zero_without_a_sign():
+    said = {
+        "-0.0 [-1.5, +0.0]": "0.0 [−1.5, 0.0]",
+        "+2.5 [-0.04, -0.00]": "+2.5 [−0.04, 0.00]",
+        "llama-2, layers 3-4": "llama-2, layers 3-4",
+        "-0.05": "−0.05",
+        "94.2 -0.3 (2 / 1)": "94.2 −0.3 (2 / 1)",
+    }
+    assert {cell: printed(cell) for cell in said} == said
+    shown = pd.DataFrame({"x": ["-1.0"]}, index=pd.Index(["a-1"], name="k"))
+    assert "a-1 & $-$1.0" in latex(shown, "C", "t", "S")
+    assert "| a-1 | −1.0 |" in markdown(shown, "C")
+
+
+def test_long_cells_are_wrapped_to_fit_the_page():
+    why = "a reason of very many words, which no column of a page would hold in one line"
+    shown = pd.DataFrame({"Why": [why], "n": ["3"]}, index=pd.Index(["a"], name="k"))
+    assert r"\begin{tabular}{l>{\raggedright\arraybackslash}p{4.1cm}r}" in latex(
+        shown, "C", "t", "S"
+    )
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
+def test_latex_compiles(tmp_path):
+    frame, labels = study({"m": 80, "k": 5}, tasks=9)
+    tables = [
+        layers_table(frame, labels, "normed", "mc1", "m"),
+        overall_table(frame, NO_BEST, [], labels, "normed", "mc1"),
+    ]
+    odd = pd.DataFrame({"x": ["[−1, ±2] † ² ~^\\<>|", "5 % & {_#$}"]}, index=["a", "b"])
+    odd.index.name = "Key"
+    texts = [latex(own.shown, own.caption, "t", "Short, [odd]") for own in tables]
+    texts.append(latex(odd, "C", "odd", "S"))
+    (tmp_path / "t.tex").write_text(
+        "\\documentclass{article}\n\\usepackage[utf8]{inputenc}\n\\usepackage[margin=2cm]{geometry}\n"
+        "\\usepackage{array,booktabs,longtable}\n\\begin{document}\n\\listoftables\n"
+        + "\n".join(texts)
+        + "\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_files_round_trip_in_full_precision(tmp_path, small):
@@ -294,3 +351,23 @@ def test_the_script_writes_a_table_and_says_what_is_wrong(tmp_path, small):
     failed = subprocess.run([*command, "--model", "c"], capture_output=True, text=True)
     assert failed.returncode == 1
     assert failed.stderr == "error: no metrics for model 'c'; there is a, b\n"
+
+
+def test_comparisons_say_in_words_what_is_compared():
+    keys = {"task": "t", "metric": "mc1", "difference": -0.1, "ci_low": -0.2, "ci_high": 0.0}
+    keys |= {"stderr": 0.05, "p": 0.01, "p_holm": 0.02, "n": 9}
+    pairs = [
+        ("models", "a", 2, "normed", "b", 3, "normed"),
+        ("layers", "a", 1, "normed", "a", 2, "normed"),
+        ("readers", "a", 1, "ridge", "a", 1, "normed"),
+    ]
+    names = ("family", "model_a", "layer_a", "reader_a", "model_b", "layer_b", "reader_b")
+    rows = pd.DataFrame([dict(zip(names, pair, strict=True)) | keys for pair in pairs])
+    labels = {"models": {"a": "A", "b": "B"}, "tasks": {"t": "Task"}}
+    shown = compared(rows, labels).shown
+    assert list(shown.index) == [
+        ("Models", "Task", "A, layer 2, normed lens", "B, layer 3, normed lens"),
+        ("Layers", "Task", "A, layer 1, normed lens", "A, layer 2, normed lens"),
+        ("Probe and lens", "Task", "A, layer 1, ridge probe", "A, layer 1, normed lens"),
+    ]
+    assert "−10.0 [−20.0, 0.0]" in markdown(shown, "C")

@@ -152,7 +152,7 @@ def test_a_run_is_shown_over_its_steps_and_elsewhere_by_its_last(tmp_path):
     assert jobs["measure"] == 8
     assert jobs["table_layers"] == 4
     assert jobs["probe"] == 4  # of small and of the last step
-    assert jobs["figure_transfer"] == 2
+    assert jobs["figure_transfer"] == 1
     assert jobs["table_training"] == 1
     assert jobs["figure_training"] == 2
     wanted = [f"results/tiny/{name}" for name in ("tables/training.csv", "tables/overall.csv")]

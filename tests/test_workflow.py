@@ -62,12 +62,14 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "table_scaling": 1,
         "table_paper_comparison": 1,
         "table_findings": 1,
-        "figure_overall_radar": 1,
+        "figure_size": 1,
+        "figure_overall": 1,
+        "figure_lenses": 2,
         "figure_curves": 2,
         "figure_probe_curves": 2,
         "figure_emergence": 1,
         "figure_settling": 2,
-        "figure_transfer": 2,
+        "figure_transfer": 1,
     }
     study.config["select"] = {"models": ["large"], "tasks": ["sums"]}
     narrowed = study.jobs("tables")
@@ -88,8 +90,9 @@ def test_the_job_table_of_the_paper(tmp_path):
     assert jobs["prepare"] == jobs["figure_curves"] == 8
     assert jobs["fetch"] == jobs["table_layers"] == 3
     assert jobs["measure"] == jobs["probe"] == 24
-    assert jobs["transfer"] == jobs["figure_transfer"] == 3
+    assert jobs["transfer"] == jobs["figure_lenses"] == 3
     assert jobs["figure_calculation_radars"] == 6
+    assert jobs["figure_calculation"] == jobs["figure_transfer"] == 1
     assert jobs["figure_cross_lingual"] == 2
 
 
@@ -232,11 +235,9 @@ def test_everything_asked_for_is_there(done):
     for name in [*TABLES, "layers_small", "layers_large"]:
         for ending in ("csv", "md", "tex", "html", "txt"):
             assert (done.results / "tables" / f"{name}.{ending}").stat().st_size
-    radars = [f"arithmetic_{kind}_{digits}" for kind in ("int", "float") for digits in "12"]
     for name in (
-        "overall_radar",
+        *("size", "overall", "lenses_small", "transfer", "calculation_arithmetic"),
         *(f"curves_{task}" for task in ("sums", "colours", "arithmetic", "languages")),
-        *(f"calculation_radars_{name}" for name in radars),
         "cross_lingual_languages",
     ):
         for ending in ("pdf", "png"):
@@ -320,8 +321,8 @@ def test_a_second_run_has_nothing_to_do(done):
 def test_a_figures_style_redraws_that_figure_alone(done):
     done.config["figures"] = {"curves_sums": {"font_size": 7}}
     assert done.jobs() == {"all": 1, "report": 1, "figure_curves": 1}
-    done.config["figures"] = {"overall_radar": {"font_size": 7}}
-    assert done.jobs() == {"all": 1, "report": 1, "figure_overall_radar": 1}
+    done.config["figures"] = {"overall": {"font_size": 7}}
+    assert done.jobs() == {"all": 1, "report": 1, "figure_overall": 1}
     del done.config["figures"]
 
 

@@ -133,9 +133,7 @@ class Study:
     def instances(self, entry: Entry) -> list[dict[str, str]]:
         """What a table or figure of the catalogue is made for here, one of each: the values of
         `entry.over`, by name. None if the study lacks what it shows."""
-        unfitted = entry.fitted and not self.probed
-        missing = entry.probe and entry.probe not in self.config["probes"]["kinds"]
-        if unfitted or missing or not (self.models_of(entry) and self.tasks_of(entry)):
+        if not self._makes(entry) or self.few(entry):
             return []
         found: list[dict[str, str]] = [{}]
         for part in entry.over:
@@ -143,6 +141,32 @@ class Study:
                 {**one, part: value} for one in found for value in self._values(entry, part, one)
             ]
         return found
+
+    def _makes(self, entry: Entry) -> bool:
+        unfitted = entry.fitted and not self.probed
+        missing = entry.probe and entry.probe not in self.config["probes"]["kinds"]
+        left = entry.chosen and not self._chosen(entry)
+        shown = self.models_of(entry) and self.tasks_of(entry)
+        return bool(shown) and not (unfitted or missing or left)
+
+    def _chosen(self, entry: Entry) -> bool:
+        names = (name for name in self.config["figures"] if name.startswith(entry.name))
+        return next(names, None) is not None
+
+    def few(self, entry: Entry) -> str:
+        """What the study has one of and an entry shows several of; empty if nothing."""
+        there = {
+            "models": self.models_of(entry),
+            "tasks": self.tasks_of(entry),
+            "lenses": self.config["lenses"],
+        }
+        return next((what for what in entry.several if len(there[what]) < 2), "")
+
+    @property
+    def undrawn(self) -> dict[str, str]:
+        """The figures that the study would have if it had several of something, and of what."""
+        made = {name: entry for name, entry in FIGURES.items() if self._makes(entry)}
+        return {name: few for name, entry in made.items() if (few := self.few(entry))}
 
     def models_of(self, entry: Entry) -> list[str]:
         """The models whose results an entry shows."""

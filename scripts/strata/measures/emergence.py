@@ -1,6 +1,6 @@
 """At which layer an ability emerges: where half of its rise above the baseline is done."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,14 @@ RESAMPLES = 999
 @dataclass(frozen=True)
 class Rise:
     """Where a curve has half of its rise: layer, between layers as a fraction, and its 95 %
-    interval; nan where there is no rise. height: the last layer above the baseline."""
+    interval; nan where there is no rise. height: the last layer above the baseline. above: from
+    which layer on the curve is above the baseline by its interval."""
 
     layer: float
     low: float
     high: float
     height: float
+    above: float
 
 
 def rise(values: np.ndarray, baseline: np.ndarray, cluster: np.ndarray, draws: np.ndarray) -> Rise:
@@ -36,14 +38,27 @@ def rise(values: np.ndarray, baseline: np.ndarray, cluster: np.ndarray, draws: n
     """
     known = np.flatnonzero(~np.isnan(values).any(1))
     if not len(known):
-        return Rise(np.nan, np.nan, np.nan, np.nan)
+        return Rise(*[np.nan] * 5)
     last = contrast(values[known[-1]] - baseline, cluster)
     if not last.low > 0:
-        return Rise(np.nan, np.nan, np.nan, last.value)
+        return Rise(np.nan, np.nan, np.nan, last.value, np.nan)
     above = weighted_mean(values[known] - baseline, draws).T
     layers = np.array([half_rise(curve, known) for curve in above])
     low, high = np.nanquantile(layers[1:], percentiles(int(cluster.max()) + 1))
-    return Rise(layers[0], min(low, layers[0]), max(high, layers[0]), last.value)
+    first = above_from([values[layer] - baseline for layer in known], cluster)
+    ends = min(low, layers[0]), max(high, layers[0])
+    return Rise(layers[0], *ends, last.value, float(known[first]))
+
+
+def above_from(differences: Sequence[np.ndarray], cluster: np.ndarray) -> int:
+    """The first of a run of layers up to the last one in which every mean is above 0 by its
+    interval. Tested from the last layer down, and no further than the first that isn't: a fixed
+    sequence, which needs no correction for the number of layers (Maurer, Hothorn and Lehmacher
+    1995)."""
+    first = len(differences)
+    while first > 0 and contrast(differences[first - 1], cluster).low > 0:
+        first -= 1
+    return first
 
 
 def half_rise(curve: np.ndarray, layers: np.ndarray) -> float:
@@ -65,8 +80,8 @@ def half_rise(curve: np.ndarray, layers: np.ndarray) -> float:
 
 def rises(readers: Iterable[Reader]) -> pd.DataFrame:
     """Where each task emerges, by reader, model and task: columns reader, model, task, layer,
-    ci_low, ci_high, height (the last layer above its baseline), layers, n. layer is empty where
-    there is no rise."""
+    ci_low, ci_high, height (the last layer above its baseline), above (from which layer on it is),
+    layers, n. layer and above are empty where there is no rise."""
     found = []
     for reader in readers:
         for model, task in reader.scores:
@@ -76,5 +91,6 @@ def rises(readers: Iterable[Reader]) -> pd.DataFrame:
             own = rise(values, zero, cluster, draw_groups(cluster, RESAMPLES, 0))
             row = {"reader": reader.name, "model": model, "task": task, "layer": own.layer}
             row |= {"ci_low": own.low, "ci_high": own.high, "height": own.height}
+            row["above"] = own.above
             found.append({**row, "layers": len(values) - 1, "n": len(zero)})
     return pd.DataFrame(found)

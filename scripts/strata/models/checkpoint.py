@@ -38,7 +38,7 @@ class ModelInfo:
 
     folder: or the GGUF file; tokenizer: the folder of the tokenizer, where that is another;
     adapter: the folder of the adapter that is merged into it, adapter_of: the model that this says
-    it is of.
+    it is of; parameters: all its weights, 0 in a description of before they were counted.
     """
 
     name: str
@@ -55,6 +55,7 @@ class ModelInfo:
     tokenizer: str = ""
     adapter: str = ""
     adapter_of: str = ""
+    parameters: int = 0
 
     def dict(self) -> dict:
         return asdict(self)

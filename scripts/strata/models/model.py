@@ -60,6 +60,8 @@ class Skeleton:
         self.ends = {name: getattr(backbone, name) for name in names if name}
         self._check_form(stated["model_type"])
         self.head_bias = whole.get_output_embeddings().bias is not None
+        # All weights, those of a tied head once.
+        self.parameters = sum(own.numel() for own in whole.parameters())
         self.float32 = tuple(whole._keep_in_fp32_modules_strict or ())
 
     def _whole(self, stated: dict):

@@ -8,6 +8,7 @@ from strata.names import RIDGE
 from strata.report.entry import Entry
 
 READ = ("lens", "metric")
+MAP = {"layers": "auto", "values": True, "colormap": "viridis", "scale": "auto"}
 OVER_LAYERS = {"x": "layer", "y_range": "auto", "band": True}
 CURVES = {**OVER_LAYERS, "embedding": True}
 
@@ -203,13 +204,24 @@ FIGURES = {
     entry.name: entry
     for entry in (
         Entry(
-            name="overall_radar",
+            name="size",
             question="Scales",
-            shows="all abilities at the last layer, a polygon per model",
-            make="strata.report.figures.radars:overall_radar",
+            shows="accuracy against parameters, at the last and the best layer, a panel per task",
+            make="strata.report.figures.size:size",
+            files=("metrics", "best", "models"),
+            options=READ,
+            models="sizes",
+            several=("models",),
+            style={"y_range": "auto", "blind": True},
+        ),
+        Entry(
+            name="overall",
+            question="Scales",
+            shows="all abilities at the last layer, dots with intervals or the paper's radar",
+            make="strata.report.figures.radars:overall",
             files=("metrics",),
             options=READ,
-            style={"form": "radar", "axes": "auto", "r_max": "auto"},
+            style={"form": "dots", "axes": "auto", "r_max": "auto"},
         ),
         Entry(
             name="curves",
@@ -222,6 +234,17 @@ FIGURES = {
             style={**CURVES, "blind": True},
         ),
         Entry(
+            name="lenses",
+            question="Layers",
+            shows="{model} through each lens, a panel per task",
+            make="strata.report.figures.curves:lenses",
+            files=("metrics",),
+            options=("metric",),
+            over=("model",),
+            several=("lenses",),
+            style=CURVES,
+        ),
+        Entry(
             name="precision",
             question="Scales",
             shows="what other precisions of a model cost, layer by layer, a panel per task",
@@ -232,14 +255,26 @@ FIGURES = {
             style=OVER_LAYERS,
         ),
         Entry(
+            name="calculation",
+            question="Layers",
+            shows="{task}, operations x layers, by kind of number and digits, a panel per model",
+            make="strata.report.figures.heat_maps:calculation",
+            files=("metrics",),
+            options=READ,
+            over=("task",),
+            tasks="calculation",
+            style=MAP,
+        ),
+        Entry(
             name="calculation_radars",
             question="Layers",
-            shows="{task}, {kind}, {digits} digits, by operation",
+            shows="{task}, {kind}, {digits} digits, by operation, as the paper's radars",
             make="strata.report.figures.radars:calculation_radars",
             files=("metrics",),
             options=READ,
             over=("task", "kind", "digits"),
             tasks="calculation",
+            chosen=True,
             style={"form": "radar", "layers": "auto", "r_max": "auto"},
         ),
         Entry(
@@ -251,7 +286,7 @@ FIGURES = {
             options=READ,
             over=("task",),
             tasks="in_languages",
-            style={"layers": "auto", "values": True, "colormap": "viridis", "scale": "auto"},
+            style=MAP,
         ),
         Entry(
             name="subtasks",
@@ -262,7 +297,7 @@ FIGURES = {
             options=READ,
             over=("task",),
             tasks="in_parts",
-            style={"layers": "auto", "values": True, "colormap": "viridis", "scale": "auto"},
+            style=MAP,
         ),
         Entry(
             name="variants",
@@ -278,7 +313,7 @@ FIGURES = {
         Entry(
             name="probe_curves",
             question="Controls",
-            shows="{task} by lens and by probe, with redrawn labels and floor, a panel per model",
+            shows="{task} by lens and by probe, over null, floor and baseline, a panel per model",
             make="strata.report.figures.probes:probe_curves",
             files=("metrics", "probes"),
             options=("lens", "probe"),
@@ -300,10 +335,10 @@ FIGURES = {
         Entry(
             name="emergence",
             question="Layers",
-            shows="the layer at which each task has half of its rise above its baseline",
+            shows="from where each task is above its baseline, to half of its rise",
             make="strata.report.figures.emergence:emergence",
             files=("emergence",),
-            style={"x": "layer"},
+            style={"x": "depth"},
         ),
         Entry(
             name="settling",
@@ -318,11 +353,11 @@ FIGURES = {
         Entry(
             name="transfer",
             question="Probes",
-            shows="probes of {model} fitted on one task and read on another",
-            make="strata.report.figures.heat_maps:transfer",
+            shows="probes fitted on one task and read on another, where chance is ruled out",
+            make="strata.report.figures.transfer:transfer",
             files=("transfer",),
             options=("probe",),
-            over=("model",),
+            several=("tasks",),
             style={"values": True, "colormap": "RdBu_r", "scale": "auto"},
         ),
         Entry(

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from strata.names import MC2, MC3, METRICS, SUBTASKS
+from strata.names import MC2, MC3, METRICS, OPERATIONS, SUBTASKS
 from strata.report.captions import extent
 
 NOTHING = "–"
@@ -51,6 +51,12 @@ def measured(metric: str, rows: pd.DataFrame) -> str:
     else:
         interval = "with its 95 % interval"
     return f"{METRICS.get(metric, metric)} in % {interval}"
+
+
+def in_words(subtask: str) -> str:
+    """Integer, 1-2, Add for int/1-2/add; a subtask of a user's own by its name."""
+    words = SUBTASKS | OPERATIONS
+    return ", ".join(words.get(part, part) for part in subtask.split("/"))
 
 
 def ability_label(task: str, subtask: str, labels: dict) -> str:

@@ -36,6 +36,8 @@ class Entry:
         they are compared with), training (the checkpoints), published (those that are the paper's).
     tasks: which: all, calculation, in_languages, in_parts (with subtasks of their own), in_variants
         (with questions that are asked in several), published.
+    several: what a study must have two of at least: models, tasks, lenses. chosen: made only where
+        the study's `figures` name it.
     probe: the probe that must have been fitted, if it takes a certain one.
     style: a figure's own keys and their defaults (style.KEYS).
     mem_mb, runtime: megabytes and minutes of its job, at the first attempt.
@@ -50,6 +52,8 @@ class Entry:
     over: tuple[str, ...] = ()
     models: str = "compared"
     tasks: str = "all"
+    several: tuple[str, ...] = ()
+    chosen: bool = False
     probe: str | None = None
     style: dict[str, Any] = field(default_factory=dict)
     mem_mb: int = 2000

@@ -32,7 +32,8 @@ BEST_COLUMNS = (
     *("value", "stderr", "ci_low", "ci_high"),
 )
 EMERGENCE_COLUMNS = (
-    *("reader", "model", "task", "layer", "ci_low", "ci_high", "height", "layers", "n"),
+    *("reader", "model", "task", "layer", "ci_low", "ci_high", "height", "above"),
+    *("layers", "n"),
 )
 SETTLING_COLUMNS = (
     *("model", "task", "lens", "layer", "brier", "entropy", "divergence", "calibration"),

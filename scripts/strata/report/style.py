@@ -54,6 +54,10 @@ def _percents(value: Any) -> bool:
     return _list_of(_number(0, 100))(value) and len(value) == 2 and value[0] < value[1]
 
 
+def _range(value: Any) -> bool:
+    return value in ("auto", "own") or _percents(value)
+
+
 KEYS = {
     "width": Key(
         lambda value: value in ("auto", "one", "two") or _number(2, 20)(value),
@@ -82,7 +86,10 @@ KEYS = {
         "Layers counted, or as a share of the model's depth.",
     ),
     "y_range": Key(
-        _auto_or(_percents), "auto or two percentages, such as [0, 60]", "Of the vertical axis."
+        _range,
+        "auto, own or two percentages, such as [0, 60]",
+        "Of the vertical axis: auto is 0 to 100 in every figure of accuracies, so that they can be "
+        "set side by side, own goes by what is drawn; of differences auto is own.",
     ),
     "band": Key(_a(bool), "true or false", "Whether 95 % intervals are shaded."),
     "embedding": Key(_a(bool), "true or false", "Whether layer 0 is shown."),
@@ -94,7 +101,11 @@ KEYS = {
         "auto or a list such as [lama, calculation/int, truthfulqa:mc3]",
         "Which abilities are shown; auto shows each task.",
     ),
-    "r_max": Key(_auto_or(_number(1, 100)), "auto or a percentage", "The outer circle."),
+    "r_max": Key(
+        _auto_or(_number(1, 100)),
+        "auto or a percentage",
+        "The outer circle of a radar, the end of the axis of dots.",
+    ),
     "layers": Key(
         _auto_or(_list_of(_a(int))),
         "auto or a list such as [1, 10, -2, -1] (-1: last)",
@@ -103,9 +114,9 @@ KEYS = {
     "values": Key(_a(bool), "true or false", "Whether cells carry their value."),
     "colormap": Key(_a(str), "a colour map of matplotlib", "Of a heat map."),
     "scale": Key(
-        _auto_or(_percents),
-        "auto or two percentages, such as [0, 60]",
-        "Ends of the colours; where tasks transfer, auto is 0 to 100, with chance in the middle.",
+        _range,
+        "auto, own or two percentages, such as [0, 60]",
+        "Ends of the colours: auto is 0 to 100, in every figure alike; own goes by what is drawn.",
     ),
 }
 # What every figure has, and the defaults; an entry of the catalogue adds its own, or starts from

@@ -9,9 +9,12 @@ import pandas as pd
 
 from strata.files import atomic
 
-# Characters of a row that fit a text block of 16 cm in \footnotesize, and rows that fit a page.
+# Characters of a row that fit a text block of 16 cm in \footnotesize, and rows that fit a page; a
+# column of longer cells than WRAP is set in lines of that many.
 TEX_WIDTH = 118
 TEX_ROWS = 45
+WRAP = 30
+TEX_CM = 16 / TEX_WIDTH
 # Of a table as a page: names of rows and columns stay in sight, numbers line up.
 PAGE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; }
@@ -47,7 +50,7 @@ def write_table(table: Table, stem: str | Path) -> None:
     contents = {
         ".csv": table.tidy.to_csv(index=False, lineterminator="\n"),
         ".md": markdown(table.shown, table.caption),
-        ".tex": latex(table.shown, table.caption, stem.name),
+        ".tex": latex(table.shown, table.caption, stem.name, brief(table.heading)),
         ".html": html(table),
         ".txt": table.heading + "\n",
     }
@@ -95,16 +98,24 @@ def html(table: Table) -> str:
     )
 
 
-def latex(shown: pd.DataFrame, caption: str, name: str) -> str:
-    """A booktabs table; longer than a page it is a longtable, wider than the text several."""
+def brief(heading: str) -> str:
+    """What a heading says the table shows, without of what."""
+    return heading.split(":")[0].rstrip(".")
+
+
+def latex(shown: pd.DataFrame, caption: str, name: str, short: str) -> str:
+    """A booktabs table; longer than a page it is a longtable, wider than the text several, each
+    with the keys. short: the caption of the list of tables, of further parts and pages."""
     label = re.sub(r"[^A-Za-z0-9]+", "-", name)
     panels = _panels(shown)
     texts = []
     for number, panel in enumerate(panels, 1):
         part = f" ({number} of {len(panels)})" if len(panels) > 1 else ""
+        title = escape(short) + part
+        first = f"{title}. {escape(caption)}" if number == 1 else title
         mark = f"\\label{{tab:{label}}}" if number == 1 else ""
-        texts.append(_tabular(panel, f"\\caption{{{escape(caption)}{part}}}{mark}"))
-    return "% needs \\usepackage{booktabs,longtable}\n" + "\n".join(texts)
+        texts.append(_tabular(panel, f"\\caption[{{{title}}}]{{{first}}}{mark}", title))
+    return "% needs \\usepackage{array,booktabs,longtable}\n" + "\n".join(texts)
 
 
 def escape(text: str) -> str:
@@ -117,6 +128,10 @@ def escape(text: str) -> str:
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "–": "--",
+        "−": "$-$",
+        "±": r"$\pm$",
+        "²": r"\textsuperscript{2}",
+        "†": r"\dag{}",
         **{character: f"\\{character}" for character in "&%$#_{}"},
     }
     text = "".join(special.get(character, character) for character in _one_line(text))
@@ -124,11 +139,14 @@ def escape(text: str) -> str:
     return "{[}" + text[1:] if text.startswith("[") else text
 
 
-def _tabular(shown: pd.DataFrame, caption: str) -> str:
+def _tabular(shown: pd.DataFrame, caption: str, title: str) -> str:
     long = len(shown) > TEX_ROWS
     keys = shown.index.nlevels
-    columns = "l" * keys + "r" * (shown.shape[1])
-    header, *rows = ([escape(cell) for cell in row] for row in _grid(shown))
+    grid = _grid(shown)
+    columns = "".join(
+        _column(longest, key=place < keys) for place, longest in enumerate(_longest(grid))
+    )
+    header, *rows = ([escape(cell) for cell in row] for row in grid)
     body: list[str] = []
     above = [""] * keys
     for row in rows:
@@ -145,9 +163,9 @@ def _tabular(shown: pd.DataFrame, caption: str) -> str:
             "{\\footnotesize\\setlength{\\tabcolsep}{4pt}",
             f"\\begin{{longtable}}{{{columns}}}",
         ]
-        begin.append(f"{caption} \\\\")
-        end = [r"\end{longtable}}"]
-        lines = [*begin, *head, r"\endhead", r"\bottomrule", r"\endfoot", *body, *end]
+        begin += [f"{caption} \\\\", *head, r"\endfirsthead"]
+        begin += [f"\\caption[]{{{title}, continued}} \\\\", *head, r"\endhead"]
+        lines = [*begin, r"\bottomrule", r"\endfoot", *body, r"\end{longtable}}"]
     else:
         begin = [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}", caption]
         begin.append(f"\\begin{{tabular}}{{{columns}}}")
@@ -155,10 +173,21 @@ def _tabular(shown: pd.DataFrame, caption: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _longest(grid: list[list[str]]) -> list[int]:
+    """Characters of each column's longest cell."""
+    return [max(map(len, column)) for column in zip(*grid, strict=True)]
+
+
+def _column(longest: int, key: bool) -> str:
+    if longest <= WRAP:
+        return "l" if key else "r"
+    return f">{{\\raggedright\\arraybackslash}}p{{{WRAP * TEX_CM:.1f}cm}}"
+
+
 def _panels(shown: pd.DataFrame) -> list[pd.DataFrame]:
     """The columns in as many parts as the width of a page asks for."""
     keys = shown.index.nlevels
-    widths = [max(map(len, column)) + 2 for column in zip(*_grid(shown), strict=True)]
+    widths = [min(longest, WRAP) + 2 for longest in _longest(_grid(shown))]
     panels: list[list[str]] = []
     used = TEX_WIDTH
     for name, width in zip(shown.columns, widths[keys:], strict=True):
@@ -171,9 +200,16 @@ def _panels(shown: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _grid(shown: pd.DataFrame) -> list[list[str]]:
-    """Header and rows, keys first, all text."""
-    frame = shown.reset_index()
-    return [list(map(str, row)) for row in [frame.columns, *frame.itertuples(index=False)]]
+    """Header and rows, keys first, all text, numbers as they are printed."""
+    keys, frame = shown.index.nlevels, shown.reset_index()
+    header, *rows = (list(map(str, row)) for row in [frame.columns, *frame.itertuples(index=False)])
+    return [header, *([*row[:keys], *map(printed, row[keys:])] for row in rows)]
+
+
+def printed(cell: str) -> str:
+    """A cell with minus signs for hyphens in front of numbers, and a zero without a sign."""
+    cell = re.sub(r"(?<![\w.)])[+-](0(?:\.0+)?)(?![\d.])", r"\1", cell)
+    return re.sub(r"(?<![\w.)])-(?=\d)", "−", cell)
 
 
 def _one_line(text: str) -> str:

@@ -1,20 +1,36 @@
-"""Layers by languages or other subtasks, and probes from task to task."""
+"""Layers by languages, by other subtasks, and by the operations of calculation."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from strata.errors import StrataError
-from strata.names import LANGUAGES, LENSES, METRICS, PROBES
-from strata.report.captions import extent, heading, odd
+from strata.names import KINDS, LANGUAGES, LENSES, METRICS, OPERATIONS
+from strata.report.captions import extent, heading, odd, share
 from strata.report.cells import mark
 from strata.report.kit import drawing
 from strata.report.kit.figure import styled
-from strata.report.kit.heat import colour_scale, heat_map, heat_panels, print_values
-from strata.report.selection import by_model, chosen_layers, languages, ordered, select, thinned
+from strata.report.kit.heat import (
+    colour_bar,
+    colour_scale,
+    heat_map,
+    heat_panels,
+    print_panels,
+)
+from strata.report.selection import (
+    arrange,
+    by_model,
+    chosen_layers,
+    languages,
+    last_layers,
+    ordered,
+    select,
+    thinned,
+)
+from strata.report.selection import calculation as nodes
 
 
 @styled
@@ -52,7 +68,8 @@ def _by_part(
     style = drawing.sized(style, len(grids))
     shades = colour_scale(pd.concat(grids.values()), style)
     marked = set(rows.loc[rows["anomaly"] != "", "language"]) if "anomaly" in rows else set()
-    names = [LANGUAGES.get(code, code) + mark(code in marked).strip() for code in codes]
+    words = {code: LANGUAGES.get(code, code) for code in codes}
+    names = [word + mark(code in marked).strip() for code, word in words.items()]
     titles = [labels["models"][model] for model in grids]
     if what == "language":
         figure, axes = heat_panels(style, titles, names, max(map(len, grids.values())))
@@ -64,22 +81,79 @@ def _by_part(
     for panel, (model, grid) in zip(axes.flat, grids.items(), strict=False):
         heat_map(panel, grid, shades, model)
     _name_layers(axes, grids, vertical=what == "language")
-    bar = figure.colorbar(shades, ax=axes, label=f"{METRICS.get(metric, metric)} (%)", pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    colour_bar(figure, axes, shades, f"{METRICS.get(metric, metric)} (%)", rows["chance"])
     facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} a {what}{odd(rows, '.')}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     title = f"{METRICS.get(metric, metric)} by layer and {what}"
     label = heading(title, rows, labels, LENSES.get(lens, lens), of=f" a {what}")
-    figure.set_label(label + odd(rows))
-    if style["values"]:
-        drawing.freeze(figure)
-        for panel, grid in zip(axes.flat, grids.values(), strict=False):
-            print_values(panel, grid, shades, style["font_size"] - 1)
+    figure.set_label(_told(rows, labels, "language", words) + label + odd(rows))
+    print_panels(figure, axes, list(grids.values()), shades, style)
     return figure
 
 
-def _name_layers(axes: np.ndarray, grids: dict[str, pd.DataFrame], vertical: bool) -> None:
+@styled
+def calculation(
+    frame: pd.DataFrame, labels: dict, lens: str, metric: str, task: str, *, style: dict
+) -> Figure:
+    """Calculation by operation: a panel a model for each kind of number and its digits, operations
+    below each other, lower layers at the left, one colour scale."""
+    rows = nodes(select(frame, labels, task=task, lens=lens, metric=metric))
+    rows = rows[rows["operation"] != "all"]
+    operations = ordered(rows["operation"], OPERATIONS)
+    own = by_model(rows, labels)
+    grids = {}
+    rows = arrange(rows, labels, ["kind", "digits", "model"])
+    for kind, digits in dict.fromkeys(zip(rows["kind"], rows["digits"], strict=True)):
+        for model, part in own:
+            most = partial(thinned, most=(18, 9, 9)[min(len(own), 3) - 1])
+            layers = chosen_layers(part, style, most, labels)
+            part = part[(part["kind"] == kind) & (part["digits"] == digits)]
+            grid = 100 * part.pivot(index="operation", columns="layer", values="value")
+            grids[kind, digits, model] = grid.reindex(index=operations[::-1], columns=layers)
+    style = drawing.sized(style, len(grids))
+    shades = colour_scale(pd.concat(grids.values()), style)
+    titles = [
+        f"{labels['models'][model]}: {KINDS.get(kind, kind).lower()}, {_digits(digits)}"
+        for kind, digits, model in grids
+    ]
+    names = {name: OPERATIONS.get(name, name) for name in operations}
+    side = max(map(len, names.values())) * drawing.CHARACTER * style["font_size"] / 72
+    longest = max(grids.values(), key=lambda grid: len(grid.columns))
+    across = min(4, len(own))
+    wide = list(map(str, longest))
+    figure, axes = heat_panels(style, titles, wide, len(operations), side, across)
+    for panel, (name, grid) in zip(axes.flat, grids.items(), strict=False):
+        heat_map(panel, grid.rename(index=names), shades, "/".join(name))
+    _name_layers(axes, grids, vertical=False)
+    colour_bar(figure, axes, shades, f"{METRICS.get(metric, metric)} (%)", rows["chance"])
+    facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])} an operation"
+    drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
+    title = f"{METRICS.get(metric, metric)} by operation and layer, for each kind and its digits"
+    label = heading(title, rows, labels, LENSES.get(lens, lens), of=" an operation")
+    figure.set_label(_told(rows, labels, "operation", names) + label)
+    print_panels(figure, axes, list(grids.values()), shades, style, "{:.0f}")
+    return figure
+
+
+def _digits(digits: str) -> str:
+    return f"{digits} digit{'s' * (digits != '1')}"
+
+
+def _told(rows: pd.DataFrame, labels: dict, of: str, names: dict[str, str]) -> str:
+    """Which part the last layer of the best model has most and least of."""
+    last = last_layers(rows).dropna(subset="value")
+    if last.empty:
+        return ""
+    model = last.groupby("model")["value"].mean().idxmax()
+    means = last[last["model"] == model].groupby(of)["value"].mean().sort_values(kind="stable")
+    if len(means) < 2:
+        return ""
+    ends = (f"{names[part]} ({share(means[part])})" for part in (means.index[-1], means.index[0]))
+    where = f"At the last layer of {labels['models'][model]}"
+    return f"{where}, {' is highest and '.join(ends)} lowest. "
+
+
+def _name_layers(axes: np.ndarray, grids: dict[Any, pd.DataFrame], vertical: bool) -> None:
     """Says which of a panel's axes are the layers; models have layers of their own."""
     if vertical:
         for panel in axes[:, 0]:
@@ -90,42 +164,3 @@ def _name_layers(axes: np.ndarray, grids: dict[str, pd.DataFrame], vertical: boo
         panel.set_xlabel("Layer")
     for panel in axes[:, 1:].flat:
         panel.set_yticklabels([])
-
-
-@styled
-def transfer(results: pd.DataFrame, labels: dict, probe: str, model: str, *, style: dict) -> Figure:
-    """One model's probes across tasks: AUROC at the last and at the best layer."""
-    rows = select(results, labels, model=model, probe=probe)
-    rows = rows[rows["metric"] == "auroc"]
-    tasks = ordered(rows["test"], labels["tasks"])
-    grids, titles = {}, []
-    for which in ("last", "best"):
-        part = rows[rows["which"] == which]
-        grid = 100 * part.pivot(index="train", columns="test", values="value")
-        grids[which] = grid.reindex(index=tasks[::-1], columns=tasks)
-        titles.append(f"{which.capitalize()} layer ({part['layer'].iloc[0]})")
-    style = drawing.sized(style, len(grids))
-    # Centred on chance, so that a direction that points the other way shows as such.
-    style = {**style, "scale": [0, 100] if style["scale"] == "auto" else style["scale"]}
-    colours = colour_scale(pd.concat(grids.values()), style)
-    names = [labels["tasks"][task] for task in tasks]
-    side = max(map(len, names)) * drawing.CHARACTER * style["font_size"] / 72
-    figure, axes = heat_panels(style, titles, names, len(tasks), side)
-    for panel, (which, grid) in zip(axes.flat, grids.items(), strict=False):
-        heat_map(panel, grid.rename(index=labels["tasks"]), colours, which)
-    for panel in axes[:, 1:].flat:
-        panel.set_yticklabels([])
-    axes[0, 0].set_ylabel("Fitted on")
-    bar = figure.colorbar(colours, ax=axes, label="AUROC (%)", pad=0.02)
-    bar.outline.set_visible(False)
-    facts = f"{PROBES[probe]}, read on the task below, n = {extent(rows['n'])}"
-    facts += "; the study has this one task" if len(tasks) == 1 else ""
-    drawing.add_title(figure, style, f"{labels['models'][model]}: {facts}")
-    read = rows.rename(columns={"test": "task"})
-    title = "AUROC from task to task, at the last and at the best layer, chosen on the diagonal"
-    figure.set_label(heading(title, read, labels, PROBES[probe]))
-    if style["values"]:
-        drawing.freeze(figure)
-        for panel, grid in zip(axes.flat, grids.values(), strict=False):
-            print_values(panel, grid, colours, style["font_size"] - 1, "{:.0f}")
-    return figure

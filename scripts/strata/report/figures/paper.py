@@ -10,9 +10,9 @@ from strata.errors import StrataError
 from strata.names import LENSES, MC1, NORMED, RAW, REFERENCE, SUBTASKS
 from strata.report.captions import extent, heading, odd
 from strata.report.kit import drawing
-from strata.report.kit.drawing import CHANCE, model_look
+from strata.report.kit.drawing import model_look
 from strata.report.kit.figure import styled
-from strata.report.kit.panels import by_layer, crosses, curve_panels, finish_curves
+from strata.report.kit.panels import by_layer, chance_lines, crosses, curve_panels, finish_curves
 from strata.report.published import beside
 
 PUBLISHED: dict[str, Any] = {
@@ -62,21 +62,34 @@ def paper_comparison(
         values = 100 * theirs["published"]
         panel.plot(theirs["layer"] / depth, values, gid="published", zorder=3, **PUBLISHED)
         crosses(panel, theirs["layer"] / depth, values, theirs["anomaly"])
-        if style["chance"]:
-            panel.axhline(100 * own["chance"].iloc[0], gid="chance", zorder=1, **CHANCE)
+        chance_lines(panel, own, style)
     finish_curves(axes, style, "MC1 (%)")
     facts = f"published and measured, n = {extent(ours['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     title = "Published and measured MC1, layer by layer"
     measured = ours[ours["model"].isin(pairs["model"])]
     label = heading(title, measured, labels, *(LENSES[lens] for lens in lenses))
-    figure.set_label(label + odd(pairs))
+    figure.set_label(_told(pairs, lenses[0]) + label + odd(pairs))
     black: dict[str, Any] = {"color": "0.15", "linewidth": 1.2}
-    handles = [Line2D([], [], label="published", **PUBLISHED)]
-    handles += [
-        Line2D([], [], label=LENSES[lens], linestyle=STROKES.get(lens, "-."), **black)
-        for lens in lenses
-    ]
-    handles += [drawing.chance_handle()] * style["chance"]
-    drawing.add_legend(figure, style, handles + drawing.odd_handles(style, odd(pairs)))
+    known = {
+        "published": Line2D([], [], label="published", **PUBLISHED),
+        **{
+            lens: Line2D([], [], label=LENSES[lens], linestyle=STROKES.get(lens, "-."), **black)
+            for lens in lenses
+        },
+        "chance": drawing.chance_handle(),
+    }
+    handles = drawing.drawn(figure, known) + drawing.odd_handles(style, odd(pairs))
+    drawing.add_legend(figure, style, handles)
     return figure
+
+
+def _told(pairs: pd.DataFrame, lens: str) -> str:
+    """How far the published values are from the measured ones."""
+    gaps = 100 * pairs.loc[pairs["lens"] == lens, "difference"].abs().dropna()
+    if gaps.empty:
+        return ""
+    return (
+        f"Measured by the {LENSES[lens]}, values are {gaps.mean():.1f} points from the published "
+        f"ones on average, {gaps.max():.1f} at most. "
+    )

@@ -1,4 +1,4 @@
-"""Abilities at the last layer, and calculation by operation, as radars."""
+"""Abilities at the last layer, as dots or a radar, and calculation by operation, as radars."""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from strata.errors import StrataError
 from strata.names import KINDS, LENSES, MC3, METRICS, OPERATIONS, SUBTASKS
-from strata.report.captions import extent, heading, listed, odd
-from strata.report.cells import mark
+from strata.report.captions import extent, heading, listed, odd, seen, share
+from strata.report.cells import ability_label, mark
 from strata.report.kit import drawing, polygons
 from strata.report.kit.drawing import model_label, model_look
 from strata.report.kit.figure import styled
@@ -24,10 +24,8 @@ from strata.report.selection import (
 
 
 @styled
-def overall_radar(
-    frame: pd.DataFrame, labels: dict, lens: str, metric: str, *, style: dict
-) -> Figure:
-    """Every ability at the last layer: a polygon a model."""
+def overall(frame: pd.DataFrame, labels: dict, lens: str, metric: str, *, style: dict) -> Figure:
+    """Every ability at the last layer: a dot with its 95 % interval a model, or a polygon."""
     rows = last_layers(select(frame, labels, lens=lens))
     abilities = radar_axes(rows, labels, metric) if style["axes"] == "auto" else style["axes"]
     parts = [_ability(rows, labels, ability, metric) for ability in abilities]
@@ -53,7 +51,7 @@ def overall_radar(
     figure = polygons.draw(style, [Panel("", series)], names, chance, title, "%")
     metrics = listed(METRICS.get(name, name) for name in ordered(shown["metric"], METRICS))
     label = heading(f"{metrics} at the last layer", shown, labels, LENSES.get(lens, lens))
-    figure.set_label(label + odd(shown))
+    figure.set_label(_told(shown, labels) + label + odd(shown))
     return figure
 
 
@@ -104,6 +102,21 @@ def calculation_radars(
     return figure
 
 
+def _told(shown: pd.DataFrame, labels: dict) -> str:
+    """Which abilities are highest and lowest in the model that is best over all of them."""
+    known = shown.dropna(subset="value")
+    means = known.groupby("model")["value"].agg(["size", "mean"])
+    model = means.sort_values(["size", "mean"], kind="stable").index[-1]
+    own = known[known["model"] == model].sort_values("value", kind="stable")
+    if len(own) < 2:
+        return seen(own, labels, labels["tasks"][own["task"].iloc[0]])
+    ends = (
+        f"{ability_label(row.task, row.subtask, labels)} ({share(row.value)})"
+        for row in own.iloc[[-1, 0]].itertuples()
+    )
+    return f"Of {labels['models'][model]}, {' is highest and '.join(ends)} lowest. "
+
+
 def radar_axes(frame: pd.DataFrame, labels: dict, metric: str) -> list[str]:
     """The abilities of an overview: each task, calculation by its kinds, TruthfulQA by MC3 too."""
     nodes = calculation(frame)
@@ -128,9 +141,7 @@ def _ability(rows: pd.DataFrame, labels: dict, ability: str, metric: str) -> pd.
     try:
         return select(rows, labels, task=task, subtask=subtask, metric=metric)
     except StrataError as error:
-        raise StrataError(
-            f"config key figures.overall_radar.axes: axis {ability!r}: {error}"
-        ) from None
+        raise StrataError(f"config key figures.overall.axes: axis {ability!r}: {error}") from None
 
 
 def _split(ability: str, metric: str) -> tuple[str, str, str]:

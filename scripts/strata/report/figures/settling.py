@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from strata.names import LENSES
-from strata.report.captions import extent, heading
+from strata.report.captions import extent, heading, layer_name, listed
 from strata.report.kit import drawing
 from strata.report.kit.drawing import model_label, model_look
 from strata.report.kit.figure import styled
@@ -29,5 +29,18 @@ def settling(rows: pd.DataFrame, labels: dict, lens: str, task: str, *, style: d
     drawing.add_title(figure, style, f"{labels['tasks'][task]}: {facts}")
     drawing.add_legend(figure, style, axes.get_legend_handles_labels()[0])
     title = "Where answers settle: items whose answer no later layer changes"
-    figure.set_label(heading(title, rows, labels, LENSES[lens]))
+    figure.set_label(_told(rows, labels, task) + heading(title, rows, labels, LENSES[lens]))
     return figure
+
+
+def _told(rows: pd.DataFrame, labels: dict, task: str) -> str:
+    """By which layer half of the answers are settled, in each model."""
+    half = rows[rows["settled"] >= 0.5].groupby("model")["layer"].min()
+    ends = [
+        f"{layer_name(half[model])} of {labels['models'][model]}"
+        for model, _ in by_model(rows, labels)
+        if model in half
+    ]
+    if not ends:
+        return ""
+    return f"Half of the answers to {labels['tasks'][task]} are settled by {listed(ends)}. "

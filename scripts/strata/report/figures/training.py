@@ -9,12 +9,12 @@ from matplotlib.lines import Line2D
 
 from strata.errors import StrataError
 from strata.names import LENSES, METRICS
-from strata.report.captions import extent, heading
+from strata.report.captions import extent, heading, listed, share
 from strata.report.kit import drawing
-from strata.report.kit.drawing import CHANCE, model_look
+from strata.report.kit.drawing import model_look
 from strata.report.kit.figure import styled
 from strata.report.kit.look import inches
-from strata.report.kit.panels import curve, curve_panels
+from strata.report.kit.panels import chance_lines, curve, curve_panels, scale_shares
 from strata.report.selection import at_best, last_layers, over_training, select, whole
 
 
@@ -41,21 +41,32 @@ def training(
         for run in runs:
             own, face = part[part["run"] == run], model_look(run, {"models": runs}, style)
             curve(panel, own["step"], own, run, face, style["band"])
-        if style["chance"] and part["chance"].notna().any():
-            panel.axhline(100 * part["chance"].mean(), gid="chance", zorder=1, **CHANCE)
+        chance_lines(panel, part, style)
         _step_axis(panel, sorted(rows["step"].unique()), narrow=inches(style) < 5 and len(axes) > 1)
-        if style["y_range"] != "auto":
-            panel.set_ylim(style["y_range"])
+        scale_shares(panel, style)
     axes[0].set_ylabel(f"{METRICS.get(metric, metric)} (%)")
     facts = f"{LENSES.get(lens, lens)}, n = {extent(rows['n'])}"
     drawing.add_title(figure, style, f"{labels['tasks'][task]} over training: {facts}")
-    drawing.add_legend(figure, style, _handles(runs, style))
+    drawing.add_legend(figure, style, drawing.drawn(figure, _handles(runs, style)))
     title = f"{METRICS.get(metric, metric)} over training"
     if style["layers"] == "auto":
         title += " (the best layer's 95 % band holds up to 100 %)"
     shown, named = rows.assign(model=rows["run"]), labels | {"models": runs}
-    figure.set_label(heading(title, shown, named, LENSES.get(lens, lens)))
+    told = _told(last_layers(rows), runs, labels["tasks"][task])
+    figure.set_label(told + heading(title, shown, named, LENSES.get(lens, lens)))
     return figure
+
+
+def _told(last: pd.DataFrame, runs: dict[str, str], task: str) -> str:
+    """Where each run's last layer begins and ends."""
+    ends = []
+    for run, own in last.dropna(subset="value").sort_values("step").groupby("run", sort=False):
+        first, end = own.iloc[0], own.iloc[-1]
+        ends.append(
+            f"{share(first['value'])} at step {first['step']} to {share(end['value'])} at step "
+            f"{end['step']} ({runs[run]})"
+        )
+    return f"{task} goes from {listed(ends)}, at the last layer. " if ends else ""
 
 
 def _layers(
@@ -103,14 +114,14 @@ def _short(step: int) -> str:
     return str(step)
 
 
-def _handles(runs: dict[str, str], style: dict) -> list:
-    lines = [
-        Line2D(
+def _handles(runs: dict[str, str], style: dict) -> dict[str, Line2D]:
+    lines = {
+        run: Line2D(
             [],
             [],
             label=drawing.wrap(label, 1.6, style["font_size"]),
             **model_look(run, {"models": runs}, style),
         )
         for run, label in runs.items()
-    ]
-    return lines + [drawing.chance_handle()] * style["chance"]
+    }
+    return lines | {"chance": drawing.chance_handle()}

@@ -1,7 +1,7 @@
 """What figures share: the looks of models and layers, titles, legends, and room for all text."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,7 @@ ODD: dict[str, Any] = {
     "markersize": 3.4,
     "markeredgewidth": 0.7,
 }
+CHANCE_LABEL = "chance"
 Layout = Literal["constrained"] | None
 # Width of an average character, in units of the font size.
 CHARACTER = 0.58
@@ -165,7 +166,8 @@ def hang(legend: Legend, axes: Axes, below: float) -> None:
 def fitting_legend(
     parent: Figure | Axes, handles: Sequence[Artist], room: float, **look: Any
 ) -> Legend | None:
-    """A legend in as many columns as `room` inches hold, in order along its rows."""
+    """A legend in as many columns as `room` inches hold, in order along its rows, chance first."""
+    handles = sorted(handles, key=lambda handle: handle.get_label() != CHANCE_LABEL)
     for columns in range(min(5, len(handles)), 0, -1):
         # matplotlib fills one column after the other.
         filled = [handle for column in range(columns) for handle in handles[column::columns]]
@@ -191,7 +193,13 @@ def say_empty(axes: Axes, why: str) -> None:
 
 
 def chance_handle() -> Line2D:
-    return Line2D([], [], label="chance", **CHANCE)
+    return Line2D([], [], label=CHANCE_LABEL, **CHANCE)
+
+
+def drawn(figure: Figure, handles: Mapping[str, Artist]) -> list[Artist]:
+    """Of a legend's handles, by the gid of what they name, those whose like is in a panel."""
+    there = {artist.get_gid() for axes in figure.axes for artist in axes.get_children()}
+    return [handle for gid, handle in handles.items() if gid in there]
 
 
 def _make_room(figure: Figure, style: dict, artist: Artist | None) -> None:

@@ -8,13 +8,16 @@ from matplotlib.ticker import MaxNLocator
 from strata.report.kit import drawing
 from strata.report.kit.look import inches
 
+# Inches that a panel is tall, at the least, with its title and axis.
+LEAST = 1.65
+
 
 def curve_panels(style: dict, titles: list[str], share: bool = True) -> tuple[Figure, list[Axes]]:
     across, down = drawing.arrangement(len(titles), style)
     if not share and across > 2:  # each panel's own axis takes room
         across, down = 2, -(-len(titles) // 2)
     room = inches(style) / across
-    figure = drawing.canvas(style, down * 0.72 * min(room, 3.4))
+    figure = drawing.canvas(style, down * max(LEAST, 0.72 * min(room, 3.4)))
     axes = list(figure.subplots(down, across, squeeze=False, sharey=share).flat)
     for panel, title in zip(axes, titles, strict=False):
         panel.set_title(drawing.wrap(title, room - 0.4, style["font_size"]))
@@ -48,6 +51,13 @@ def by_layer(
         crosses(panel, x, 100 * rows["value"], rows["anomaly"])
 
 
+def chance_lines(panel: Axes, rows: pd.DataFrame, style: dict) -> None:
+    """A line for each level of chance: more than one where a model skipped items."""
+    if style["chance"]:
+        for level in (100 * rows["chance"].dropna()).round(1).unique():
+            panel.axhline(level, gid="chance", zorder=1, **drawing.CHANCE)
+
+
 def crosses(panel: Axes, x: pd.Series, y: pd.Series, anomaly: pd.Series) -> None:
     """Marks published values that are odd."""
     there = anomaly != ""
@@ -67,7 +77,16 @@ def finish_curves(axes: list[Axes], style: dict, name: str | None) -> None:
             panel.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         panel.grid(axis="y", color="0.9", linewidth=0.6)
         panel.set_axisbelow(True)
-        if style["y_range"] != "auto":
-            panel.set_ylim(style["y_range"])
+        scale_shares(panel, style)
     if name:
         axes[0].set_ylabel(name)
+
+
+def scale_shares(panel: Axes, style: dict) -> None:
+    """The vertical axis of accuracies: the same in every figure, unless the style asks for another;
+    marks at its ends are whole."""
+    if style["y_range"] == "auto":
+        panel.set_ylim(-3, 103)
+        panel.set_yticks(range(0, 101, 20))
+    elif style["y_range"] != "own":
+        panel.set_ylim(style["y_range"])

@@ -131,6 +131,8 @@ def _dots_figure(
         if panel.heading:
             axes.set_title(drawing.wrap(panel.heading, room, size))
             drawing.hang(drawing.panel_legend(axes, 0.93 * room), axes, 2.8 * line)
+        end = 100 if style["r_max"] == "auto" else style["r_max"]
+        axes.set_xlim(-0.02 * end, 1.02 * end)
     for axes in frames[len(panels) :]:
         axes.set_visible(False)
     drawing.add_title(figure, style, title)
@@ -186,7 +188,7 @@ def _dots(axes: Axes, names: list[str], series: list[Series], chance: np.ndarray
     rows = np.arange(len(names))[::-1]
     shifts = np.linspace(0.33, -0.33, len(series)) if len(series) > 1 else [0]
     for one, shift in zip(series, shifts, strict=True):
-        face = {**one.look, "linestyle": "none"}
+        face = {**one.look, "linestyle": "none", "markersize": 4}
         axes.plot(one.values, rows + shift, gid=one.name, label=one.label, zorder=3, **face)
         interval = {"color": one.look["color"], "linewidth": 1, "zorder": 2}
         axes.hlines(rows + shift, one.lows, one.highs, **interval)
@@ -197,7 +199,7 @@ def _dots(axes: Axes, names: list[str], series: list[Series], chance: np.ndarray
     axes.set_yticks(rows, names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.5, len(names) - 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.grid(axis="x", color="0.92", linewidth=0.6)
     axes.set_axisbelow(True)
 

@@ -10,6 +10,9 @@ from strata.report.selection import arrange
 from strata.report.writers import Table
 from strata.store import Decisions, Scores
 
+# What is set against what, by the family within which p is corrected.
+FAMILIES = {"models": "Models", "layers": "Layers", "readers": "Probe and lens"}
+
 
 def comparisons_table(
     scores: dict[tuple[str, str], Scores],
@@ -51,11 +54,13 @@ def tabled(rows: pd.DataFrame, labels: dict) -> Table:
             "n": picked["n"].astype(str),
         }
     )
+    words = LENSES | PROBES
     index = [
         (
+            FAMILIES[row.family],
             labels["tasks"][row.task],
-            f"{labels['models'][row.model_a]}, layer {row.layer_a}, {row.reader_a}",
-            f"{labels['models'][row.model_b]}, layer {row.layer_b}, {row.reader_b}",
+            f"{labels['models'][row.model_a]}, layer {row.layer_a}, {words[row.reader_a]}",
+            f"{labels['models'][row.model_b]}, layer {row.layer_b}, {words[row.reader_b]}",
         )
         for row in picked.itertuples()
     ]
@@ -70,7 +75,7 @@ def tabled(rows: pd.DataFrame, labels: dict) -> Table:
         "truth up to 99 % of the time. Of the layers the one with the largest difference is shown; "
         "the csv file holds every layer."
     )
-    names = ["Task", "This", "Against"]
+    names = ["Compared", "Task", "This", "Against"]
     readers = [LENSES.get(name) or PROBES.get(name, name) for name in tidy["reader_a"].unique()]
     title = heading(
         f"Paired tests of {metrics}", tidy.rename(columns={"model_a": "model"}), labels, *readers

@@ -52,6 +52,7 @@ def tabled(rows: pd.DataFrame, labels: dict) -> Table:
         f"the embedding. {NONE}: the last layer is not above it by its interval. A rise by few "
         "points is found by luck, as a larger one: its interval holds the layer 90 to 94 %, "
         "and of uneven groups, up to some 30, a steep one's 92 %. "
-        "The csv file has the height of each rise."
+        "The csv file has the height of each rise, and from which layer on it is above its "
+        "baseline (layers tested from the last one down, as long as they are)."
     )
     return Table(tidy, shown, heading("Where MC1 emerges", rows, labels, *words.values()), caption)

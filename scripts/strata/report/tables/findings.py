@@ -53,7 +53,16 @@ def tabled(rows: pd.DataFrame, labels: dict, lens: str) -> Table:
             by_lens = _by_lens(part[part["task"] == task], "task", claim, others)
             cells = mine["task_verdict"].iloc[0], *_shown(deciding[task], mine, labels), *by_lens
             lines.append((claim.title, labels["tasks"][task], *cells))
-    names = ["Claim", "Task", "Verdict", "Difference", "Threshold", "Finds", "Where", "Tests"]
+    names = [
+        "Claim",
+        "Task",
+        "Verdict",
+        "Where or why",
+        "Difference",
+        "Threshold",
+        "Finds",
+        "Tests",
+    ]
     names += [LENSES[other].capitalize() for other in others]
     shown = pd.DataFrame(lines, columns=names).set_index(["Claim", "Task"])
     caption = (
@@ -99,11 +108,11 @@ def _strongest(rows: pd.DataFrame, claim: Claim, need: str) -> pd.Series:
 
 
 def _shown(row: pd.Series | None, rows: pd.DataFrame, labels: dict) -> tuple[str, ...]:
-    """The deciding difference, its threshold and power, where it is, and how many tests there
-    were."""
+    """Where the deciding difference is, or why there is none; the difference, its threshold and
+    power, and how many tests there were."""
     if row is None:
         why = next(iter(note for note in rows["note"] if note), NOTHING)
-        return NOTHING, NOTHING, NOTHING, why, NOTHING
+        return why, NOTHING, NOTHING, NOTHING, NOTHING
     numbers = (100 * row[name] for name in ("value", "ci_low", "ci_high"))
     difference = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*numbers)
     models = [row["model"], row["against"]]
@@ -112,4 +121,4 @@ def _shown(row: pd.Series | None, rows: pd.DataFrame, labels: dict) -> tuple[str
     tests = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     sign = "±" if CLAIMS[row["claim"]].side == "beyond" else ""
     threshold = f"{sign}{100 * row['threshold']:.1f}"
-    return difference, threshold, f"{100 * row['least']:.1f}", f"{where}, {row['layers']}", tests
+    return f"{where}, {row['layers']}", difference, threshold, f"{100 * row['least']:.1f}", tests

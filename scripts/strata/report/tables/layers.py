@@ -11,6 +11,7 @@ from strata.report.cells import (
     NOTHING,
     ability_label,
     chance_text,
+    in_words,
     measured,
     percent,
     percents,
@@ -128,6 +129,8 @@ def _readable(
     """Labels the rows; names task, lens, metric and n in heading and caption."""
     known = {"task": labels["tasks"], "model": labels["models"], "kind": KINDS}
     keys = shown.index.to_frame(index=False)
+    if "subtask" in keys:
+        known["subtask"] = {path: in_words(path) for path in keys["subtask"]}
     for name in keys:
         keys[name] = [known.get(name, {}).get(value, str(value)) for value in keys[name]]
     there = [name for name in ("task", "model") if name in keys]

@@ -9,7 +9,7 @@ from strata.measures.metrics import item_values, metrics_of
 from strata.measures.statistics import clusters, contrast
 from strata.names import HEURISTICS, LEAKS, LENSES, MC1, METRICS
 from strata.report.captions import heading
-from strata.report.cells import NOTHING, percent, plain
+from strata.report.cells import NOTHING, in_words, percent, plain
 from strata.report.selection import arrange
 from strata.report.writers import Table
 from strata.store import Scores
@@ -59,6 +59,7 @@ def audit_table(audits: list[dict], items: dict[str, list[Item]], labels: dict) 
     shown = tidy.map(plain).assign(**{name: percent(tidy[name]) for name in shares})
     shown = shown.rename(columns=_spoken)
     shown["Task"] = tidy["task"].map(labels["tasks"])
+    shown["Subtask"] = [in_words(path) for path in tidy["subtask"]]
     said = {kind: AUDITED[kind] for kind in map(_kind, tidy) if kind in AUDITED}
     caption = "What the audit counted, in items unless said otherwise. "
     caption += " ".join(f"{_spoken(kind)}: {words}." for kind, words in said.items())
@@ -208,6 +209,7 @@ def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Tab
             "Distinct tokens": tidy["distinct_tokens"].astype(str),
             "Saved": tidy["saved"].map("{:.1f}x".format),
             **{name: tidy[key].map(_counted) for key, name in COUNTED.items()},
+            COUNTED["self_check_used"]: percent(tidy["self_check_used"]),
         }
     )
     names = zip(tidy["model"], tidy["task"], strict=True)
@@ -219,7 +221,7 @@ def extraction_table(scores: dict[tuple[str, str], Scores], labels: dict) -> Tab
         "longer than the context that were run all the same. Control tokens: items whose own text "
         "holds the text of one. BOS: whether it begins every text. Self-check: how much of the "
         "model was compared with transformers' own forward pass before the extraction, on a few "
-        "items. Of tolerance: the largest difference then, as a share of what rounding may do."
+        "items. Of tolerance: the largest difference then, in % of what rounding may do."
     )
     index = pd.MultiIndex.from_tuples(pairs, names=["Model", "Task"])
     lenses = [

@@ -167,9 +167,9 @@ def test_overlong_items_are_refused_skipped_or_run(tmp_path):
     with pytest.raises(StrataError, match=r"'b' \(34 tokens\).*context of 32|32 tokens.*'b'"):
         score(tmp_path, ITEMS)
     skipping = score(tmp_path, ITEMS, overlong="skip")
-    assert (skipping.ids, skipping.skipped) == (["a"], ["b", "c"])
+    assert (skipping.ids, skipping.skipped, skipping.overlong) == (["a"], ["b", "c"], [])
     running = score(tmp_path, ITEMS, overlong="run")
-    assert running.ids == ["a", "b", "c"]
+    assert (running.ids, running.overlong) == (["a", "b", "c"], ["b", "c"])
     naive = naive_logprob(lm, byte_tokenizer(), ITEMS[1], ["normed"])["normed"]
     np.testing.assert_allclose(running.logprob["normed"][:, columns(running, 1)], naive, atol=1e-3)
 

@@ -53,6 +53,7 @@ def make_scores():
         subtasks=["", "zh"],
         partners=["h", ""],
         skipped=[],
+        overlong=["ü"],
         attributes={"model": "m", "layers": 3},
     )
 
@@ -63,6 +64,7 @@ def test_scores_come_back_as_they_were(tmp_path):
     back = read_scores(tmp_path / "t.h5")
     assert back.ids == scores.ids
     assert (back.groups, back.partners, back.skipped) == (["g", "h"], ["h", ""], [])
+    assert back.overlong == ["ü"]
     assert back.attributes == scores.attributes
     for name in ("tokens", "bytes", "item", "choice", "correct", "best", "merged"):
         np.testing.assert_array_equal(getattr(back, name), getattr(scores, name))
@@ -72,7 +74,7 @@ def test_scores_come_back_as_they_were(tmp_path):
 def test_scores_of_before_there_were_partners_are_read(tmp_path):
     write_scores(tmp_path / "t.h5", make_scores())
     with h5py.File(tmp_path / "t.h5", "r+") as file:
-        del file["partners"]
+        del file["partners"], file["overlong"]
     assert read_scores(tmp_path / "t.h5").partners == []
 
 

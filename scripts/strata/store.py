@@ -58,7 +58,7 @@ class Scores:
     best marks the best true choice. merged: (c,) the tokenizer merged across the boundary.
     token_ids: (sum of tokens,) the choices' tokens, one choice after the other.
     ids, groups, subtasks: (i,) texts; partners too, or empty where no item has one. skipped: ids of
-    items left out as too long.
+    items left out as too long; overlong: of those that are too long and were run.
     """
 
     logprob: dict[str, np.ndarray]
@@ -75,6 +75,7 @@ class Scores:
     subtasks: list[str]
     partners: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    overlong: list[str] = field(default_factory=list)
     attributes: dict = field(default_factory=dict)
     blind: dict[str, np.ndarray] = field(default_factory=dict)
     chars: np.ndarray | None = None
@@ -149,7 +150,7 @@ def _named(attributes: dict) -> str:
 
 
 CHOICE_FIELDS = ("tokens", "bytes", "item", "choice", "correct", "best", "merged", "token_ids")
-TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped", "partners")
+TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped", "partners", "overlong")
 
 
 @contextmanager
@@ -336,8 +337,8 @@ def _write_choices(file: h5py.File, scores: Scores) -> None:
 
 
 def _read_choices(file: h5py.File) -> Scores:
-    # Files of before 2026-11-27 have no partners.
-    names = [name for name in TEXT_FIELDS if name in file or name != "partners"]
+    # Files of before 2026-11-27 have no partners, of before 2026-11-28 none of the other.
+    names = [name for name in TEXT_FIELDS if name in file or name not in ("partners", "overlong")]
     texts: dict[str, Any] = {name: list(file[name].asstr()[()]) for name in names}
     logprob, blind = (
         {lens: file[part][lens][()] for lens in LENSES if lens in file.get(part, ())}

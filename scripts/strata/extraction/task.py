@@ -85,10 +85,11 @@ def read_task(
         for t in kept:
             check_ids(tokenizer, t.item, t.sequences, vocabulary)
     scores = scores_of(kept, skipped, tree)
+    scores.overlong.extend(t.item.id for t in kept if t.longest > (context or t.longest))
     scores.attributes.update(
         control_items=sum(t.item.id in control for t in kept),
         bos=_begin_with_bos(tokenizer, kept),
-        overlong_items=sum(t.longest > (context or t.longest) for t in kept),
+        overlong_items=len(scores.overlong),
         naive_tokens=sum(len(s) for t in [*kept, *without] for s in t.sequences),
     )
     return Task(tree, scores, None if which is None else len(scores.item) + which)

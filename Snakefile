@@ -76,6 +76,7 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.explorer.output,
         rules.report.output,
     localrule: True
     message:

@@ -28,6 +28,7 @@ from strata.models.package import FOLDER, package_file
 from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
 from strata.report.catalogue import CATALOGUE, FIGURES, TABLES
 from strata.report.entry import FORMS, MAPPINGS, QUESTIONS
+from strata.report.style import COLORS
 from strata.tasks import sources
 from strata.tasks.hub import FOLDER as SETS_FOLDER
 

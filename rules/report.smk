@@ -1,4 +1,40 @@
-# One page that holds every table and figure, by Snakemake's own report.
+# The pages a reader opens: the explorer, and Snakemake's own report, which tells how it was made.
+
+EXPLORED = {
+    "name": study.name,
+    "labels": study.labels(),
+    "lenses": lenses_in_order(),
+    "report": config["report"],
+    "colors": config["figures"].get("style", {}).get("colors", COLORS),
+    "training": study.training,
+    "published": study.published,
+    "tables": study.tables,
+    "figures": study.figures,
+}
+
+
+rule explorer:
+    """One page to look at everything in, that opens without a network: R/explorer.html."""
+    input:
+        rules.tables.input,
+        rules.figures.input,
+    output:
+        page="<results>/explorer.html",
+        # What does not fit in the page: none of a small study.
+        beside=directory("<results>/explorer"),
+    log:
+        "<results>/logs/explorer.log",
+    localrule: True
+    resources:
+        **growing(4000, 20),
+    params:
+        study=json.dumps(EXPLORED, ensure_ascii=False),
+        stage=STAGES["explorer"],
+    message:
+        "Explorer: everything of the study {study.name} on one page, {output.page}."
+    shell:
+        "{RUN}/explorer.py --results {R} --study {params.study:q}"
+        " --beside {output.beside} --out {output.page} --log {log}"
 
 
 # Snakemake makes it of finished jobs, so it is called anew: with the study as it is after all its

@@ -143,7 +143,13 @@ def test_leftovers_are_what_the_study_has_not(tmp_path, monkeypatch):
     gone += ["best/a.b/t.csv", "best/a/u.csv"]
     gone += ["scores/a/t.u.h5", "activations/a/u/layer_00.h5", "transfer/b.csv"]
     gone += ["figures/curves_u.png", "tables/none.csv", "untrained/b/model.json"]
-    aside = ["logs/extract/b/t.log", "unfinished/b/t/state.h5", "plan.csv", "tables/.x.csv.1.part"]
+    aside = [
+        "explorer/scores/b/t/raw.js",
+        "logs/extract/b/t.log",
+        "unfinished/b/t/state.h5",
+        "plan.csv",
+        "tables/.x.csv.1.part",
+    ]
     for name in [*own, *gone, *aside]:
         path = Path("results/own") / name
         path.parent.mkdir(parents=True, exist_ok=True)

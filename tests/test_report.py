@@ -28,7 +28,7 @@ def reported(tmp_path_factory):
     study = Study(tmp_path_factory.mktemp("report"), tasks=TASKS)
     for model, label in MODELS.items():
         study.config["models"][model]["label"] = label
-    study.run("report")
+    study.run("report", "explorer")
     return study
 
 
@@ -87,12 +87,13 @@ def test_each_is_captioned_in_one_sentence_that_names_models_task_lens_and_n(rep
 
 
 def test_the_report_follows_what_it_shows_and_nothing_else(reported):
-    assert reported.jobs("report") == {}
+    assert reported.jobs("report", "explorer") == {}
     reported.config["threads"] = 2
-    assert reported.jobs("report") == {}
+    assert reported.jobs("report", "explorer") == {}
     reported.config["threads"] = 1
     reported.config["figures"] = {"curves_sums": {"font_size": 7}}
     assert reported.jobs("report") == {"figure_curves": 1, "report": 1}
+    assert reported.jobs("explorer") == {"explorer": 1, "figure_curves": 1}
     del reported.config["figures"]
 
 
@@ -140,6 +141,26 @@ def test_a_browser_without_a_network_shows_every_figure_and_table(reported, tmp_
         elsewhere = [url for url in browser.asked if not url.startswith(("file:", "data:"))]
         assert elsewhere == []
     assert seen == every_result(reported)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium; Debian has it: apt-get install chromium")
+def test_the_explorer_of_a_study_opens_at_each_of_its_views(reported, tmp_path):
+    probed = ["findings", "curves", "models", "maps", "probes", "settling", "transfer"]
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(reported.results / "explorer.html")
+        browser.wait("document.body.dataset.shown === ''")
+        found = browser.evaluate("[...document.querySelectorAll('nav a')].map(a => a.hash)")
+        assert found == [f"#{view}" for view in (*probed, "items", "files")]
+        for view in found:
+            browser.evaluate(f"location.hash = '{view}'")
+            browser.wait(f"document.body.dataset.shown === '{view}'")
+            assert LONG in browser.evaluate("document.getElementById('main').innerText"), view
+            if view[1:] in probed[1:]:
+                browser.wait("document.querySelectorAll('.chart svg path').length > 2")
+        browser.wait("document.querySelector('.gallery img').naturalWidth > 300")
+        listed = browser.evaluate("document.getElementById('main').innerText")
+        assert all(path.stem in listed for path in reported.results.glob("tables/*.csv"))
+        assert browser.errors == []
 
 
 def menu(browser: Browser) -> list[str]:

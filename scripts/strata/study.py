@@ -18,8 +18,9 @@ from strata.report.style import STYLE, check_style
 from strata.schema import check, read_schema, task_schema, unknown
 from strata.tasks.sources import SOURCES
 
-# Folders beside the results: what was asked for, how it went, what is not finished.
-NO_RESULTS = ("asked", "benchmarks", "logs", "unfinished")
+# Folders beside the results: what was asked for, how it went, what is not finished; and what the
+# explorer's page has no room for, which is made anew with it.
+NO_RESULTS = ("asked", "benchmarks", "explorer", "logs", "unfinished")
 
 
 class Study:

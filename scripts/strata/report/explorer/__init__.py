@@ -1,0 +1,1 @@
+"""The explorer: one page that holds a study's own files and draws from them."""

@@ -116,7 +116,7 @@ def test_a_verdict_s_sentence_says_what_its_line_of_the_table_says():
         assert own["sentence"].count(".") >= 1
         if line["Difference"] != "–":
             assert line["Difference"].replace("-", "−") in own["sentence"]
-            assert line["Where"] in own["sentence"]
+            assert line["Where or why"] in own["sentence"]
 
 
 @pytest.fixture(scope="module")

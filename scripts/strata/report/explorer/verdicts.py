@@ -47,12 +47,12 @@ def _sentence(shown: pd.DataFrame) -> str:
     whole = shown.loc["all"]
     said = SAID[whole["Verdict"]]
     if whole["Difference"] == NOTHING:
-        return f"{said}." if whole["Where"] == NOTHING else f"{said}: {whole['Where']}."
+        return (
+            f"{said}." if whole["Where or why"] == NOTHING else f"{said}: {whole['Where or why']}."
+        )
     lines = [(task, line) for task, line in shown.iterrows() if task != "all"]
     deciding = [task for task, line in lines if line["Difference"] == whole["Difference"]]
     on = f" on {deciding[0]}" if deciding else ""
     threshold = "zero" if whole["Threshold"] == "0.0" else whole["Threshold"]
     difference = whole["Difference"].replace("-", "\N{MINUS SIGN}")
-    return (
-        f"{said}: {difference} percentage points{on} ({whole['Where']}), held against {threshold}."
-    )
+    return f"{said}: {difference} percentage points{on} ({whole['Where or why']}), held against {threshold}."

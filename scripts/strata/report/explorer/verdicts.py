@@ -55,4 +55,5 @@ def _sentence(shown: pd.DataFrame) -> str:
     on = f" on {deciding[0]}" if deciding else ""
     threshold = "zero" if whole["Threshold"] == "0.0" else whole["Threshold"]
     difference = whole["Difference"].replace("-", "\N{MINUS SIGN}")
-    return f"{said}: {difference} percentage points{on} ({whole['Where or why']}), held against {threshold}."
+    where = whole["Where or why"]
+    return f"{said}: {difference} percentage points{on} ({where}), held against {threshold}."

@@ -28,7 +28,8 @@ rule explorer:
     resources:
         **growing(4000, 20),
     params:
-        study=json.dumps(EXPLORED, ensure_ascii=False),
+        # Called, or Snakemake would take braces of a label for wildcards.
+        study=lambda wildcards: json.dumps(EXPLORED, ensure_ascii=False),
         stage=STAGES["explorer"],
     message:
         "Explorer: everything of the study {study.name} on one page, {output.page}."

@@ -17,7 +17,7 @@ hypothesis.settings.load_profile("untimed")
 def pytest_collection_modifyitems(items):
     """Tests of one finished study run on one worker: the study takes a minute to run."""
     for item in items:
-        for study in {"done", "planned"}.intersection(item.fixturenames):
+        for study in {"done", "planned", "ran", "embedded"}.intersection(item.fixturenames):
             item.add_marker(pytest.mark.xdist_group(study))
 
 

@@ -22,8 +22,13 @@ from strata.names import LENSES, NORMED, RIDGE
 NOTEBOOK = ROOT / "docs" / "library.ipynb"
 
 
+@pytest.fixture
+def study(embedded):
+    return embedded
+
+
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def embedded(tmp_path_factory):
     """The default study's models on two of its tasks."""
     folder = tmp_path_factory.mktemp("library")
     (folder / "data").symlink_to(ROOT / "data")

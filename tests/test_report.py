@@ -55,7 +55,9 @@ def test_the_page_holds_every_figure_and_table_as_it_is(reported):
         assert base64.b64decode(entry["data_uri"].partition("base64,")[2]) == path.read_bytes()
 
 
-def test_each_is_captioned_in_one_sentence_that_names_models_task_lens_and_n(reported):
+def test_each_caption_names_models_task_lens_and_n_and_a_figure_s_begins_with_what_is_seen(
+    reported,
+):
     tasks = {"sums": 12, "arithmetic": 24, "languages": 8}
     metrics = reported.results / "metrics" / "small"
     for task, items in tasks.items():
@@ -65,22 +67,24 @@ def test_each_is_captioned_in_one_sentence_that_names_models_task_lens_and_n(rep
     for path, entry in shown_in(reported).items():
         (captions[path.stem, path.suffix],) = entry["labels"].values()
         assert path.with_suffix(".txt").read_text() == captions[path.stem, path.suffix] + "\n"
-    assert captions["curves_sums", ".png"] == (
-        f"MC1 layer by layer: Small & <plain> and {LONG} on sums, normed lens, n = 12."
-    )
-    assert captions["probe_curves_languages", ".png"] == (
-        "MC1 of lens, probe (whose 95 % band holds 92 to 100 %), the same fits on redrawn labels, "
-        f"and floor: Small & <plain> and {LONG} on languages, "
-        "normed lens and ridge probe, n = 8."
-    )
+    sums = pd.read_csv(metrics / "sums.csv").query("lens == 'normed' and metric == 'mc1'")
+    first, last = (f"{100 * sums.set_index('layer').value[layer]:.0f} %" for layer in (0, 2))
+    seen, made = captions["curves_sums", ".png"].split(". ")
+    assert seen.startswith(f"sums goes from {first} at the embedding to {last} at layer 2 of Small")
+    assert made == f"MC1 layer by layer: Small & <plain> and {LONG} on sums, normed lens, n = 12."
+    assert (
+        "MC1 of lens and probe (its 95 % band holds 92 to 100 %), over null, floor and baseline: "
+        f"Small & <plain> and {LONG} on languages, normed lens and ridge probe, n = 8."
+    ) in captions["probe_curves_languages", ".png"]
     assert captions["layers_large", ".html"] == (
         f"MC1 at every layer: {LONG} on sums, arithmetic and languages, normed lens, n = 8 to 24."
     )
     assert captions["audit", ".html"] == (
         "The audit of the items: sums, arithmetic and languages, n = 8 to 24."
     )
-    for (name, _), caption in captions.items():
-        assert caption.count(".") == 1, caption
+    for (name, form), caption in captions.items():
+        assert caption.endswith(".")
+        assert (caption.count(". ") > 0) == (form == ".png"), caption
         if name not in ("audit", "paper_comparison", "findings"):
             assert re.search(r" on .*(sums|arithmetic|languages).*(lens|probe).*, n = \d+", caption)
             assert any(label in caption for label in MODELS.values())

@@ -55,7 +55,7 @@ def test_the_page_holds_every_figure_and_table_as_it_is(reported):
         assert base64.b64decode(entry["data_uri"].partition("base64,")[2]) == path.read_bytes()
 
 
-def test_each_caption_names_models_task_lens_and_n_and_a_figure_s_begins_with_what_is_seen(
+def test_captions_name_models_task_lens_and_n_and_a_figure_s_begins_with_what_is_seen(
     reported,
 ):
     tasks = {"sums": 12, "arithmetic": 24, "languages": 8}

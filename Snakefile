@@ -131,12 +131,14 @@ rule probes:
 
 rule tasks:
     """Ready entries for well-known sets, in config/tasks: how many questions, chance, licence."""
+    log:
+        "logs/tasks.log",
     localrule: True
     message:
         "Entries for well-known sets: name a file beside your study's (--configfile FILE study.yaml)"
         " and select its tasks."
     shell:
-        "{RUN}/recipes.py --folder {ROOT:q}/config/tasks"
+        "{RUN}/recipes.py --folder {ROOT:q}/config/tasks --log {log}"
 
 
 rule plan:

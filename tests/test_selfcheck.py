@@ -621,7 +621,7 @@ def test_the_table_shows_it_and_a_dash_for_scores_of_before(tmp_path):
     labels = {"models": {"m": "M"}, "tasks": {"a": "A", "b": "B"}}
     shown = extraction_table({("m", "a"): new, ("m", "b"): old}, labels).shown
     assert list(shown["Self-check"]) == ["whole model in float32", NOTHING]
-    assert list(shown["Of tolerance"]) == [str(used), NOTHING]
+    assert list(shown["Of tolerance"]) == [f"{100 * used:.1f}", NOTHING]
 
 
 def test_it_is_on_unless_it_is_switched_off(tmp_path, monkeypatch):

@@ -35,12 +35,7 @@ views.transfer = {
     for (const model of models) {
       const mine = where(own, { model });
       if (!mine.length) continue;
-      const place = el(
-        "section.panel",
-        {},
-        el("h2", {}, modelLabel(model), " ", el("small", {}, `layer ${mine[0].layer}`)),
-      );
-      panels.append(place);
+      const place = panel(panels, modelLabel(model), `layer ${mine[0].layer}`);
       const names = unlike(tasks);
       const cells = mine.map((row) => ({
         x: names[row.test],
@@ -118,12 +113,7 @@ views.precision = {
     );
     for (const task of distinct(own, "task", Object.keys(study.labels.tasks))) {
       const mine = where(own, { task });
-      const place = el(
-        "section.panel",
-        {},
-        el("h2", {}, taskLabel(task), " ", el("small", {}, `n = ${mine[0].n}`)),
-      );
-      panels.append(place);
+      const place = panel(panels, taskLabel(task), `n = ${mine[0].n}`);
       const spec = curveSpec(
         curveRows(mine, across, undefined, ["difference", "ci_low", "ci_high"]),
         {
@@ -183,12 +173,7 @@ views.training = {
     section.append(panels);
     for (const task of distinct(own, "task", Object.keys(study.labels.tasks))) {
       const mine = where(own, { task });
-      const place = el(
-        "section.panel",
-        {},
-        el("h2", {}, taskLabel(task), " ", el("small", {}, `n = ${mine[0].n}`)),
-      );
-      panels.append(place);
+      const place = panel(panels, taskLabel(task), `n = ${mine[0].n}`);
       const data = mine.map((row) => ({
         x: row.step,
         value: row.value,

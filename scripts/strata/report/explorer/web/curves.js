@@ -97,16 +97,10 @@ views.curves = {
     for (const task of tasks) {
       const own = where(found[task], { lens, metric });
       if (!own.length) continue;
-      const place = el("section.panel");
-      panels.append(place);
-      place.append(
-        el(
-          "h2",
-          {},
-          el("a", { href: link("curves", { ...address().asked, task }) }, taskLabel(task)),
-          " ",
-          el("small", {}, `n = ${own[0].n}`),
-        ),
+      const place = panel(
+        panels,
+        el("a", { href: link("curves", { ...address().asked, task }) }, taskLabel(task)),
+        `n = ${own[0].n}`,
       );
       await plot(
         place,
@@ -171,8 +165,7 @@ views.curves = {
       );
       const names = Object.keys(study.lenses);
       for (const model of models) {
-        const place = el("section.panel", {}, el("h2", {}, modelLabel(model)));
-        panels.append(place);
+        const place = panel(panels, modelLabel(model));
         await plot(
           place,
           "",

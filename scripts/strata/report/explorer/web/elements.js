@@ -16,6 +16,14 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A new panel of `panels` under its title; `aside` stands small behind that. */
+function panel(panels, title, aside) {
+  const heading = aside ? [title, " ", el("small", {}, aside)] : [title];
+  const made = el("section.panel", {}, el("h2", {}, ...heading));
+  panels.append(made);
+  return made;
+}
+
 const ALL = ""; // of a choice: everything
 
 // By name: title, what it is for, whether the study has it, and how it is shown.

@@ -32,12 +32,7 @@ views.settling = {
     section.append(modelLegend(models), panels);
     for (const task of distinct(own, "task", Object.keys(study.labels.tasks))) {
       const mine = where(own, { task });
-      const place = el(
-        "section.panel",
-        {},
-        el("h2", {}, taskLabel(task), " ", el("small", {}, `n = ${mine[0].n}`)),
-      );
-      panels.append(place);
+      const place = panel(panels, taskLabel(task), `n = ${mine[0].n}`);
       const spec = curveSpec(curveRows(mine, across, undefined, names), {
         labels: modelLabels(),
         title: across === "depth" ? "Depth" : "Layer",
@@ -81,16 +76,10 @@ views.settling = {
     section.append(panels);
     for (const reader of readers) {
       const own = where(rows, { reader }).filter((row) => known(row.layer));
-      const place = el(
-        "section.panel",
-        {},
-        el(
-          "h2",
-          {},
-          study.lenses[reader] ? lensLabel(reader) : capital(study.words.probes[reader] ?? reader),
-        ),
+      const place = panel(
+        panels,
+        study.lenses[reader] ? lensLabel(reader) : capital(study.words.probes[reader] ?? reader),
       );
-      panels.append(place);
       if (own.length)
         await plot(place, "", riseSpec(own), { columns, rows: where(rows, { reader }) });
       else place.append(note("Nothing rises above its baseline."));

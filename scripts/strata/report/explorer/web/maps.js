@@ -42,8 +42,7 @@ views.maps = {
     section.append(scaleBar(domain), panels);
     for (const name of models) {
       const mine = where(own, { model: name });
-      const place = el("section.panel", {}, el("h2", {}, modelLabel(name)));
-      panels.append(place);
+      const place = panel(panels, modelLabel(name));
       const cells = mine.map((row) => ({
         x: row.layer,
         y: partLabel(row.subtask),

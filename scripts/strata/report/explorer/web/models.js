@@ -83,8 +83,7 @@ views.models = {
       rows.map((row) => ({ line: abilityLabel(row) })),
       "line",
     )) {
-      const place = el("section.panel", {}, el("h2", {}, line));
-      panels.append(place);
+      const place = panel(panels, line);
       await plot(
         place,
         "",

@@ -62,18 +62,11 @@ views.probes = {
       const mine = where(rows, { task: one, model: own, probe, metric });
       if (!mine.length) continue;
       const seen = where(await metrics([own], one), { subtask: "all", lens, metric });
-      const place = el(
-        "section.panel",
-        {},
-        el(
-          "h2",
-          {},
-          pairs.length > 1 && task !== ALL ? modelLabel(own) : taskLabel(one),
-          " ",
-          el("small", {}, `n = ${mine[0].n}`),
-        ),
+      const place = panel(
+        panels,
+        pairs.length > 1 && task !== ALL ? modelLabel(own) : taskLabel(one),
+        `n = ${mine[0].n}`,
       );
-      panels.append(place);
       await plot(place, "", probeSpec(seen, mine, fit), { columns: PROBE_COLUMNS, rows: mine });
     }
     section.append(

@@ -34,7 +34,7 @@ DISCORDANT = 0.2  # of items, on which two models or layers of one task differ
 
 # What a process holds beside its tensors, in bytes: for each token as tokenized and in the tree,
 # and what an extraction loads and leaves unused beside what a plan does (measured).
-NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 48 << 20
+NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 56 << 20
 
 
 @dataclass(frozen=True)

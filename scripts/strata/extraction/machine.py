@@ -71,9 +71,9 @@ def tidy_heap() -> None:
     """Keeps a process to what its tensors take, where the C library is glibc: all threads share a
     heap, and large tensors are given back when they are freed. Else each thread has a heap of its
     own, and what is freed there stays between what is not: a sixth more at the peak. Of the code
-    that oneDNN makes for each shape of a product, in a tenth of a millisecond, it and torch's wrapper
-    of it (ideep) keep that of a few: 1024 of them, a MB each, would lie between tensors that are
-    freed."""
+    that oneDNN makes for each shape of a product, in a tenth of a millisecond, it and torch's
+    wrapper of it (ideep) keep that of a few: 1024 of them, a MB each, would lie between tensors
+    that are freed."""
     for cache_of in ("ONEDNN_PRIMITIVE", "LRU"):
         os.environ.setdefault(f"{cache_of}_CACHE_CAPACITY", "8")
     with contextlib.suppress(OSError, AttributeError):  # another system, or another C library

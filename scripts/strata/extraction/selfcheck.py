@@ -9,8 +9,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, replace
+from io import StringIO
 from itertools import zip_longest
 from pathlib import Path
 
@@ -20,13 +21,13 @@ import torch
 from strata.errors import StrataError
 from strata.extraction.chat import as_chat
 from strata.extraction.extract import extract
-from strata.extraction.machine import resident_memory
+from strata.extraction.machine import peak_memory, resident_memory
 from strata.extraction.placement import Memory, batch_bytes
 from strata.extraction.task import Task, scores_of
 from strata.extraction.tokens import check_ids, spelled
 from strata.extraction.tree import TokenizedItem, build_tree, tokenize
 from strata.extraction.twin import forward, log_softmax
-from strata.extraction.whole import STRATA, dequantised_by, load
+from strata.extraction.whole import STRATA, THEIRS, dequantised_by, load
 from strata.items import Item
 from strata.models.gguf.header import is_gguf
 from strata.models.model import Model
@@ -89,10 +90,12 @@ def self_check(
         return {task: {"self_check": "no memory"} for task in tasks}
     what = " and ".join(_said(part) for part in parts)
     logging.info(
-        "self-check: as transformers has it (%s; at most %.2f of what is allowed), in %.1f s",
+        "self-check: as transformers has it (%s; at most %.2f of what is allowed), in %.1f s, "
+        "up to %s",
         what,
         max(used.values()),
         time.monotonic() - started,
+        peak_memory(model.device),
     )
     return {task: {"self_check": what, "self_check_used": used[task]} for task in tasks}
 
@@ -122,7 +125,8 @@ def quiet() -> Iterator[None]:
     theirs.disable_progress_bar()
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with redirect_stderr(StringIO()):  # bars that are not transformers' own
+            yield
     finally:
         logging.disable(before)
         if bars:
@@ -185,6 +189,9 @@ def _holds(memory: Memory, part: Model, asked: Sequence[TokenizedItem]) -> bool:
     # Its attention writes out every score, in the dtype and in float32.
     scores = config.num_attention_heads * longest**2 * (2 * size + 4)
     needed = weights + ends + scores + batch_bytes(config, 1, longest, 0, size)
+    if is_gguf(part.folder) and dequantised_by(part) == THEIRS:
+        # All of it beside the model; the largest tensor, the embedding, in three more arrays.
+        needed += weights + 3 * config.vocab_size * config.hidden_size * 4
     on_card = memory.device is None or needed <= memory.device
     return on_card and needed + resident_memory() <= memory.host  # a card's goes through the host
 

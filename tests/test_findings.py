@@ -214,7 +214,7 @@ def test_what_a_study_lacks_is_not_testable_and_says_why():
     for name in ("lower_lack", "upper_hold", "multilingual_kept", "multilingual_fades"):
         assert rows.loc[name, "claim_verdict"] == UNTESTABLE
         assert rows.loc[name, "note"] == "the study has no task of this ability"
-    assert rows.loc["size_knowledge", "note"] == "needs models of two sizes"
+    assert rows.loc["size_knowledge", "note"] == "needs models of two sizes of one series"
     assert "models.NAME.untrained" in rows.loc["untrained_floor", "note"]
     assert rows.loc["optimum_near_last", "claim_verdict"] != UNTESTABLE
 
@@ -290,6 +290,16 @@ def test_lenses_and_lengths_and_floors_that_differ_matter():
 def verdicts_by_lens(evidence: Evidence) -> dict[tuple[str, str], str]:
     rows = findings(evidence)
     return {(row.claim, row.lens): row.claim_verdict for row in rows.itertuples()}
+
+
+def test_sizes_are_compared_within_a_series():
+    other = {"small": "llama", "large": "gemma"}
+    evidence = world(lambda model, *_: 0.9 if model == "large" else 0.5, series=other)
+    rows = findings(evidence).query("claim == 'size_knowledge'")
+    assert set(rows["verdict"]) == {UNTESTABLE}
+    assert rows["note"].str.contains("of one series").all()
+    own = world(lambda *_: 0.5, series={"small": "llama", "large": "llama"})
+    assert own.steps() == [("small", "large")]
 
 
 def test_rounding_is_not_asked_of_a_float32_model():

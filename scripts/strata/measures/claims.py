@@ -59,7 +59,7 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
     """Last layer of a model minus that of the next smaller, on the items that both have, against
     a share of what the smaller one gets wrong."""
     if not evidence.steps():
-        yield Contrast("", "", "", "", note="needs models of two sizes")
+        yield Contrast("", "", "", "", note="needs models of two sizes of one series")
     asked = list(product(evidence.tasks(*abilities), evidence.steps()))
     for task, (small, great) in asked:
         names = (task, great, small, "last")

@@ -148,7 +148,8 @@ class Claim:
 class Evidence:
     """What the claims are tested on: scores by (model, task) of trained models and of untrained
     ones of the same shape, sizes of the models (any unit), abilities of the tasks ("" for one that
-    the claims don't name), the metric."""
+    the claims don't name), the metric; series of the models, all one if not given, within which
+    sizes are compared."""
 
     def __init__(
         self,
@@ -157,9 +158,11 @@ class Evidence:
         sizes: Mapping[str, float],
         abilities: dict[str, str],
         metric: str,
+        series: Mapping[str, str] | None = None,
     ) -> None:
         self.scores, self.floors, self.sizes = scores, floors, sizes
         self.abilities, self.metric = abilities, metric
+        self.series = series or dict.fromkeys(sizes, "")
         self.curve = cache(self._curve)
 
     def _curve(self, model: str, task: str, lens: str, metric: str | None = None) -> np.ndarray:
@@ -184,11 +187,14 @@ class Evidence:
         return list(dict.fromkeys(task for _, task in self.pairs(*abilities)))
 
     def steps(self) -> list[tuple[str, str]]:
-        """Every model with those of the next greater size."""
-        sizes = sorted(set(self.sizes.values()))
-        return [
-            (small, great)
-            for low, high in pairwise(sizes)
-            for small, great in product(self.sizes, self.sizes)
-            if (self.sizes[small], self.sizes[great]) == (low, high)
-        ]
+        """Every model with those of the next greater size of its series."""
+        found = []
+        for series in dict.fromkeys(self.series.values()):
+            sizes = {name: own for name, own in self.sizes.items() if self.series[name] == series}
+            found += [
+                (small, great)
+                for low, high in pairwise(sorted(set(sizes.values())))
+                for small, great in product(sizes, sizes)
+                if (sizes[small], sizes[great]) == (low, high)
+            ]
+        return found

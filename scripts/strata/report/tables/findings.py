@@ -11,6 +11,7 @@ from strata.models.checkpoint import ModelInfo
 from strata.names import LENSES
 from strata.report.captions import heading
 from strata.report.cells import NOTHING
+from strata.report.tables.scaling import series_of
 from strata.report.writers import Table
 from strata.store import Scores
 
@@ -26,7 +27,8 @@ def findings_table(
 ) -> Table:
     """The claims tested on a study. floors: scores of untrained models; abilities: of each task."""
     sizes = {model.name: size(model.layers, model.d_model) for model in models}
-    return tabled(findings(Evidence(scores, floors, sizes, abilities, metric)), labels, lens)
+    evidence = Evidence(scores, floors, sizes, abilities, metric, series_of(models, scores))
+    return tabled(findings(evidence), labels, lens)
 
 
 def tabled(rows: pd.DataFrame, labels: dict, lens: str) -> Table:

@@ -25,12 +25,17 @@ def scaling_table(
     """The slope of each task's log-odds over the sizes of a series, at the last layer and half way
     to it."""
     sizes = {model.name: size(model.layers, model.d_model) for model in models}
+    return tabled(scaling(scores, sizes, series_of(models, scores)), labels, lens, metric)
+
+
+def series_of(models: list[ModelInfo], scores: dict[tuple[str, str], Scores]) -> dict[str, str]:
+    """Of each model, which others its size is compared with: those of its architecture, asked in
+    its form."""
     chats = {model for (model, _), own in scores.items() if own.attributes.get("chat")}
-    series = {
+    return {
         model.name: model.architecture + (", as a chat" if model.name in chats else "")
         for model in models
     }
-    return tabled(scaling(scores, sizes, series), labels, lens, metric)
 
 
 def tabled(rows: pd.DataFrame, labels: dict, lens: str, metric: str) -> Table:

@@ -17,11 +17,9 @@ help: ## this page
 
 run: $(INSTALLED) ## the default study, into results/
 	@$(BIN)/snakemake --cores $(CORES) $(ARGS)
-	@echo "Open results/embedded/explorer.html"
 
 real: $(INSTALLED) ## two real models on the paper's tasks, into results/real/; wants the internet, or mirrors
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/real.yaml $(ARGS)
-	@echo "Open results/real/explorer.html"
 
 test: $(INSTALLED) ## all tests
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(ARGS)

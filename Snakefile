@@ -8,12 +8,15 @@ from pathlib import Path
 # The library of this checkout, whatever version is installed beside it.
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from strata.configfiles import check_file
+from lines import print_lines
+from strata.configfiles import check_file, go_by_files, going_by
 from strata.study import Study
 from strata.errors import StrataError
 
 ROOT = Path(workflow.basedir)
 
+if workflow.is_main_process and not workflow.dryrun:
+    print_lines(last=lambda: to_open())
 
 try:
     check_file(ROOT / "config.yaml")
@@ -31,8 +34,7 @@ report: "report/study.rst"
 # The profile refuses a broken file before Snakemake reads it; this one stands where another profile,
 # or none, was used. What ran then, by yte, ran before this line; no job has started.
 try:
-    for file in map(Path, workflow.configfiles):
-        check_file(file)
+    go_by_files(config, [ROOT / "config.yaml", *workflow.overwrite_configfiles])
     study = Study(config, ROOT / "config" / "schema.yaml")
     layers = study.layers
 except StrataError as error:
@@ -63,6 +65,7 @@ if workflow.is_main_process and signal.getsignal(signal.SIGHUP) == signal.SIG_DF
 onsuccess:
     sweep(f"{R}/unfinished")
     say_leftovers()
+    print(to_open(), end="", file=sys.stderr)
 
 
 onerror:

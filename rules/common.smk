@@ -364,6 +364,14 @@ def say_errors(log):
         print(f"{said[-1] if said else 'a job failed without a word'}\n  ({path})", file=sys.stderr)
 
 
+def to_open():
+    """The last line of a run that made the whole study, or found it made."""
+    page = f"{R}/explorer.html"
+    asked = workflow.dag_settings.targets or ["all"]
+    whole = {"all", "explorer", page}.intersection(asked) and Path(page).is_file()
+    return f"Open {page}\n" if whole else ""
+
+
 def say_leftovers():
     """Names, at the end of a run, what is there of an earlier form of the study."""
     path, found = Path(R, "NOT_OF_THIS_STUDY.txt"), study.leftovers()

@@ -56,7 +56,7 @@ rule report:
         **growing(2000, 10),
     params:
         # Of outputs too, so that it reruns nothing: what the page shows are its inputs.
-        study=lambda wildcards, output: as_json(config),
+        study=lambda wildcards, output: as_json(going_by(Path(R), config)),
         snakefile=workflow.main_snakefile,
         # As Snakemake writes it, before seal.py makes it safe to open.
         draft=f"{R}/.draft.html",

@@ -15,7 +15,6 @@ def main(arguments: argparse.Namespace) -> None:
     stem = entries.stem("figure", arguments.out)
     figure = entries.make("figure", arguments, style=read_json(arguments.style, "style"))
     write_figure(figure, stem)
-    logging.info("%s: %s", arguments.entry, arguments.out)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

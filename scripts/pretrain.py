@@ -14,8 +14,7 @@ from strata.files import atomic
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
+    from strata.pace import paced
     from strata.tasks.microworld import tokenizer as tokenizers
     from strata.tasks.microworld.training import RECIPES, train
 
@@ -25,11 +24,11 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.steps:
         recipe = dataclasses.replace(recipe, steps=arguments.steps)
     tokenizer = tokenizers.learn()
-    with tqdm(total=recipe.steps, desc=arguments.model, mininterval=2, smoothing=0.05) as bar:
+    with paced(recipe.steps, arguments.model) as pace:
 
         def show(step: int, loss: float) -> None:
-            bar.update(step - bar.n)
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            pace.set_description(f"{arguments.model}, loss {loss:.3f}", refresh=False)
+            pace.update(step - pace.n)
 
         model, curves = train(
             recipe, tokenizer, arguments.checkpoint, watched=arguments.watched, on_step=show

@@ -1,7 +1,6 @@
 """One table of a study: csv, md, tex, html, and a sentence on it (txt)."""
 
 import argparse
-import logging
 
 import cli
 import entries
@@ -12,7 +11,6 @@ def main(arguments: argparse.Namespace) -> None:
     stem = entries.stem("table", arguments.out)
     table = entries.make("table", arguments)
     write_table(table, stem)
-    logging.info("%s: %d rows in %s", arguments.entry, len(table.tidy), arguments.out)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -16,6 +16,7 @@ from strata.measures.settling import settling
 from strata.models.checkpoint import ModelInfo
 from strata.names import LENSES, MC1
 from strata.report.frames import PRECISION_COLUMNS
+from strata.report.published import beside
 from strata.report.style import COLORS
 from strata.store import Scores, write_scores
 
@@ -27,6 +28,20 @@ ITEMS, CHOICES = 60, 4
 LEAKED = ["plain/3", "plain/7"]
 OVERLONG = ["plain/5"]  # longer than the context, and run
 SKIPPED = "plain/60"  # as long, and left out
+# What a paper would have printed of a model of three layers.
+PAPER = {"models": {"one": "Paper-1B"}, "tasks": {"plain": "printed"}}
+PRINTED = pd.DataFrame(
+    {
+        "model": "Paper-1B",
+        "task": "printed",
+        "subtask": "all",
+        "layer": [1, 2, 3],
+        "value": [0.25, 0.5, 0.75],
+        "n": ITEMS,
+        "rounding": 0.005,
+        "anomaly": ["", "", "copied"],
+    }
+)
 
 
 def items(task: str) -> list[Item]:
@@ -104,6 +119,12 @@ def write_study(results: Path) -> dict:
         for model, step in {"one": 10, "one16": 1000}.items()
     )
     tables = {"settling": settling(found), "precision": costs, "training": steps}
+    tables["paper_comparison"] = beside(
+        pd.read_csv(results / "metrics" / "one" / "plain.csv"),
+        PRINTED,
+        {"models": MODELS, "tasks": TASKS},
+        PAPER,
+    )
     for stem, frame in tables.items():
         frame.to_csv(results / "tables" / f"{stem}.csv", index=False)
         (results / "tables" / f"{stem}.txt").write_text(f"Of {HOSTILE}.\n", encoding="utf-8")
@@ -115,7 +136,7 @@ def write_study(results: Path) -> dict:
         "report": {"lens": "normed", "metric": MC1, "probe": "ridge"},
         "colors": COLORS,
         "training": training,
-        "published": {"models": {}, "tasks": {}},
+        "published": PAPER,
         "tables": {stem: stem for stem in tables},
         "figures": {},
     }

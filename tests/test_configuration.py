@@ -1,4 +1,5 @@
 import copy
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import yaml
 from models import make_model
 from snakemake.utils import update_config
 
+from strata.configfiles import go_by_files, going_by
 from strata.errors import StrataError
 from strata.reference import filled, generated
 from strata.schema import ENUMERATIONS, read_schema
@@ -167,3 +169,46 @@ def test_the_docs_explain_every_key_style_table_and_figure():
     for part in parts.values():
         assert sum(part in page for page in pages) == 1
     assert all(filled(page, parts) == page for page in pages)
+
+
+def test_paths_of_a_file_go_by_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = tmp_path / "one" / "a.yaml", tmp_path / "two" / "b.yaml"
+    for file in (first, second):
+        file.parent.mkdir()
+    (tmp_path / "two" / "lora" / "mine").mkdir(parents=True)
+    first.write_text(
+        "mirror: copies\nmodels: {m: {path: m}, n: {path: n, adapter: lora/mine}}\n"
+        "tasks: {t: {path: t.csv, shots_path: /data/s.csv}, u: {path: u.csv}}\n"
+    )
+    second.write_text("mirror: https://x/y\nmodels: {m: {path: m}, o: {adapter: lora/mine}}\n")
+    config = {
+        "mirror": "https://x/y",
+        "models": {
+            "m": {"path": "m"},
+            "n": {"path": "n", "adapter": "lora/mine"},
+            "o": {"adapter": "lora/mine"},
+            "p": {"path": "given on the command line"},
+        },
+        "tasks": {"t": {"path": "t.csv", "shots_path": "/data/s.csv"}, "u": {"path": "mine.csv"}},
+    }
+    go_by_files(config, [first, second])
+    # Of two files the later says it; a hub's id, an address, the command line's own stay.
+    assert config["mirror"] == "https://x/y"
+    assert config["models"] == {
+        "m": {"path": "two/m"},
+        "n": {"path": "one/n", "adapter": "lora/mine"},
+        "o": {"adapter": "two/lora/mine"},
+        "p": {"path": "given on the command line"},
+    }
+    own = {"path": "one/t.csv", "shots_path": "/data/s.csv"}
+    assert config["tasks"] == {"t": own, "u": {"path": "mine.csv"}}
+
+    # A file of it elsewhere stands for the same.
+    kept = tmp_path / "results" / "r" / "study.json"
+    kept.parent.mkdir(parents=True)
+    moved = going_by(kept.parent, config)
+    assert moved["models"]["m"] == {"path": "../../two/m"}
+    kept.write_text(json.dumps(moved))
+    go_by_files(moved, [kept])
+    assert moved == config

@@ -192,7 +192,8 @@ class Reader:
         return self.browser.evaluate("document.documentElement.scrollWidth") > self.width
 
 
-VIEWS = ["findings", "curves", "maps", "settling", "precision", "training", "items", "files"]
+VIEWS = ["findings", "curves", "maps", "settling", "precision", "training", "paper"]
+VIEWS += ["items", "files"]
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +250,22 @@ class TestInABrowser:
             assert interval == f"[{whole['ci_low']:.1f}, {whole['ci_high']:.1f}]"
             assert (n, chance) == (row["n"], f"{whole['chance']:.1f}")
             assert ties == f"{100 * float(row['tie_rate']):.1f}"
+
+    def test_what_was_printed_stands_beside_what_was_measured(self, reader, drawn):
+        reader.go("#paper?model=one&task=plain&lens=raw")
+        symbols = "document.querySelectorAll('.mark-symbol path').length"
+        reader.browser.wait(f"{symbols} === 7")  # four measured layers, three that were printed
+        shown = reader.table()[1:]
+        wanted = [
+            row
+            for row in read_rows(drawn[0] / "tables" / "paper_comparison.csv")
+            if row["lens"] == "raw"
+        ]
+        assert [row[1] for row in shown] == ["1", "2", "3"]
+        for row, own in zip(shown, wanted, strict=True):
+            assert row[2] == f"{100 * float(own['published']):.1f}"
+            assert row[3].startswith(f"{100 * float(own['value']):.1f} [")
+        assert shown[-1][-1] == "copied"
 
     def test_a_curve_goes_where_the_csv_says(self, reader, drawn):
         """The chart's own points, by the axis that it drew."""

@@ -23,7 +23,7 @@ STAGES = {
     "probes": 5,
     "tables": 8,
     "figures": 8,
-    "explorer": 1,
+    "explorer": 2,
 }
 
 # What a reader of results or a program imports, by the module it is in. None is imported before it

@@ -1,14 +1,25 @@
 """Configuration files as they are written, before Snakemake reads them: what it would run, take
 silently, or refuse without saying where. Imports nothing heavy; the profiles call it."""
 
+import copy
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from strata.errors import StrataError
+
+# Keys whose values are paths, of the configuration itself and of its entries; some may be an id of
+# a hub too, which they are unless such a file is there.
+PATHS = {
+    "": ("mirror",),
+    "models": ("path", "adapter", "tokenizer"),
+    "tasks": ("path", "labels_path", "shots_path"),
+}
+OR_IDS = ("adapter", "tokenizer")
 
 
 def check_given(arguments: Sequence[str]) -> None:
@@ -40,8 +51,9 @@ def _files(arguments: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def check_file(file: Path) -> None:
-    """Raises StrataError, with the line, for a file that is no configuration (see check_given)."""
+def check_file(file: Path) -> dict:
+    """What a configuration holds. Raises StrataError, with the line, for a file that is none (see
+    check_given)."""
     if not file.is_file():
         raise StrataError(f"{file} is no regular file; give a configuration as a file")
     try:
@@ -62,6 +74,51 @@ def check_file(file: Path) -> None:
             f"{file} has the key __use_yte__, by which Snakemake runs Python that is in the file. "
             "Take the key out; no job was started"
         )
+    return content
+
+
+def go_by_files(config: dict, files: Iterable[Path]) -> None:
+    """Has the paths of `config`, which was put together from these files, later over earlier, go by
+    the folder where Snakemake runs; in each file they go by the file's own. What the command line
+    sets (--config) goes by that folder anyway. Raises as check_file."""
+    found: dict[tuple[str, ...], str] = {}
+    folders: dict[tuple[str, ...], Path] = {}
+    for file in files:
+        for place, own in _paths(check_file(file)):
+            found[place], folders[place] = own[place[-1]], file.parent
+    for place, own in _paths(config):
+        if own[place[-1]] == found.get(place):
+            own[place[-1]] = _rebased(place, own, folders[place], Path.cwd())
+
+
+def going_by(folder: Path, config: dict) -> dict:
+    """A configuration, as go_by_files leaves it, for a file in `folder`."""
+    moved = copy.deepcopy(config)
+    for place, own in _paths(moved):
+        own[place[-1]] = _rebased(place, own, Path.cwd(), folder)
+    return moved
+
+
+def _rebased(place: tuple[str, ...], own: dict, folder: Path, other: Path) -> str:
+    """A path that goes by `folder` as one that goes by `other`."""
+    key, path = place[-1], own[place[-1]]
+    elsewhere = Path(path).is_absolute() or "://" in path
+    if elsewhere or (key in OR_IDS and not (folder / path).exists()):
+        return path
+    return os.path.relpath(folder / path, other)
+
+
+def _paths(config: dict) -> Iterator[tuple[tuple[str, ...], dict]]:
+    """The paths of a configuration: where each stands, its key last, and the mapping it is in."""
+    entries: list[tuple[tuple[str, ...], Any]] = [((), config)]
+    for kind in ("models", "tasks"):
+        named = config.get(kind)
+        found = named.items() if isinstance(named, dict) else ()
+        entries += [((kind, name), own) for name, own in found]
+    for place, own in entries:
+        for key in PATHS[place[0] if place else ""]:
+            if isinstance(own, dict) and isinstance(own.get(key), str):
+                yield (*place, key), own
 
 
 def _read(file: Path) -> Any:

@@ -128,7 +128,7 @@ class Study:
                     key = next((key for key, value in task.items() if value == path), "path")
                     raise StrataError(
                         f"config key tasks.{name}.{key}: {located(path)}: no such file; paths go "
-                        "by the folder where Snakemake runs"
+                        "by the folder of the study's file"
                     )
 
     def instances(self, entry: Entry) -> list[dict[str, str]]:

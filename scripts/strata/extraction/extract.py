@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from strata.errors import StrataError
 from strata.extraction.lanes import in_lanes, lanes_of
@@ -22,6 +21,7 @@ from strata.extraction.task import Task
 from strata.extraction.tree import batches
 from strata.models.model import Model
 from strata.names import CHOICE_END, LENSES
+from strata.pace import paced
 from strata.store import Scores
 
 OnLayer = Callable[
@@ -97,7 +97,7 @@ def _climb(
     logprob: dict[str, list] = {lens: [] for lens in readout.lenses}
     done = progress.resume(stream, logprob) if progress else -1
     count, nodes = model.n_layers, len(stream.hidden)
-    with tqdm(total=(count + 1) * nodes, unit="tok", unit_scale=True, disable=None) as bar:
+    with paced((count + 1) * nodes, "layer 0", done=(done + 1) * nodes) as pace:
 
         def finish(layer: int) -> None:
             for lens, values in readout(layer).items():
@@ -107,20 +107,14 @@ def _climb(
             if progress:
                 progress.offer(layer, stream, logprob)
 
-        bar.update((done + 1) * nodes)
         if done < 0:
             stream.embed()
             finish(0)
-            bar.update(nodes)
-        last = time.monotonic()
+            pace.update(nodes)
         for index, layer in model.layers(max(done, 0)):
-            bar.set_description(f"layer {index + 1}/{count}")
-            stream.advance(index, layer, bar.update)
+            pace.set_description(f"layer {index + 1} of {count}", refresh=False)
+            stream.advance(index, layer, pace.update)
             finish(index + 1)
-            # Where there is no terminal for the bar, a log tells how far a long run is.
-            since, last = time.monotonic() - last, time.monotonic()
-            level = logging.INFO if since > 20 else logging.DEBUG
-            logging.log(level, "layer %d of %d: %.0f s", index + 1, count, since)
     logging.info("%d layers in %.1f s", count - max(done, 0), time.monotonic() - started)
     return {lens: np.stack(values) for lens, values in logprob.items()}
 

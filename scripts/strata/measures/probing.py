@@ -23,6 +23,7 @@ from strata.measures.folds import folds_suffice, group_folds, mirror_folds
 from strata.measures.nulls import Labels, answers, by_answer, redrawn
 from strata.measures.probes import Fit, Layer, fit, within_items
 from strata.names import CONDITIONAL, PROMPT_END, RIDGE
+from strata.pace import paced
 from strata.store import Decisions, Dump, Reading, Scores, read_dump
 
 CONTROLS = 5  # draws of the control task, where at least half of the choices come up again
@@ -88,7 +89,7 @@ def probe_task(
     # machine is busy: its threads wait for each other. So a layer has one, for the same bits
     # whatever `threads` is.
     with threadpool_limits(1), side_by_side(threads) as each:
-        layers = list(each(layer, enumerate(dumps)))
+        layers = list(paced(len(dumps), "layers", each(layer, enumerate(dumps))))
     readings |= {name: _stack([own[name] for own in layers]) for name in layers[0]}
     truths = prompts.truths if prompts else {}
     return Decisions(replace(scores, logprob={}), folds[:, 0], readings, truths)

@@ -24,6 +24,7 @@ from strata.measures.probes import Layer, within_items
 from strata.measures.probing import Plan, as_scores
 from strata.measures.statistics import Estimate, clusters, freedom
 from strata.names import MC1
+from strata.pace import paced
 from strata.store import Decisions, Dump, Scores
 
 ReadDump = Callable[[str, int], Dump]
@@ -89,7 +90,8 @@ def _measured(
         return found
 
     with threadpool_limits(1), side_by_side(threads) as each:
-        return [row for rows in each(fitted_on, decisions) for row in rows]
+        found = paced(len(decisions), f"{probe}, layer {layer}", each(fitted_on, decisions))
+        return [row for rows in found for row in rows]
 
 
 class _Fitted:

@@ -108,7 +108,7 @@ def _stated_config(folder: Path) -> dict:
     if not folder.is_dir():
         raise StrataError(
             f"{located(folder)}: no such folder; a model is a folder or a .gguf file, whose path "
-            "goes by the folder where Snakemake runs, or a hub id (`hub:`)"
+            "goes by the folder of the study's file, or a hub id (`hub:`)"
         )
     if not path.is_file():
         found = sorted(folder.glob("*.gguf"))

@@ -15,7 +15,6 @@ import pandas as pd
 from strata import __version__
 from strata.errors import StrataError
 from strata.items import Item, read_items
-from strata.measures.evidence import size
 from strata.models.checkpoint import read_info
 from strata.names import (
     FEATURES,
@@ -32,6 +31,7 @@ from strata.report.catalogue import CATALOGUE
 from strata.report.explorer.answers import answers
 from strata.report.explorer.packing import FIGURES, ITEMS, PRINTS, TABLES, Part, placed
 from strata.report.explorer.verdicts import verdicts
+from strata.report.figures.size import sizes_of
 from strata.report.frames import read_audits
 from strata.store import read_scores
 
@@ -102,7 +102,7 @@ def about(results: Path, study: dict) -> dict:
         "report": study["report"],
         "colors": study["colors"],
         "training": study["training"],
-        "models": {model: _model(results, model) for model in labels["models"]},
+        **_models(results, labels["models"]),
         "tasks": {task: _task(results, task) for task in labels["tasks"]},
         "lenses": {lens: LENSES[lens] for lens in study["lenses"]},
         "words": {
@@ -114,7 +114,8 @@ def about(results: Path, study: dict) -> dict:
             "subtasks": {**SUBTASKS, **OPERATIONS},
         },
         "findings": findings,
-        "published": bool(study["published"]["models"] and study["published"]["tasks"]),
+        # In which metric, where there is any of the study's.
+        "published": MC1 if all(study["published"].values()) else "",
         "files": [*files(results, study, "table"), *files(results, study, "figure")],
     }
 
@@ -136,11 +137,16 @@ def files(results: Path, study: dict, kind: str) -> Iterator[dict]:
         yield {"stem": stem, "kind": kind, "entry": entry, "question": question, "caption": caption}
 
 
-def _model(results: Path, model: str) -> dict:
-    info = read_info(results / "models" / f"{model}.json")
+def _models(results: Path, models: dict) -> dict:
+    """Of each model what its description says, and how large it is, as the size sheet has it."""
+    found = [read_info(results / "models" / f"{model}.json") for model in models]
+    sizes, what = sizes_of(found)
     names = ("architecture", "layers", "d_model", "context", "revision")
-    own = {name: getattr(info, name) for name in names}
-    return {**own, "size": size(info.layers, info.d_model)}
+    own = {
+        info.name: {name: getattr(info, name) for name in names} | {"size": sizes[info.name]}
+        for info in found
+    }
+    return {"models": own, "sized": what}
 
 
 def _task(results: Path, task: str) -> dict:

@@ -105,12 +105,16 @@ def _told(rows: pd.DataFrame, labels: dict, task: str) -> str:
     told = []
     for model, part in by_model(rows, labels):
         own = part[part["reader"] == "probe"].dropna(subset="value")
+        if own.empty:
+            continue
         above = own[own["p"] <= LEVEL]
         count = f"at {len(above)} of {len(own)} layers of {labels['models'][model]}"
         if len(above):
             best = above.loc[above["value"].idxmax()]
             count += f" ({share(best['value'])} at {layer_name(best['layer'])})"
         told.append(count)
+    if not told:
+        return f"On {labels['tasks'][task]} no probe is defined. "
     return f"On {labels['tasks'][task]} the probe is above its null {listed(told)}. "
 
 

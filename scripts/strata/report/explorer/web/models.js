@@ -68,6 +68,7 @@ views.models = {
           ["Family", ([, own]) => own.architecture],
           ["Layers", ([, own]) => own.layers, true],
           ["Width", ([, own]) => own.d_model, true],
+          [capital(study.sized), ([, own]) => own.size.toLocaleString("en"), true],
           ["Context", ([, own]) => own.context ?? NOTHING, true],
           ["Revision", ([, own]) => (own.revision ?? "").slice(0, 15)],
         ],
@@ -145,7 +146,7 @@ function sizeSpec(rows, models) {
   const x = {
     field: "size",
     type: "quantitative",
-    title: "Layers × width²",
+    title: capital(study.sized),
     scale: { type: "log", nice: false, padding: 14 },
     axis: { labelExpr: "format(datum.value, '.2~s')", values: distinct(data, "size") },
   };

@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed-$(shell cat pyproject.toml constraints.txt | grep '==' | cksum | cut -d ' ' -f 1)
 MENU := awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
-.PHONY: help run real test check lint format
+.PHONY: help run real test check lint format docs
 
 help: ## this page
 	@echo "make ..."
@@ -39,6 +39,11 @@ format: $(INSTALLED) ## what can be mended by itself: style, and the generated p
 	@$(BIN)/ruff format .
 	@$(BIN)/snakefmt Snakefile rules
 	@$(BIN)/python scripts/write_docs.py
+
+docs: $(INSTALLED) ## the pages of docs/ as a site, into site/
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
 
 $(INSTALLED):
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Strata needs Python 3.11 or newer; this is ' + sys.version.split()[0] + '. Name another: make PYTHON=python3.12 run')"

@@ -9,7 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from lines import print_lines
-from strata.configfiles import check_file, go_by_files, going_by
+from snakemake.utils import update_config
+from strata.configfiles import check_file, given, go_by_files, going_by
 from strata.study import Study
 from strata.errors import StrataError
 
@@ -34,6 +35,7 @@ report: "report/study.rst"
 # The profile refuses a broken file before Snakemake reads it; this one stands where another profile,
 # or none, was used. What ran then, by yte, ran before this line; no job has started.
 try:
+    update_config(config, given(workflow.config_settings.config))
     go_by_files(config, [ROOT / "config.yaml", *workflow.overwrite_configfiles])
     study = Study(config, ROOT / "config" / "schema.yaml")
     layers = study.layers

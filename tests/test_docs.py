@@ -88,7 +88,7 @@ def test_a_task_of_the_readers_own(folder):
     (folder / "own.yaml").write_text(yaml.safe_dump(own))
     (folder / "questions.csv").write_text("question,A,B,C,D,answer\n1 + 1,2,3,4,5,A\n")
     output = bash(folder, "snakemake data --cores 1 --configfile study.yaml own.yaml")
-    assert "2 of 2 steps" in output
+    assert "[2/2]" in output
 
 
 def test_the_python_of_docs_dumps(tmp_path):

@@ -6,6 +6,8 @@ import shutil
 import pytest
 from workflow import ROOT, snakemake
 
+from strata.configfiles import given
+
 SMALL = "data/embedded/strata-micro-s"
 # What study.yaml holds, what else stands on the command line, and what is said.
 MISTAKES = {
@@ -49,6 +51,16 @@ MISTAKES = {
     "a word for a list": ("select: {models: small}\n", [], r"a list is written \[small\]"),
     "a word for a number": ("", ["--config", "threads=two"], 'expected integer, found str "two"'),
     "a word for a list there": ("", ["--config", "lenses=raw"], r"a list is written \[raw\]"),
+    "a key below another with a point": (
+        "report.lens: raw\n",
+        [],
+        r"report\.lens is unknown.*`report: \{lens: \.\.\.\}`",
+    ),
+    "a word for a number below": (
+        "",
+        ["--config", "probes={folds: few}"],
+        'probes.folds: expected integer, found str "few"',
+    ),
     "no such model folder": (
         "models: {m: {path: nowhere}}\nselect: {models: [m]}\n",
         [],
@@ -100,6 +112,26 @@ def test_a_file_of_another_encoding_is_one_message(folder):
     done = snakemake(folder, "--dry-run", "--configfile", "study.yaml")
     assert "error: study.yaml is not UTF-8 (byte 9); save it as such" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.workflow
+def test_what_the_command_line_sets_is_read_as_a_file_is(folder):
+    words = ["probes={folds: 3, penalties: [0.5, 2]}", "self_check=false", "mirror=null"]
+    done = snakemake(folder, "--dry-run", "metrics", "--config", *words, "threads=1")
+    assert done.returncode == 0, done.stdout
+
+
+def test_values_of_the_command_line_have_the_types_of_yaml():
+    asked = {"a": "false", "b": {"c": "3", "d": ["0.5", "raw"]}, "e": "null", "f": "x: y", "g": 2}
+    assert given(asked) == {
+        "a": False,
+        "b": {"c": 3, "d": [0.5, "raw"]},
+        "e": None,
+        "f": "x: y",
+        "g": 2,
+    }
+    assert given("2026-11-28") == "2026-11-28"
+    assert given("[open") == "[open"
 
 
 @pytest.mark.workflow

@@ -77,6 +77,20 @@ def check_file(file: Path) -> dict:
     return content
 
 
+def given(value: Any) -> Any:
+    """What the command line sets (--config) as a file would have it: of what is below a key,
+    Snakemake makes texts alone, and of `false` and `null` everywhere."""
+    if isinstance(value, dict):
+        return {key: given(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [given(own) for own in value]
+    try:
+        read = yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return value
+    return read if read is None or isinstance(read, bool | int | float) else value
+
+
 def go_by_files(config: dict, files: Iterable[Path]) -> None:
     """Has the paths of `config`, which was put together from these files, later over earlier, go by
     the folder where Snakemake runs; in each file they go by the file's own. What the command line

@@ -74,6 +74,12 @@ def _explain(error, prefix: Sequence[str]) -> StrataError:
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         allowed = error.schema.get("properties", {})
         key = next(key for key in error.instance if key not in allowed)
+        head, _, rest = str(key).partition(".")
+        if rest and head in allowed:
+            return StrataError(
+                f"config key {key} is unknown; a key below another is written "
+                f"`{head}: {{{rest}: ...}}`"
+            )
         return unknown(f"{where}.{key}" if where else key, key, allowed, "keys", noun="key")
     if error.validator == "enum":
         return unknown(where, error.instance, error.validator_value, "values")

@@ -139,7 +139,8 @@ def dtype_of(model):
     """The dtype that an entry asks for; auto too if it says what the checkpoint's own is."""
     options = study.models[model]
     asked = options.get("dtype", "auto")
-    same = "path" in options and asked == own_dtype(read_config(options["path"]))
+    there = "path" in options and model not in study.absent
+    same = there and asked == own_dtype(read_config(options["path"]))
     return "auto" if same else asked
 
 
@@ -194,6 +195,8 @@ def package_files(model):
 
 def model_files(wildcards):
     """What a local model is made of; a hub model is pinned by its revision instead."""
+    if wildcards.model in study.absent:  # not there: what was made of it stands as it is
+        return [study.models[wildcards.model]["path"]]
     found = own_files(study.models[wildcards.model])
     local = [os.path.relpath(file) for file in found]  # however it is spelled
     return local + package_files(wildcards.model)
@@ -217,14 +220,16 @@ def settled(name, want, made, answers=operator.eq, kept=()):
 
 
 def model_asked(wildcards):
-    """The input that says which model is asked for."""
+    """The input that says which model is asked for: where it is not there, the one that was."""
     model = wildcards.model
     made = Path(R, "models", f"{model}.json")
-    return settled(
-        f"models/{model}",
-        lambda: {"content": content_of(study.models[model]), "stage": STAGES["describe"]},
-        lambda: {made: asked.made_model(made)},
-    )
+
+    def want():
+        if model in study.absent:
+            return asked.made_model(made)
+        return {"content": content_of(study.models[model]), "stage": STAGES["describe"]}
+
+    return settled(f"models/{model}", want, lambda: {made: asked.made_model(made)})
 
 
 def task_asked(wildcards):

@@ -1,6 +1,8 @@
 """What is shown is current, and nothing is done again for nothing: what users do to a study that
 was run to its end (sequences.py), and what the next run does then."""
 
+import shutil
+
 import pytest
 from sequences import SEQUENCES, base, computed, copied, costly, differences, fresh, logs_of
 
@@ -63,6 +65,15 @@ def test_what_is_left_over_is_named(study):
     assert "results/tiny/scores/small/colours.h5" in listed
     assert all("colours" in line for line in listed)
     assert f"{len(listed)} files are of models, tasks, tables or figures" in said
+
+
+def test_without_its_models_what_was_extracted_is_still_shown(study):
+    for name in study.config["models"]:
+        shutil.rmtree(study.folder / name)
+    assert study.jobs("tables") == {}
+    (study.results / "tables" / "overall.csv").unlink()
+    study.run("tables")
+    assert (study.results / "tables" / "overall.csv").is_file()
 
 
 def test_an_extraction_for_deleted_activations_says_so(study):

@@ -22,7 +22,7 @@ STAGES = {
     "metrics": 4,
     "probes": 5,
     "tables": 8,
-    "figures": 8,
+    "figures": 9,
     "explorer": 2,
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from strata.errors import StrataError
 from strata.files import located
-from strata.models.checkpoint import read_config
+from strata.models.checkpoint import read_config, read_info
 from strata.models.gguf.header import is_gguf
 from strata.names import BLIND
 from strata.report.catalogue import FIGURES, TABLES
@@ -268,6 +268,21 @@ class Study:
             check_style(style, {**STYLE, **own}, f"figures.{name}")
 
     @cached_property
+    def absent(self) -> set[str]:
+        """The models that are not on this machine, but were described where they were: what was
+        scored of them is measured and shown."""
+        return {
+            name
+            for name, own in self.models.items()
+            if "path" in own
+            and not Path(own["path"]).exists()
+            and self._description(name).is_file()
+        }
+
+    def _description(self, model: str) -> Path:
+        return Path(self.results, "models", f"{model}.json")
+
+    @cached_property
     def layers(self) -> dict[str, int]:
         """Decoder layers of each selected model."""
         return {name: self._layers(name, model) for name, model in self.models.items()}
@@ -275,6 +290,8 @@ class Study:
     def _layers(self, name: str, model: dict) -> int:
         if "path" not in model:
             return model["layers"]
+        if name in self.absent:
+            return read_info(self._description(name)).layers
         try:
             config = read_config(model["path"])
         except StrataError as error:

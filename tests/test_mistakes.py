@@ -154,4 +154,7 @@ def test_the_error_of_a_job_is_the_last_that_is_said_with_its_log(folder):
     assert done.returncode
     said = done.stdout[done.stdout.rindex("Exiting because a job execution failed") :]
     message = "error: broken/model.safetensors is damaged .*; fetch the model again"
-    assert re.search(rf"^{message}\n  \(results/a/logs/describe/m\.log\)$", said, re.M), said
+    assert re.search(rf"^{message}\n  \(results/a/logs/describe/m\.log\)\s*\Z", said, re.M), said
+    assert re.search(
+        r"^[\d:]{8} failed: describe \(results/a/logs/describe/m\.log\)$", done.stdout, re.M
+    )

@@ -316,7 +316,9 @@ def test_an_untrained_model_is_scored_where_the_study_asks_for_it(tmp_path):
 
 
 def test_a_second_run_has_nothing_to_do(done):
-    assert "Nothing to be done" in done.run()
+    said = done.run()
+    assert "Nothing to be done" in said
+    assert said.rstrip().endswith("Open results/tiny/explorer.html")
 
 
 def test_a_figures_style_redraws_that_figure_alone(done):

@@ -44,7 +44,7 @@ def emergence(rows: pd.DataFrame, labels: dict, *, style: dict) -> Figure:
         _finish(panel, len(tasks), last, by_depth)
     axes[0].set_yticks(range(len(tasks)), [labels["tasks"][task] for task in tasks])
     axes[0].set_ylim(len(tasks) - 0.5, -0.5)
-    title = "From where MC1 is above its baseline (ring) to half of its rise (mark)"
+    title = "From where MC1 is above its baseline (open mark) to half of its rise (full mark)"
     absent = "; no mark: the last layer is not above it" if rows["layer"].isna().any() else ""
     drawing.add_title(figure, style, title + absent)
     title = (

@@ -55,6 +55,19 @@ def test_architectures_have_lines_of_their_own():
     assert sorted(len(line.get_xdata()) for line in lasts) == [1, 2]
 
 
+def test_size_is_said_to_change_what_grows_in_a_series_alone():
+    frame, labels = study({"a": 5, "b": 6, "c": 5})
+    grown = [described("a", 100), described("b", 1000), described("c", 5000, "gpt2")]
+    said = size(frame, NO_BEST, grown, labels, "normed", "mc1").get_label()
+    assert said.startswith(f"With size, {labels['models']['a']} to {labels['models']['b']}, ")
+    # One model asked in two forms, and another of its own kind.
+    forms = [described("a", 100), described("b", 100), described("c", 5000, "gpt2")]
+    figure = size(frame, NO_BEST, forms, labels, "normed", "mc1")
+    assert figure.get_label().startswith("MC1 against parameters")
+    lasts = [line for line in figure.axes[0].lines if line.get_gid() == "last"]
+    assert {line.get_linestyle() for line in lasts if len(line.get_xdata()) == 2} == {"None"}
+
+
 def test_models_described_before_parameters_were_counted_have_another_axis():
     frame, labels = study({"a": 5, "b": 6})
     figure = size(frame, NO_BEST, [described("a", 7), described("b")], labels, "normed", "mc1")

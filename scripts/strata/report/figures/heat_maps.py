@@ -148,8 +148,10 @@ def _told(rows: pd.DataFrame, labels: dict, of: str, names: dict[str, str]) -> s
     means = last[last["model"] == model].groupby(of)["value"].mean().sort_values(kind="stable")
     if len(means) < 2:
         return ""
-    ends = (f"{names[part]} ({share(means[part])})" for part in (means.index[-1], means.index[0]))
     where = f"At the last layer of {labels['models'][model]}"
+    if means.iloc[0] == means.iloc[-1]:
+        return f"{where}, all have {share(means.iloc[0])}. "
+    ends = (f"{names[part]} ({share(means[part])})" for part in (means.index[-1], means.index[0]))
     return f"{where}, {' is highest and '.join(ends)} lowest. "
 
 

@@ -110,6 +110,8 @@ def _told(shown: pd.DataFrame, labels: dict) -> str:
     own = known[known["model"] == model].sort_values("value", kind="stable")
     if len(own) < 2:
         return seen(own, labels, labels["tasks"][own["task"].iloc[0]])
+    if own["value"].iloc[0] == own["value"].iloc[-1]:
+        return f"Of {labels['models'][model]}, all have {share(own['value'].iloc[0])}. "
     ends = (
         f"{ability_label(row.task, row.subtask, labels)} ({share(row.value)})"
         for row in own.iloc[[-1, 0]].itertuples()

@@ -86,7 +86,7 @@ def size(
         "95 % interval holds up to 100 %)"
     )
     label = heading(title, rows, labels, LENSES.get(lens, lens))
-    figure.set_label(_told(readings["last"], sizes, labels) + label)
+    figure.set_label(_told(readings["last"], sizes, models, labels) + label)
     return figure
 
 
@@ -113,7 +113,9 @@ def _series(
     face = {"markersize": 3.6, "linewidth": 1.1, "zorder": 3, **LOOKS[name]} | {"label": ""}
     for _, own in rows.groupby(rows["model"].map(kinds), sort=False):
         own = own.assign(x=shift * own["model"].map(sizes)).sort_values("x")
-        panel.plot(own["x"], 100 * own["value"], gid=name, **face)
+        # Entries of one size (a model as text and as a chat) are no series.
+        line = {} if own["x"].is_unique else {"linestyle": "none"}
+        panel.plot(own["x"], 100 * own["value"], gid=name, **face | line)
         ends = 100 * own["ci_low"], 100 * own["ci_high"]
         panel.vlines(own["x"], *ends, color=face["color"], linewidth=1, zorder=2)
 
@@ -141,20 +143,22 @@ def short(count: float) -> str:
     return f"{count:.0f}"
 
 
-def _told(last: pd.DataFrame, sizes: dict[str, int], labels: dict) -> str:
-    """Which tasks gain most and least from the smallest model to the largest."""
-    place = last["model"].map(sizes)
-    low, high = (
-        last[place == end].groupby("task")["value"].mean() for end in (place.min(), place.max())
-    )
+def _told(last: pd.DataFrame, sizes: dict[str, int], models: list[ModelInfo], labels: dict) -> str:
+    """Which tasks gain most and least from the smallest model to the largest of the architecture
+    that has most of them; nothing where none has two sizes, or several of one."""
+    kinds = {model.name: model.architecture for model in models}
+    series = [own for _, own in last.groupby(last["model"].map(kinds), sort=False)]
+    own = max(series, key=lambda part: part["model"].nunique())
+    place = own["model"].map(sizes)
+    if own["model"].nunique() != place.nunique() or place.nunique() < 2:
+        return ""
+    small, great = (own[place == end] for end in (place.min(), place.max()))
+    low, high = (end.set_index("task")["value"] for end in (small, great))
     gain = (high - low).dropna().sort_values(kind="stable")
-    if gain.empty or place.min() == place.max():
+    if gain.empty:
         return ""
     ends = dict.fromkeys((gain.index[-1], gain.index[0]))
     told = [f"{labels['tasks'][task]} ({share(low[task])} to {share(high[task])})" for task in ends]
-    names = [
-        labels["models"][last.loc[place == end, "model"].iloc[0]]
-        for end in (place.min(), place.max())
-    ]
+    names = [labels["models"][end["model"].iloc[0]] for end in (small, great)]
     changes = " gains most, ".join(told) + " least" if len(told) > 1 else told[0]
     return f"With size, {names[0]} to {names[1]}, {changes}. "

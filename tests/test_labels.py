@@ -90,7 +90,7 @@ def test_a_row_that_may_mean_two_things_is_refused_with_its_line(tmp_path, rows,
         ([("E", FOUR)], 1),
         ([([1, 1, 2], FOUR)], 1),
         ([({"A": 1}, FOUR)], 1),
-        ([(1.0, FOUR)], 1),
+        ([(1.5, FOUR)], 1),
     ],
 )
 def test_a_second_kind_of_label_in_a_file_is_refused_with_its_line(tmp_path, rows, line):

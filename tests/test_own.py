@@ -104,7 +104,10 @@ FILES = {
         '{"question": "R?", "options": {"A": "u", "B": "v"}, "answer_idx": "B"}\n',
         [[1], [1]],
     ),
-    "statements.csv": ("statement,label\nSnow is white.,1\nSnow is red.,0\n", [[1], [0]]),
+    "statements.csv": (
+        "statement,label,city\nSnow is white.,1,x\nSnow is red.,0,x\n",
+        [[1], [0]],
+    ),
     "passages.jsonl": (
         '{"passage": "P.", "question": "Q?", "options": ["(A)u", "(B) v"], "label": "B"}\n'
         '{"passage": "P.", "question": "R?", "options": ["(A)u", "(B)v"], "label": "A"}\n'
@@ -177,6 +180,8 @@ def test_every_other_block_of_the_page_is_asked(folder, monkeypatch):
         "worded": 6,
         "placed": 12,
         "toy": 2,
+        "asked": 2,
+        "said": 1,
     }
     assert asked["worded"][2].prompt == "Answer the question. Q?"
 
@@ -553,6 +558,136 @@ FURTHER = {
         },
         [[0], [1]] * 2,
     ),
+    "logiqa, blocks of lines": (
+        "own.txt",
+        "\r\nb\r\nP.\r\nq?\r\nA.u\r\nB.v\r\n\r\na\r\nP.\r\nr?\r\nA.u\r\nB.v\r\n",
+        {
+            "form": "blocks",
+            "strip": r"^[A-D]\.\s*",
+            "fields": {"label": 1, "context": 2, "question": 3, "choices": [4, 5]},
+        },
+        [[1], [0]],
+    ),
+    "labels in brackets, capitals or not": (
+        "own.jsonl",
+        "".join(
+            json.dumps({"question": "q?", "choices": ["u", "v"], "label": own}) + "\n"
+            for own in ("(B)", "a", " B.", "b )")
+        ),
+        {},
+        [[1], [0], [1], [1]],
+    ),
+    "the answer's text, spelled a little otherwise": (
+        "own.jsonl",
+        "".join(
+            json.dumps({"question": "q?", "choices": ["Rome", "Oslo"], "label": own}) + "\n"
+            for own in ("Oslo ", "rome")
+        ),
+        {},
+        [[1], [0]],
+    ),
+    "answers that are numbers": (
+        "own.jsonl",
+        "".join(
+            json.dumps({"question": "q?", "choices": [0.5, 2.50, 42], "label": own}) + "\n"
+            for own in (2.5, 42)
+        ),
+        {},
+        [[1], [2]],
+    ),
+    "indices that a gap made fractions": (
+        "own.csv",
+        "question,a,b,label\nq?,u,v,0.0\nr?,u,v,1.0\n",
+        {"fields": FIELDS},
+        [[0], [1]],
+    ),
+    "true and false, as JSON and Python have them": (
+        "own.csv",
+        "statement,label\ns.,True\nt.,FALSE\n",
+        {"prompt": "{statement} True or false?", "options": ["false", "true"]},
+        [[1], [0]],
+    ),
+    "options of which a column has none": (
+        "own.jsonl",
+        json.dumps({"question": "q?", "choices": {"A": "u", "B": "v", "C": None}, "label": "b"})
+        + "\n"
+        + json.dumps({"question": "q?", "choices": {"A": "u", "B": "v", "C": "w"}, "label": "C"})
+        + "\n",
+        {},
+        [[1], [2]],
+    ),
+    "a list as numpy writes it": (
+        "own.csv",
+        "question,choices,label\nq?,\"['u' 'v'\n 'w']\",2\nr?,\"['u' \"\"it's\"\"]\",0\n",
+        {},
+        [[2], [0]],
+    ),
+    "an object as pandas writes it": (
+        "own.csv",
+        "question,choices,answerKey\nq?,\"{'text': array(['u', 'v'], dtype=object), "
+        "'label': array(['A', 'B'], dtype=object)}\",B\n",
+        {"fields": {"choices": "choices.text", "keys": "choices.label", "label": "answerKey"}},
+        [[1]],
+    ),
+    "flags in a cell": (
+        "own.csv",
+        'question,a,b,label\nq?,u,v,"[0, 1]"\n',
+        {"fields": FIELDS},
+        [[1]],
+    ),
+    "columns, as pandas writes a table": (
+        "own.json",
+        json.dumps(
+            {"question": {"0": "q?", "1": "r?"}, "a": {"0": "u", "1": "u"}}
+            | {"b": {"0": "v", "1": "v"}, "label": {"0": "A", "1": "B"}}
+        ),
+        {"fields": FIELDS},
+        [[0], [1]],
+    ),
+    "columns that are lists": (
+        "own.json",
+        json.dumps({"question": ["q?", "r?"], "choices": [["u", "v"]] * 2, "label": [0, 1]}),
+        {},
+        [[0], [1]],
+    ),
+    "rows that are lists": (
+        "own.json",
+        json.dumps([["q?", ["u", "v"], 1], ["r?", ["u", "v"], 0]]),
+        {"fields": {"question": 1, "choices": 2, "label": 3}},
+        [[1], [0]],
+    ),
+    "lines that are lists": (
+        "own.jsonl",
+        '["q?", ["u", "v"], 1]\n["r?", ["u", "v"], 0]\n',
+        {"fields": {"question": 1, "choices": 2, "label": 3}},
+        [[1], [0]],
+    ),
+    "rows as the hub's viewer shows them": (
+        "own.json",
+        json.dumps(
+            {
+                "features": [{"name": "question"}],
+                "rows": [
+                    {"row_idx": n, "row": {"question": "q?", "choices": ["u", "v"], "label": n}}
+                    for n in (0, 1)
+                ],
+            }
+        ),
+        {"rows": "rows.row"},
+        [[0], [1]],
+    ),
+    "quotes that are none, between tabs": (
+        "own.tsv",
+        'question\ta\tb\tlabel\n"Go" he said?\tu\tv\tA\nr?\tu\t"v\tB\n',
+        {"fields": FIELDS},
+        [[0], [1]],
+    ),
+    "empty rows of a sheet": (
+        "own.csv",
+        "question,a,b,label\nq?,u,v,A\n,,,\nr?,u,v,B\n,,,\n",
+        {"fields": FIELDS},
+        [[0], [1]],
+    ),
     "rows by their ids": (
         "own.json",
         json.dumps(
@@ -570,7 +705,7 @@ def test_further_shapes_are_read_right(tmp_path, name):
     items, _ = read(tmp_path / file, text.encode(), **{"fields": {}, **options})
     assert right(items) == expected
     assert len({item.id for item in items}) == len(items)
-    if "rows" in options:
+    if "paragraphs" in text or "passage" in text:
         assert items[0].prompt == "P: P.\nQ: q?\nA:"
         assert len({item.group for item in items}) == 1
     if "between" in options:
@@ -668,6 +803,12 @@ WRONG = [
     ("own.csv", CSV + '"Q?,u,v,0\n', {}, "line 2: malformed .*unexpected end of data"),
     ("own.csv", CSV + '"Q"?,u,v,0\n', {}, "line 2: malformed"),
     ("own.csv", "question,a,a,label\nQ?,u,v,0\n", {}, "has 'a' twice.*`header: false`"),
+    (
+        "own.txt",
+        "a\nQ?\n\nb\n",
+        {"form": "blocks"},
+        "line 4: .*block of 1 lines, the first .* has 2",
+    ),
     ("own.csv", "", {}, "holds no items"),
     ("own.csv", CSV, {}, "holds no items"),
     ("own.csv", (CSV + "Qé?,u,v,0\n").encode("latin-1"), {}, "not UTF-8 text .*`encoding:`"),
@@ -682,7 +823,19 @@ WRONG = [
         "damaged gzip file, perhaps cut short",
     ),
     ("own.gz", b"\x1f\x8bnothing", {}, "damaged gzip"),
-    ("own.jsonl", "\x1a\x00 nothing of use", {}, "line 1|missing|holds no items"),
+    ("own.jsonl", "\x1a\x00 nothing of use", {}, r"own\.jsonl is no utf-8 text: .*null characters"),
+    (
+        "own.csv",
+        CSV.encode("utf-16-le"),
+        {},
+        "null characters; say its `encoding:`, such as utf-16-le",
+    ),
+    ("own.zip", b"PK\x03\x04\x14\x00", {}, "a zip archive or a spreadsheet: unpack it"),
+    ("own.jsonl", "<!DOCTYPE html><html>404</html>", {}, "a web page, perhaps an error's"),
+    ("own.parquet", "version https://git-lfs.github.com/spec/v1\n", {}, "run git lfs pull"),
+    ("own.tar.gz", gzip.compress(b"x" * 257 + b"ustar\0"), {}, "a tar archive: unpack it"),
+    ("own.jsonl", GOOD.replace("0}", "NaN}"), {}, r"no label; `skip: \[no label\]`"),
+    ("own.json", '[["Q?", ["u", "v"], 0], {"a": 1}]', {}, "row 1: the field 'choices' is missing"),
     # fields
     ("own.jsonl", '{"choices": ["u", "v"], "label": 0}\n', {}, "line 1: the field 'question' is"),
     ("own.jsonl", GOOD, {"fields": {"question": "stem"}}, "line 1: the field 'stem' is missing"),
@@ -693,7 +846,7 @@ WRONG = [
     ("own.jsonl", GOOD, {"fields": {"group": "choices"}}, "expected a text or a number as group"),
     ("own.jsonl", GOOD.replace('["u", "v"]', '"u"'), {}, 'expected a list, found "u"'),
     ("own.jsonl", GOOD.replace('"v"', "null"), {}, "expected a list of texts"),
-    ("own.jsonl", GOOD.replace('"v"', "0.5"), {}, "expected a list of texts"),
+    ("own.jsonl", GOOD.replace('"v"', "true"), {}, "expected a list of texts"),
     ("own.jsonl", GOOD.replace('"u", "v"', '{"text": "u"}'), {}, "as in `choices.text`"),
     ("own.jsonl", KEYED, {"fields": {"choices": "choices.t", "keys": "choices.l"}}, "but 1 keys"),
     ("own.jsonl", GOOD.replace('"u"', '"v"'), {}, "is there twice, right and wrong"),
@@ -738,6 +891,23 @@ def test_what_is_wrong_is_said_in_one_message(tmp_path, name, text, options, say
 
 def test_many_things_can_be_wrong():
     assert len(WRONG) >= 60
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("own.csv", "label\n1\n0\n"),
+        ("own.tsv", "id\tlabel\na\t1\nb\t0\n"),
+        ("own.jsonl", '{"id": 3, "label": 1}\n{"id": 4, "label": 0}\n'),
+        ("own.lst", '{"label": 1}\n{"label": 0}\n'),
+        ("own.lst", "answer\n1\n0\n"),
+        ("own.json", "[[1], [0]]"),
+    ],
+)
+def test_labels_in_a_file_of_their_own_are_read_in_any_form(folder, name, text):
+    (folder / name).write_text(text)
+    options = {**entry("piqa.jsonl", folder), "labels_path": str(folder / name)}
+    assert right(prepare("mine", options, folder)[0]) == FILES["piqa.jsonl"][1]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ SUBTASKS = {"all": "All", **KINDS, **LANGUAGES}
 # cannot be asked, how one is asked, and what a template makes of a text (tasks/own.py).
 JSONL, JSON, CSV, TSV = "jsonl", "json", "csv", "tsv"
 PARQUET, ARROW = "parquet", "arrow"
-FORMS = (JSONL, JSON, CSV, TSV, PARQUET, ARROW)
+BLOCKS = "blocks"
+FORMS = (JSONL, JSON, CSV, TSV, BLOCKS, PARQUET, ARROW)
 FLAGS, FLAGS1, INDEX, INDEX1 = "flags", "flags1", "index", "index1"
 LETTER, KEY, TEXT = "letter", "key", "text"
 LABELINGS = {
@@ -68,7 +69,7 @@ LABELINGS = {
 ALL_RIGHT, NONE_RIGHT, ONE_CHOICE = "all right", "none right", "one choice"
 EMPTY, NO_LABEL, CONTRADICTION = "empty", "no label", "contradiction"
 SKIPS = (ALL_RIGHT, NONE_RIGHT, ONE_CHOICE, EMPTY, NO_LABEL, CONTRADICTION)
-CLOZE, LETTERED = ASKED = ("cloze", "lettered")
+CLOZE, LETTERED, STATEMENTS = ASKED = ("cloze", "lettered", "statements")
 # What a question may be asked anew with (measures/variants.py).
 PROMPT, PLACE = "prompt", "place"
 VARIANTS = {PROMPT: "prompt", PLACE: "place of the right answer"}

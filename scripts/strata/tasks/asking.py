@@ -82,18 +82,18 @@ class Asking:
         self, name: str, subtask: str, own: Asked, prompt: str, choices: Sequence[str]
     ) -> Item:
         right = set(own.answer.right)
-        space = _space(prompt)
+        gap = space(prompt)
         fillings: tuple[str, ...] = ()
         if self.blank:
             prompt, after = _around(prompt, self.blank)
-            fillings = tuple(_space(prompt) + choice for choice in choices)
-            space, choices = "", [after] * len(choices)
+            fillings = tuple(space(prompt) + choice for choice in choices)
+            gap, choices = "", [after] * len(choices)
         return Item(
             id=name,
             group=own.group,
             subtask=subtask,
             prompt=prompt,
-            choices=tuple(space + choice for choice in choices),
+            choices=tuple(gap + choice for choice in choices),
             correct=tuple(place in right for place in range(len(choices))),
             best=own.answer.best,
             partner=own.fields.name("partner") or "",
@@ -133,7 +133,7 @@ class Asking:
         answer = ascii_uppercase[best] if self.lettered else other.choices[best]
         if self.blank:
             return asked.replace(self.blank, answer, 1) + "\n\n"
-        return f"{asked}{_space(asked)}{answer}\n\n"
+        return f"{asked}{space(asked)}{answer}\n\n"
 
     def _orders(self, name: str, count: int) -> list[tuple[int, ...]]:
         """Orders of a row's choices: the file's own, or so many, or all. Of so many the first are
@@ -168,7 +168,7 @@ def _path(parts: Sequence[str]) -> str:
     return "/".join(filter(None, parts))
 
 
-def _space(prompt: str) -> str:
+def space(prompt: str) -> str:
     """What parts a prompt from its choice."""
     return "" if not prompt or prompt[-1:].isspace() else " "
 

@@ -9,8 +9,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from strata.names import FLAGS, FLAGS1, KEY, LABELINGS, TEXT
+from strata.tasks.cells import Written, held
 from strata.tasks.reading import shown, text
-from strata.tasks.rows import listed
 
 Place = str | int
 FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::([a-z]+))?\}")
@@ -87,14 +87,17 @@ class Fields:
         if isinstance(spec, list):
             texts = _texts_of(self, spec)
             return Choices(texts, [str(path).split(".")[-1] for path in spec][: len(texts)])
-        value = self.at(spec)
+        found = self.at(spec)
+        value = found if isinstance(found, dict) else held(found)
+        if isinstance(value, dict):  # where rows have other keys, columns of a file hold nothing
+            value = {key: own for key, own in value.items() if own is not None}
         if isinstance(value, dict) and value:
             if all(_is_flag(flag) for flag in value.values()):
                 flags = [int(flag) for flag in value.values()]
                 return Choices([text(key) for key in value], None, flags, (FLAGS, FLAGS1))
             named = _texts(list(value.values()))
             return Choices(named, [str(key) for key in value], kinds=(KEY, TEXT))
-        texts = self.texts(value)
+        texts = self.texts(found)
         if "keys" not in self.names:
             return Choices(texts)
         keys = [text(str(key)) for key in _list(self.need("keys"))]
@@ -104,7 +107,7 @@ class Fields:
 
     def texts(self, value: object) -> list[str]:
         """A list of texts, which may be one text (`between`)."""
-        if self.between and isinstance(value, str) and listed(value) is None:
+        if self.between and isinstance(value, str) and held(value) is None:
             parts = (part.strip() for part in re.split(self.between, value))
             value = [part for part in parts if part]
         return _texts(value)
@@ -119,6 +122,7 @@ class Missing(KeyError):
 
 
 def _step(value: object, part: str, path: str, row: dict) -> object:
+    value = held(value) or value
     if isinstance(value, list):
         return [_step(each, part, path, row) for each in value]
     if not isinstance(value, dict) or part not in value:
@@ -131,7 +135,7 @@ def _texts_of(fields: Fields, paths: Any) -> list[str]:
     are whose rows have not all as many choices."""
     if not isinstance(paths, list):
         value = fields.at(paths)
-        alone = not (fields.between or isinstance(value, list) or listed(str(value)))
+        alone = not (fields.between or isinstance(value, list) or held(value))
         return fields.texts([value] if alone else value)
     values = [fields.at(path) for path in paths]
     while values and values[-1] in ("", None):
@@ -140,7 +144,7 @@ def _texts_of(fields: Fields, paths: Any) -> list[str]:
 
 
 def _list(value: object) -> list:
-    found = listed(value) if isinstance(value, str) else value
+    found = held(value) or value
     if not isinstance(found, list):
         raise ValueError(f"expected a list, found {shown(value)}")
     return found
@@ -154,8 +158,8 @@ def _texts(value: object) -> list[str]:
             f"expected a list of texts, found objects with {parts}; say which of these is the text "
             "in the path, as in `choices.text`"
         )
-    # A whole number has one spelling; a fraction has many, and the file's is lost.
-    texts = [str(each) if type(each) is int else each for each in found]
+    # A whole number has one spelling; a fraction has many, of which parquet keeps none.
+    texts = [str(each) if type(each) in (int, Written) else each for each in found]
     if not texts or not all(isinstance(each, str) for each in texts):
         raise ValueError(f"expected a list of texts, found {shown(value)}")
     return [text(each) for each in texts]

@@ -5,13 +5,18 @@ first choice or the second. The file decides; where it doesn't, and the kinds na
 choices, the row is refused.
 """
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-from strata.names import FLAGS, FLAGS1, INDEX, INDEX1, KEY, LABELINGS, LETTER, TEXT
+from strata.names import FLAGS, FLAGS1, INDEX, INDEX1, LABELINGS, LETTER, TEXT
 from strata.tasks.reading import at, shown
+
+NUMBER = re.compile(r"([0-9]+)(?:\.0+)?")  # a column with gaps is written as fractions
+AROUND = " \t\r\n\u00a0()[].:"  # what may stand around a letter or number: `(B)`, `2.`
 
 
 @dataclass(frozen=True)
@@ -105,18 +110,39 @@ def _places(kind: str, value: object, row: Labelled) -> list[int]:
         digit = _digit(value)
         place = -1 if digit is None else digit - (kind == INDEX1)
     elif kind == LETTER:
-        letter = value if isinstance(value, str) and len(value) == 1 else " "
-        place = ascii_uppercase.find(letter.upper()) if letter.isascii() else -1
+        letter = value.strip(AROUND) if isinstance(value, str) else ""
+        single = len(letter) == 1 and letter.isascii()
+        place = ascii_uppercase.find(letter.upper()) if single else -1
     else:
-        named = row.choices if kind == TEXT else list(row.keys or ())
-        wanted = str(value) if kind == KEY and _digit(value) is not None else value
-        return [place for place, name in enumerate(named) if name == wanted]
+        return _called(row.choices if kind == TEXT else row.keys or (), value)
     return [place] if 0 <= place < len(row.choices) else []
 
 
+def _called(names: Sequence[str], value: object) -> list[int]:
+    """The places of a name; where none is spelled so, of the one that is but for capitals and the
+    white space around."""
+    wanted = _spellings(value)
+    if exact := [place for place, name in enumerate(names) if name in wanted]:
+        return exact
+    folded = {own.strip().casefold() for own in wanted}
+    loose = [place for place, name in enumerate(names) if name.strip().casefold() in folded]
+    return loose if len({names[place] for place in loose}) == 1 else []
+
+
+def _spellings(value: object) -> set[str]:
+    if isinstance(value, str):
+        return {value}
+    own = str(value) if isinstance(value, float) else json.dumps(value)
+    digit = _digit(value)
+    return {own} if digit is None else {own, str(digit)}
+
+
 def _digit(value: object) -> int | None:
-    """A whole number, or a text of digits alone."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    """A whole number, or a text of one alone."""
+    if isinstance(value, str):
+        found = NUMBER.fullmatch(value.strip(AROUND))
+        return int(found[1]) if found else None
+    if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 

@@ -24,8 +24,9 @@ from strata.names import (
     ONE_CHOICE,
 )
 from strata.tasks.asking import Asked, Asking, passage_of, templates
+from strata.tasks.cells import held
 from strata.tasks.fields import Choices, Fields, render
-from strata.tasks.folders import files_of
+from strata.tasks.folders import DATA, files_of
 from strata.tasks.hub import DEFAULT, set_file, set_folder, set_of
 from strata.tasks.labels import Answer, Labelled, read_labels
 from strata.tasks.reading import at, question_group, shown, text
@@ -39,7 +40,7 @@ def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     Raises StrataError that names the line or row where one is malformed, its label may mean two
     things (labels.read_labels), equal choices are right and wrong, or an id comes twice.
     """
-    path = _place(options)
+    path = place_of(options)
     asked, skipped = read_asked(path, options)
     pool = asked
     if "shots_path" in options or "shots_split" in options:
@@ -62,11 +63,17 @@ def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
                 )
             places[item.id] = own.row
         items += made
+    return items, counts_of(skipped)
+
+
+def counts_of(skipped: Counter[str], more: dict[str, int] | None = None) -> dict:
+    """What the audit counts of rows that were left out, by reason."""
     counts = {f"skipped_{reason.replace(' ', '_')}": count for reason, count in skipped.items()}
-    return items, {"all": counts} if counts else {}
+    found = {**counts, **(more or {})}
+    return {"all": found} if found else {}
 
 
-def _place(options: dict) -> Path:
+def place_of(options: dict) -> Path:
     """The user's file or folder, or the one where a data set of the hub is kept."""
     return Path(options["path"]) if "path" in options else set_folder(options)
 
@@ -109,15 +116,12 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
     (names.SKIPS)."""
     _check(options)
     names, skip = options.get("fields", {}), options.get("skip", [])
-    kind, labels = options.get("label_kind"), _labels_beside(path, options)
+    kind = options.get("label_kind")
     if "path" not in options and "config" not in options:
         options = {**options, "config": DEFAULT}
     rows = read_rows(path, options)
-    if labels is not None and len(labels) != len(rows):
-        raise StrataError(
-            f"{options['labels_path']} has {len(labels)} labels, {path} {len(rows)} rows; give "
-            "the labels of this file"
-        )
+    beside = options.get("labels_path") is not None
+    labels = _labels_beside(path, options, len(rows)) if beside else None
     kept, labelled, skipped = [], [], Counter({reason: 0 for reason in skip})
     for number, row in enumerate(rows):
         with at(path, row.number, row.unit):
@@ -129,7 +133,7 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
             if reason in skip:
                 skipped[reason] += 1
                 continue
-            _refuse(reason)
+            refuse(reason)
         kept.append((row, fields, choices.texts))
         best = fields.get("best")
         place = row.number, row.unit
@@ -142,7 +146,7 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
             skipped[str(reason)] += 1
             continue
         with at(path, row.number, row.unit):
-            _refuse(reason)
+            refuse(reason)
             asked.append(Asked(row, fields, texts, answer, _group(fields, texts, options)))
     return asked, skipped
 
@@ -169,19 +173,31 @@ def _check(options: dict) -> None:
             raise StrataError(f"`{key}` is no regular expression ({error})") from None
 
 
-def _labels_beside(path: Path, options: dict) -> list[object] | None:
-    """The labels of a file of their own, one a row: a text file's lines, or a row's only field."""
-    if options.get("labels_path") is None:
-        return None
+def _labels_beside(path: Path, options: dict, count: int) -> list[object]:
+    """The labels of a file of their own, one for each of so many rows: a text file's lines, or of a
+    table or JSON the field that is called so, or the only one."""
     beside = Path(options["labels_path"])
-    plain = beside.suffix not in (".json", ".jsonl", ".parquet")
-    rows = read_rows(beside, {"header": False, "form": "csv"} if plain else {})
-    labels: list[object] = []
+    lines = not set(map(str.lower, beside.suffixes)) & set(DATA)
+    rows = read_rows(beside, {"header": False, **({"delimiter": ","} if lines else {})})
+    name = str(options.get("fields", {}).get("label", "label"))
+    first = list(rows[0].fields.items()) if rows else []
+    header = [key for key, own in first if own == name and key.isdigit()]
+    name = header[0] if header else name
+    if header or (len(first) == 1 and len(rows) == count + 1):
+        rows = rows[1:]
+    labels = []
     for row in rows:
         with at(beside, row.number, row.unit):
-            if len(row.fields) != 1:
-                raise ValueError(f"expected one label, found {shown(list(row.fields.values()))}")
-        labels += row.fields.values()
+            if name not in row.fields and len(row.fields) != 1:
+                raise ValueError(
+                    f"expected one label, found {shown(list(row.fields.values()))}; `fields: "
+                    "{label: ...}` says which field it is"
+                )
+        labels.append(row.fields.get(name, next(iter(row.fields.values()))))
+    if len(labels) != count:
+        raise StrataError(
+            f"{beside} has {len(labels)} labels, {path} {count} rows; give the labels of this file"
+        )
     return labels
 
 
@@ -220,12 +236,15 @@ def _choices(fields: Fields, options: dict) -> Choices:
 
 
 def _label(fields: Fields, choices: Choices) -> object:
-    return choices.flags if choices.flags is not None else fields.need("label")
+    if choices.flags is not None:
+        return choices.flags
+    label = fields.need("label")
+    return held(label) or label
 
 
 def _unfit(fields: Fields, choices: Choices, label: object, options: dict) -> str | None:
     """Why a row cannot be asked, as far as it alone says."""
-    if label is None or label in ("", -1, "-1") or label == []:
+    if label is None or label != label or label in ("", -1, "-1") or label == []:
         return NO_LABEL
     if isinstance(label, list) and len(label) == len(choices.texts):
         flags = options.get("label_kind", FLAGS) in (FLAGS, FLAGS1)
@@ -238,7 +257,8 @@ def _unfit(fields: Fields, choices: Choices, label: object, options: dict) -> st
     return EMPTY if empty or question else None
 
 
-def _refuse(reason: str | None) -> None:
+def refuse(reason: str | None) -> None:
+    """Raises ValueError for a reason why a row cannot be asked (names.SKIPS)."""
     said = {
         NO_LABEL: "it has no label",
         NONE_RIGHT: "the label names no choice: all its flags are 0",

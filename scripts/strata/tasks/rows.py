@@ -1,20 +1,23 @@
 """The rows of a user's file, in whatever form it was published: JSON lines, a JSON array or object,
-comma- or tab-separated values, each gzipped or not; parquet, Arrow; a folder of such files. Form,
-delimiter and encoding are found, or stated. Imports pyarrow for parquet and Arrow alone.
+comma- or tab-separated values, blocks of lines, each gzipped or not; parquet, Arrow; a folder of
+such files. Form, delimiter and encoding are found, or stated. Imports pyarrow for parquet and Arrow
+alone.
 """
 
-import ast
 import csv
 import gzip
 import io
+import itertools
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from strata.errors import StrataError
-from strata.names import ARROW, CSV, JSON, JSONL, PARQUET, TSV
+from strata.names import ARROW, BLOCKS, CSV, JSON, JSONL, PARQUET, TSV
+from strata.tasks.cells import Written
 from strata.tasks.folders import files_of
 from strata.tasks.reading import at, shown
 
@@ -30,6 +33,16 @@ MARKS = {
 }
 # How files begin that are no text.
 BINARY = {b"PAR1": PARQUET, b"ARROW1": ARROW, b"\xff\xff\xff\xff": ARROW}
+
+
+# How files begin that hold no rows as they are, and what to do with them.
+NO_ROWS = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet: unpack it, or save the sheet as csv",
+    b"version https://git-lfs": "what Git has in a large file's place: run git lfs pull",
+    b"<!doctype html": "a web page, perhaps an error's: download the file itself",
+    b"<html": "a web page, perhaps an error's: download the file itself",
+}
+TAR, TAR_AT = b"ustar", 257
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,8 @@ def read_rows(path: Path, options: dict) -> list[Row]:
     text = _text(path, data, options.get("encoding"))
     if not text.strip():
         return []
+    if form == BLOCKS:
+        return _blocks(path, text)
     if form in (JSON, JSONL) or (form is None and text.lstrip()[0] in "{["):
         return _json(path, text, form, options.get("rows"))
     return _separated(path, text, options)
@@ -78,21 +93,28 @@ def _bytes(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise StrataError(f"{path} cannot be read: {error.strerror}") from None
-    if data[:2] != b"\x1f\x8b":
-        return data
     try:
-        return gzip.decompress(data)
+        while data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
     except (EOFError, OSError, zlib.error) as error:
         raise StrataError(
             f"{path} is a damaged gzip file, perhaps cut short ({error}); fetch it again"
         ) from None
+    seems = next(
+        (own for mark, own in NO_ROWS.items() if data[:99].lower().startswith(mark.lower())), ""
+    )
+    if data[TAR_AT:].startswith(TAR):
+        seems = "a tar archive: unpack it"
+    if seems:
+        raise StrataError(f"{path} holds no rows, but seems to be {seems}")
+    return data
 
 
 def _text(path: Path, data: bytes, stated: str | None) -> str:
     marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
     encoding = stated or marked or "utf-8"
     try:
-        return data.decode(encoding).removeprefix("\ufeff")
+        text = data.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise StrataError(f"{path}: no encoding is called {encoding!r}") from None
     except UnicodeError as error:
@@ -103,6 +125,12 @@ def _text(path: Path, data: bytes, stated: str | None) -> str:
             f"{path} is not UTF-8 text ({error}); save it as UTF-8, or say its `encoding:` for the "
             "task, such as latin-1, gb18030 or shift_jis"
         ) from None
+    if "\0" in text:
+        raise StrataError(
+            f"{path} is no {encoding} text: it holds null characters; say its `encoding:`, such as "
+            "utf-16-le, or fetch it again"
+        )
+    return text
 
 
 def _is_json(text: str) -> bool:
@@ -111,6 +139,10 @@ def _is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_pairs, parse_float=Written)
 
 
 def _pairs(pairs: list[tuple]) -> dict:
@@ -127,14 +159,14 @@ def _json(path: Path, text: str, stated: str | None, where: str | None) -> list[
     if stated == JSONL:
         return _json_lines(path, text)
     first, *others = [line for line in text.splitlines() if line.strip()]
-    by_lines = stated is None and where is None and text.lstrip()[0] == "{"
-    if by_lines and not others and ".jsonl" in map(str.lower, path.suffixes):
+    by_lines, an_object = stated is None and where is None, text.lstrip()[0] == "{"
+    if by_lines and an_object and not others and ".jsonl" in map(str.lower, path.suffixes):
         return _json_lines(path, text)
     try:
-        whole = json.loads(text, object_pairs_hook=_pairs)
+        whole = _parsed(text)
     except (ValueError, RecursionError) as error:
         # An object that goes on in the next line is no line of objects.
-        if by_lines and (_is_json(first) or first.rstrip()[-1:] == "}"):
+        if by_lines and (_is_json(first) or (an_object and first.rstrip()[-1:] == "}")):
             return _json_lines(path, text)
         if stated is None and where is not None and _is_json(first):
             own = [row.fields for row in _json_lines(path, text)]
@@ -149,13 +181,20 @@ def _json(path: Path, text: str, stated: str | None, where: str | None) -> list[
 
 
 def _objects(path: Path, found: Iterable[object]) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for number, fields in enumerate(found, 1):
         with at(path, number, "row"):
-            if not isinstance(fields, dict):
-                raise ValueError(f"expected an object with fields, found {shown(fields)}")
-        rows.append(Row(number, "row", fields))
+            rows.append(Row(number, "row", _fields(fields, rows)))
     return rows
+
+
+def _fields(value: object, above: Sequence[Row]) -> dict:
+    """Of a row; of one that is a list, as those above it are too, by numbers from 1."""
+    if isinstance(value, list) and (not above or "1" in above[0].fields):
+        return {str(place): own for place, own in enumerate(value, 1)}
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object with fields, found {shown(value)}")
+    return value
 
 
 def _json_lines(path: Path, text: str) -> list[Row]:
@@ -165,14 +204,12 @@ def _json_lines(path: Path, text: str) -> list[Row]:
             continue
         with at(path, number):
             try:
-                fields = json.loads(line, object_pairs_hook=_pairs)
+                fields = _parsed(line)
             except json.JSONDecodeError:
                 if not rows and _is_json(text):
                     raise _other_form(path, JSONL, "one JSON array or object", JSON) from None
                 raise
-            if not isinstance(fields, dict):
-                raise ValueError(f"expected an object with fields, found {shown(fields)}")
-        rows.append(Row(number, "line", fields))
+            rows.append(Row(number, "line", _fields(fields, rows)))
     return rows
 
 
@@ -190,8 +227,9 @@ def _under(path: Path, value: object, where: str) -> Iterator[object]:
             raise StrataError(f"{path}: there is no {where!r}, which `rows:` names")
         else:
             inner = value[parts[0]]
-            if len(parts) == 1 and isinstance(inner, dict):  # rows by their ids
-                inner = list(inner.values())
+            if len(parts) == 1 and isinstance(inner, dict):  # rows by their ids, or one row
+                by_id = list(inner.values())
+                inner = by_id if _are_objects(by_id) else [inner]
             if len(parts) == 1 and not _are_objects(inner) and inner != []:
                 raise StrataError(f"{path} holds no rows at {where!r}, but {shown(inner)}")
             rest = {key: own for key, own in value.items() if key != parts[0]}
@@ -207,6 +245,8 @@ def _listed(path: Path, whole: object) -> list:
     if not isinstance(whole, dict):
         raise StrataError(f"{path} holds no rows, but {shown(whole)}")
     lists = [key for key, value in whole.items() if _are_objects(value)]
+    if len(lists) < len(whole) and (columns := _as_columns(list(whole.values()))):
+        return [dict(zip(whole, values, strict=True)) for values in zip(*columns, strict=True)]
     if len(lists) == 1:
         return whole[lists[0]]
     if len(lists) > 1:
@@ -218,6 +258,17 @@ def _listed(path: Path, whole: object) -> list:
     return by_id if len(by_id) > 1 and _are_objects(by_id) else [whole]
 
 
+def _as_columns(values: list) -> list[list] | None:
+    """Columns of one length, which are lists or, as pandas writes them, objects by the rows'
+    numbers; None where they are none."""
+    if values and all(isinstance(own, dict) for own in values):
+        numbers = [str(place) for place in range(len(values[0]))]
+        values = [list(own.values()) if list(own) == numbers else None for own in values]
+    lists = all(isinstance(own, list) for own in values)
+    alike = lists and len(values) > 1 and len(set(map(len, values))) == 1
+    return values if alike and values[0] else None
+
+
 def _are_objects(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
 
@@ -225,7 +276,9 @@ def _are_objects(value: object) -> bool:
 def _separated(path: Path, text: str, options: dict) -> list[Row]:
     stated = options.get("delimiter") or DELIMITERS.get(options.get("form", ""))
     delimiter = stated or _delimiter_of(text)
-    lines = list(_records(path, text, delimiter))
+    lines = _records(path, text, delimiter)
+    if not lines:
+        return []
     width, seems = len(lines[0][1]), _delimiter_of(text)
     if width == 1 and delimiter != seems and _width(text, seems) > 1:
         raise StrataError(
@@ -252,17 +305,32 @@ def _separated(path: Path, text: str, options: dict) -> list[Row]:
     return rows
 
 
-def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The line that a record begins in, and its fields; empty lines are none."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    start = 1
+def _records(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The line that a record begins in, and its fields; empty lines are none. Between tabs a quote
+    may be no more than that, where the file makes no table otherwise."""
+
+    def read(quoting: Literal[0, 3]) -> Iterator[tuple[int, list[str]]]:
+        lines = io.StringIO(text, newline="")
+        reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
+        start = 1
+        try:
+            for values in reader:
+                if any(values):
+                    yield start, values
+                start = reader.line_num + 1
+        except csv.Error as error:
+            raise StrataError(
+                f"{path}, line {start}: malformed ({error}); a quote inside a quoted field is "
+                "written twice"
+            ) from None
+
     try:
-        for values in reader:
-            if values:
-                yield start, values
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise StrataError(f"{path}, line {start}: malformed ({error})") from None
+        return list(read(csv.QUOTE_MINIMAL))
+    except StrataError:
+        plain = list(read(csv.QUOTE_NONE)) if delimiter == "\t" else []
+        if len({len(values) for _, values in plain}) != 1:
+            raise
+        return plain
 
 
 def _width(text: str, delimiter: str) -> int:
@@ -275,6 +343,25 @@ def _width(text: str, delimiter: str) -> int:
 def _delimiter_of(text: str) -> str:
     """Of the usual ones that by which the first record has most fields, the comma among equals."""
     return max(TRIED, key=lambda delimiter: _width(text, delimiter))
+
+
+def _blocks(path: Path, text: str) -> list[Row]:
+    """Of records of a line a field, with empty lines between them."""
+    lines = enumerate(io.StringIO(text), 1)
+    rows: list[Row] = []
+    for filled, block in itertools.groupby(lines, lambda line: bool(line[1].strip())):
+        if filled:
+            (first, value), *others = block
+            values = [value, *(own for _, own in others)]
+            fields = {str(place): own.rstrip("\n") for place, own in enumerate(values, 1)}
+            rows.append(Row(first, "line", fields))
+            with at(path, first):
+                if len(fields) != len(rows[0].fields):
+                    raise ValueError(
+                        f"it begins a block of {len(fields)} lines, the first block has "
+                        f"{len(rows[0].fields)}; put empty lines between blocks alone"
+                    )
+    return rows
 
 
 def _columns(path: Path, data: bytes, form: str) -> list[Row]:
@@ -305,16 +392,3 @@ def _other_form(path: Path, stated: str, found: str, form: str) -> StrataError:
         f"{path} is no {stated}, as the task states, but seems to be {found}: say `form: {form}`, "
         "or leave it out"
     )
-
-
-def listed(value: str) -> list | None:
-    """A list that a cell holds, as JSON or as Python writes one; None where it holds none."""
-    if value[:1] != "[":
-        return None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        return found if isinstance(found, list) else None
-    return None

@@ -20,6 +20,7 @@ from strata.names import (
     PLACE,
     PROMPT,
     REASONING,
+    STATEMENTS,
     TRANSLATIONS,
     TRUTHFULNESS,
 )
@@ -29,6 +30,7 @@ from strata.tasks.hub import commit_of
 from strata.tasks.leaks import find, true_elsewhere
 from strata.tasks.microworld import arithmetic
 from strata.tasks.own import own_paths, own_sets, read_own
+from strata.tasks.statements import read_statements
 
 Cells = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -86,7 +88,7 @@ def prepare(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
     source = SOURCES[options["source"]]
     items, counts = source.read(task, options, Path(raw))
     if not items:
-        raise StrataError(f"task {task}: its source holds no items")
+        raise StrataError(f"task {task}: {options.get('path', 'its source')} holds no items")
     if options.get("limit") and options.get("sample"):
         raise StrataError(f"task {task}: both `limit` and `sample` are there; take one out")
     kept, largest = a_part(items, source.variants(options), options)
@@ -184,8 +186,13 @@ def _micro(keys: tuple[str, ...] = (), **known) -> Source:
     return Source(_read_micro, keys=("generated", *keys), **known)
 
 
+def _read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
+    read = read_statements if options.get("ask") == STATEMENTS else read_own
+    return read(task, options, raw)
+
+
 OWN = Source(
-    read_own,
+    _read_own,
     own=own_paths,
     sets=own_sets,
     keys=("file",),

@@ -10,6 +10,7 @@ from kept import keep
 from workflow import ROOT
 
 from strata.errors import StrataError
+from strata.tasks import installed
 from strata.tasks.lm_eval import read_configs
 from strata.tasks.sources import own_files, prepare, sets
 
@@ -241,6 +242,92 @@ def test_what_cannot_be_asked_as_it_is_written_is_refused_by_name(folder, change
     (folder / "plain.yaml").write_text(yaml.safe_dump({**PLAIN, **changes}))
     with pytest.raises(StrataError, match=says):
         asked(folder, "plain")
+
+
+FUNCTIONS = """
+def kept(documents):
+    return documents.filter(lambda own: own["gold"] != 1)
+
+def ask(document):
+    return f"N{document['q'].strip()}"
+
+def answers(document):
+    return document["choices"][:3]
+
+def broken(document):
+    return document["nothing"]
+"""
+
+
+@pytest.fixture
+def package(folder, monkeypatch):
+    """A folder in the place of the package's, with tasks in files of other names than theirs."""
+    tasks = folder / "lm_eval" / "tasks"
+    (tasks / "deep").mkdir(parents=True)
+    (tasks / "deep" / "utils.py").write_text(FUNCTIONS)
+    data = {"data_files": {own: str(folder / f"{own}.jsonl") for own in ("test", "train")}}
+    one = yaml.safe_dump({**PLAIN, "task": "one", "tag": ["some"], "dataset_kwargs": data})
+    (tasks / "deep" / "first.yaml").write_text(one)
+    (tasks / "deep" / "second.yaml").write_text(
+        "include: first.yaml\ntask: two\ntag: some\n"
+        "doc_to_text: !function utils.ask\ndoc_to_choice: !function utils.answers\n"
+    )
+    (tasks / "all.yaml").write_text('"group": "all_ours"\n"task":\n  - inner\n')
+    (tasks / "inner.yaml").write_text("group: inner\ntask:\n  - some\n")
+    spec = type("spec", (), {"origin": str(tasks.parent / "__init__.py")})
+    monkeypatch.setattr(installed, "find_spec", lambda name: spec)
+    return tasks
+
+
+def named(name: str, folder: Path, **options):
+    return prepare("mine", {"source": "lm_eval", "path": name, **options}, folder)[0]
+
+
+def test_tasks_of_the_package_go_by_their_names(package, folder):
+    assert [item.texts for item in named("one", folder)] == [
+        item.texts for item in asked(folder, "plain")
+    ]
+    items = named("all_ours", folder, functions=True)
+    assert [item.subtask for item in items] == ["inner/one"] * 5 + ["inner/two"] * 5
+    assert items[5].texts[:2] == ["NNumber 0? red", "NNumber 0? blue"]
+    assert len(items[5].choices) == 3
+    read = own_files({"source": "lm_eval", "path": "all_ours", "functions": True})
+    assert {Path(own).name for own in read} == {
+        *("all.yaml", "inner.yaml", "first.yaml", "second.yaml", "utils.py", "test.jsonl"),
+    }
+    for name, says in (("some", "a tag of 2 tasks"), ("none", "no task or group")):
+        with pytest.raises(StrataError, match=rf"{name} is no file, and {says} of lm_eval"):
+            named(name, folder)
+    (package / "inner.yaml").write_text("group: inner\ntask: [{task: one}, {task: all_ours}]\n")
+    with pytest.raises(StrataError, match="the group 'all_ours' is within itself"):
+        named("all_ours", folder)
+
+
+def test_functions_run_where_they_are_allowed_and_the_package_is_there(package, folder):
+    with pytest.raises(StrataError, match=r"doc_to_text is a Python function .*functions: true"):
+        named("two", folder)
+    path = package / "deep" / "second.yaml"
+    path.write_text(path.read_text().replace("utils.ask", "utils.broken"))
+    with pytest.raises(StrataError, match=r"line 1: .*utils\.broken failed \(KeyError: 'nothing'"):
+        named("two", folder, functions=True)
+    path.write_text(path.read_text() + "process_results: !function utils.broken\n")
+    with pytest.raises(StrataError, match=r"process_results is a Python function .* not supported"):
+        named("two", folder, functions=True)
+
+
+def test_documents_may_be_made_by_a_function(package, folder):
+    pytest.importorskip("datasets")
+    path = package / "deep" / "second.yaml"
+    path.write_text(path.read_text() + "process_docs: !function utils.kept\n")
+    assert [item.best for item in named("two", folder, functions=True)] == [0, 2, 0]
+
+
+def test_without_the_package_neither_a_name_nor_a_function_will_do(folder, monkeypatch):
+    monkeypatch.setattr(installed, "find_spec", lambda name: None)
+    with pytest.raises(StrataError, match=r"no file arc_easy; .*package lm_eval, not installed"):
+        named("arc_easy", folder)
+    with pytest.raises(StrataError, match="`functions` takes the package lm_eval, not installed"):
+        asked(folder, "plain", functions=True)
 
 
 def test_python_of_a_task_is_named_and_never_run(folder):

@@ -1,9 +1,12 @@
 """How lm-evaluation-harness asks the documents of a multiple-choice task: prompts, choices,
 examples and right answers (as of its version 0.4.13, api/task.py and api/samplers.py). Templates
-run in Jinja's sandbox; nothing else of a file runs.
+run in Jinja's sandbox; Python functions where a study allows them, and nothing else of a file.
 """
 
 import ast
+import hashlib
+import importlib
+import importlib.util
 import random
 from collections.abc import Sequence
 from functools import cache
@@ -13,7 +16,7 @@ from typing import Any
 from strata.errors import StrataError
 from strata.items import Item
 from strata.names import CSV
-from strata.tasks.lm_eval import Config, read_configs
+from strata.tasks.lm_eval import Config, Function, configs_of
 from strata.tasks.reading import at, question_group, shown
 from strata.tasks.rows import Row, read_rows
 
@@ -27,10 +30,11 @@ def read_lm_eval(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]
     Raises StrataError that names the file and the key, or the row, where the harness would run
     Python, ask for something else than a choice, or find no answer.
     """
-    configs = read_configs(Path(options["path"]))
+    configs = configs_of(options)
     items: list[Item] = []
     for config in configs:
-        subtask = config.name if len(configs) > 1 else ""
+        path = (*config.groups[1:], config.name)  # within the whole group, which is the task
+        subtask = "/".join(path) if len(configs) > 1 else ""
         items += _Harness(config, options.get("shots")).items(task, subtask)
     return items, {}
 
@@ -47,26 +51,31 @@ class _Harness:
     def items(self, task: str, subtask: str) -> list[Item]:
         pool = self._pool() if self.shots else []
         made: list[Item] = []
-        for path, row in self._rows(self.config.split):
+        for path, row in self._rows(self.config.split, self.settings):
             with at(path, row.number, row.unit):
                 made.append(self._item(task, subtask, len(made), row.fields, pool))
         return made
 
-    def _rows(self, split: str) -> list[tuple[Path, Row]]:
+    def _rows(self, split: str, settings: dict) -> list[tuple[Path, Row]]:
         where = (self.settings.get("dataset_kwargs") or {}).get("field")
         found = []
         for path in self.config.files(split):
             rows = read_rows(path, {"rows": where} if where else {})
             rows = _typed(rows) if self.settings["dataset_path"] == CSV else rows
             found += [(path, row) for row in rows]
-        return found
+        make = settings.get("process_docs")
+        if not isinstance(make, Function) or not found:
+            return found
+        made = run(make, _dataset([row.fields for _, row in found]))
+        first, _ = found[0]
+        return [(first, Row(number, "document", dict(own))) for number, own in enumerate(made, 1)]
 
     def _pool(self) -> list[dict]:
         """Documents that examples are taken from."""
-        split = self.config.shown
+        split, stated = self.config.shown, self.fewshot.get("samples")
         if split is None:
-            return self.fewshot["samples"]
-        return [row.fields for _, row in self._rows(split)]
+            return list(run(stated) if isinstance(stated, Function) else stated or ())
+        return [row.fields for _, row in self._rows(split, self.fewshot)]
 
     def _item(
         self, task: str, subtask: str, number: int, document: dict, pool: Sequence[dict]
@@ -152,7 +161,7 @@ class _Harness:
     def _target(self, document: dict) -> Any:
         found = self._value("doc_to_target", document, self.settings)
         stated = self.settings["doc_to_target"]
-        if not isinstance(found, str) or stated in document:
+        if not isinstance(found, str) or isinstance(stated, Function) or stated in document:
             return found
         if found.isdigit():
             return int(found)
@@ -161,6 +170,8 @@ class _Harness:
 
     def _value(self, key: str, document: dict, settings: dict) -> Any:
         stated = settings.get(key, self.settings.get(key))
+        if isinstance(stated, Function):
+            return run(stated, document)
         if not isinstance(stated, str):
             return stated
         return document[stated] if stated in document else self._rendered(key, stated, document)
@@ -175,6 +186,38 @@ class _Harness:
             return _compiled(template).render(**document)
         except (TemplateError, TypeError, OverflowError, ArithmeticError) as error:
             raise ValueError(f"its {key} cannot be filled in: {error}") from None
+
+
+def run(function: Function, *given: Any) -> Any:
+    """What a task's Python function makes of it. Raises StrataError, naming it, where it fails."""
+    try:
+        return _loaded(function)(*given)
+    except Exception as error:  # of code that is not ours
+        raise StrataError(
+            f"the Python function {function.name} failed ({type(error).__name__}: {error})"
+        ) from error
+
+
+@cache
+def _loaded(function: Function) -> Any:
+    """From the file beside the task, under a name of its own, else from an installed package."""
+    module, _, name = function.name.rpartition(".")
+    if not function.file.is_file():
+        return getattr(importlib.import_module(module), name)
+    place = hashlib.sha256(str(function.file.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"strata_task_{place}", function.file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{function.file} cannot be imported")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return getattr(made, name)
+
+
+def _dataset(documents: list[dict]) -> Any:
+    """As `process_docs` is given them."""
+    from datasets import Dataset
+
+    return Dataset.from_list(documents)
 
 
 @cache

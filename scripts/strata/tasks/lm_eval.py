@@ -1,10 +1,10 @@
 """The settings of a multiple-choice task of lm-evaluation-harness (EleutherAI), as its YAML file
-has them, and where its data are. Nothing of a file runs; how it is asked is in tasks.harness.
+has them, and where its data are. Nothing of a file runs here; how it is asked is in tasks.harness.
 Imports nothing heavy: files are read while the Snakefile is parsed.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from strata.errors import StrataError
 from strata.files import fingerprint
 from strata.tasks.folders import files_of
 from strata.tasks.hub import set_file, set_of
+from strata.tasks.installed import PACKAGE, files_by_name, installed, is_installed, place_of
 
 LOADERS = ("json", "csv", "parquet", "text", "pandas")
 # What changes what is asked, and is not done here.
@@ -24,25 +25,39 @@ REFUSED = (
 )
 
 
+# What may be a Python function where a study allows it: it makes what is asked.
+RUN = ("process_docs", "doc_to_text", "doc_to_choice", "doc_to_target", "samples")
+
+
 class _Loader(yaml.SafeLoader):
     """YAML with the harness's names of Python functions, which are kept as such."""
 
+    folder = Path()
+
 
 @dataclass(frozen=True)
-class _Function:
+class Function:
+    """A Python function that a task names (`utils.process_docs`), in a file beside it, or in a
+    package that is installed."""
+
     name: str
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        module, _, _ = self.name.rpartition(".")
+        return self.folder / f"{module.replace('.', '/')}.py"
 
 
-_Loader.add_constructor("!function", lambda loader, node: _Function(str(node.value)))
+_Loader.add_constructor("!function", lambda own, node: Function(str(node.value), own.folder))
 
 
 def own_paths(options: dict) -> list[str]:
-    """The user's files that a task reads: its own, those it includes, and its data."""
-    path = Path(options["path"])
-    if not path.is_file():
+    """The user's files that a task reads: its own, those it includes, its functions, its data."""
+    if not (path := place_of(options["path"])).is_file():
         return [str(path)]
     found: dict[Path, None] = {}
-    for config in read_configs(path):
+    for config in configs_of(options):
         found |= dict.fromkeys(config.sources)
         if not config.on_hub():
             for split in config.used(options.get("shots")):
@@ -52,11 +67,9 @@ def own_paths(options: dict) -> list[str]:
 
 def own_sets(options: dict) -> dict[str, dict[str, str]]:
     """What a task reads of the hub, by where it is kept."""
-    path = Path(options["path"])
-    configs = read_configs(path) if path.is_file() else []
     return {
         str(set_file(own)): own
-        for config in configs
+        for config in configs_of(options)
         if config.on_hub()
         for own in map(config.set_of, config.used(options.get("shots")))
     }
@@ -64,17 +77,23 @@ def own_sets(options: dict) -> dict[str, dict[str, str]]:
 
 def is_group(options: dict) -> bool:
     """Whether it is several tasks, which are subtasks here."""
-    path = Path(options["path"])
-    return path.is_file() and len(read_configs(path)) > 1
+    return len(configs_of(options)) > 1
+
+
+def configs_of(options: dict) -> list["Config"]:
+    """The tasks that a study's entry asks; none where its file is not there."""
+    path = place_of(options["path"])
+    return read_configs(path, options.get("functions", False)) if path.is_file() else []
 
 
 @dataclass(frozen=True)
 class Config:
-    """A task's settings. sources: the YAML files that they are from."""
+    """A task's settings. sources: the files that they are from. groups: those it was listed by."""
 
     path: Path
     settings: dict[str, Any]
     sources: tuple[Path, ...]
+    groups: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -159,30 +178,45 @@ class Config:
         return beside if beside.exists() else Path(str(name))
 
 
-def read_configs(path: Path) -> list[Config]:
-    """The task of a file, or the tasks of the group that it lists, which are in files beside it."""
+def read_configs(path: Path, functions: bool = False) -> list[Config]:
+    """The task of a file, or the tasks of the group that it lists, which are in files beside it or
+    the package's own; groups may list groups, and tags. functions: whether Python functions may
+    make what is asked."""
+    if functions and not is_installed():
+        raise StrataError(
+            f"{path}: `functions` takes the package {PACKAGE}, not installed here, for which they "
+            "are written"
+        )
     settings, sources = _read(path)
-    listed = settings.get("task")
+    return _tasks(Config(path, settings, sources), functions)
+
+
+def _tasks(own: Config, functions: bool) -> list[Config]:
+    """A task itself, or of a group all that are in it."""
+    listed = own.settings.get("task")
     if not isinstance(listed, list):
-        return [Config(path, _checked(path, settings), sources)]
+        python = _checked(own.path, own.settings, functions)
+        return [replace(own, sources=(*own.sources, *python))]
+    name = str(own.settings.get("group", own.path.stem))
+    if name in own.groups:
+        raise StrataError(f"{own.path}: the group {name!r} is within itself")
+    groups = (*own.groups, name)
     found = []
-    beside = {settings.get("task"): (own, settings) for own, settings in _tasks_beside(path)}
+    beside = files_by_name(sorted(own.path.parent.glob("*.yaml")))
     for entry in listed:
-        name = entry.get("task") if isinstance(entry, dict) else entry
-        if name not in beside:
-            raise StrataError(f"{path}: its task {name!r} is in no .yaml file beside it")
-        own, base = beside[name]
-        merged = {**base, **(entry if isinstance(entry, dict) else {})}
-        _, more = _read(own)
-        found.append(Config(own, _checked(own, merged), (*sources, *more)))
+        more = dict(entry) if isinstance(entry, dict) else {"task": entry}
+        if isinstance(more.get("task"), list):  # a group that is in no file of its own
+            found += _tasks(replace(own, settings=more, groups=groups), functions)
+            continue
+        task = str(more.pop("task", ""))
+        files = beside.get(task) or installed().get(task)
+        if not files:
+            raise StrataError(f"{own.path}: its task {task!r} is in no .yaml file beside it")
+        for path in files:
+            settings, read = _read(path)
+            inner = Config(path, {**settings, **more}, (*own.sources, *read), groups)
+            found += _tasks(inner, functions)
     return found
-
-
-def _tasks_beside(path: Path) -> Iterator[tuple[Path, dict]]:
-    for own in sorted(path.parent.glob("*.yaml")):
-        settings, _ = _read(own)
-        if isinstance(settings.get("task"), str):
-            yield own, settings
 
 
 def _read(path: Path, within: tuple[Path, ...] = ()) -> tuple[dict, tuple[Path, ...]]:
@@ -206,7 +240,9 @@ def _read(path: Path, within: tuple[Path, ...] = ()) -> tuple[dict, tuple[Path, 
 def _parsed(path: Path, *_: int) -> dict:
     """A file as it is now: it is asked for several times while the Snakefile is parsed."""
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader.folder = path.parent
+        settings = loader.get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise StrataError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(settings, dict):
@@ -214,24 +250,36 @@ def _parsed(path: Path, *_: int) -> dict:
     return settings
 
 
-def _checked(path: Path, settings: dict) -> dict:
+def _checked(path: Path, settings: dict, functions: bool) -> list[Path]:
+    """Raises StrataError for what is not asked here; else the files of its functions."""
     kind = settings.get("output_type", "generate_until")
     if kind != "multiple_choice":
         raise StrataError(
             f"{path}: its output_type is {kind}; Strata asks multiple_choice tasks alone"
         )
+    python: dict[Path, None] = {}
     for key, value in _flat(settings):
-        if isinstance(value, _Function):
+        if not isinstance(value, Function):
+            continue
+        if key.split(".")[-1] not in RUN:
+            raise StrataError(
+                f"{path}: {key} is a Python function ({value.name}), which changes more than what "
+                "is asked, and is not supported"
+            )
+        if not functions:
             raise StrataError(
                 f"{path}: {key} is a Python function ({value.name}), which Strata does not run: "
-                "save what it makes of the data, and leave it out"
+                "save what it makes of the data, and leave it out; or, where the package "
+                f"{PACKAGE} is installed and you trust the file, say `functions: true`"
             )
-    if odd := [key for key in REFUSED if settings.get(key)]:
+        python |= dict.fromkeys(sorted(value.file.parent.glob("*.py")))
+    allowed = RUN if functions else ()
+    if odd := [key for key in REFUSED if settings.get(key) and key not in allowed]:
         raise StrataError(f"{path}: {odd[0]} changes what is asked, and is not supported")
     for key in ("dataset_path", "doc_to_text", "doc_to_choice", "doc_to_target"):
         if settings.get(key) is None:
             raise StrataError(f"{path}: it has no {key}")
-    return settings
+    return list(python)
 
 
 def _flat(value: object, key: str = "") -> Iterator[tuple[str, object]]:

@@ -91,6 +91,14 @@ SHAPES: dict[str, tuple[list[dict], list[tuple[str, list[str], list[int]]]]] = {
         ],
         [(f"P: p.\nQ: q{n}?\nA:", [" u", " v", " w", " x"], [3 * n]) for n in (0, 1)],
     ),
+    "logiqa_txt": (
+        [
+            {"label": "ad"[n], "context": "p.", "question": f"q{n}?"}
+            | {place: f"{place}.{own}" for place, own in zip("ABCD", "uvwx", strict=True)}
+            for n in (0, 1)
+        ],
+        [(f"P: p.\nQ: q{n}?\nA:", [" u", " v", " w", " x"], [3 * n]) for n in (0, 1)],
+    ),
     "medqa": (
         [
             {"question": f"q{n}?", "answer": "u", "options": EXAM, "answer_idx": "AD"[n]}
@@ -125,8 +133,20 @@ SHAPES: dict[str, tuple[list[dict], list[tuple[str, list[str], list[int]]]]] = {
             ("P: p.\nQ: q1?\nA:", [" x", " u", " v", " w"], [0]),
         ],
     ),
+    "race": (
+        [
+            {"article": "p.", "question": f"q{n}?", "options": list("uvwx"), "answer": "AD"[n]}
+            | {"example_id": "high1.txt"}
+            for n in (0, 1)
+        ],
+        [(f"P: p.\nQ: q{n}?\nA:", [" u", " v", " w", " x"], [3 * n]) for n in (0, 1)],
+    ),
+    "statements_": (
+        [{"statement": f"It is {n}.", "label": n, "city": "Bonn"} for n in (0, 1)],
+        [("", ["It is 0.", "It is 1."], [1])],
+    ),
     "truth_": (
-        [{"statement": f"It is {n}.", "label": n} for n in (1, 0)],
+        [{"statement": f"It is {n}.", "label": n, "city": "Bonn"} for n in (1, 0)],
         [(f"It is {n}. True or false?", [" false", " true"], [n]) for n in (1, 0)],
     ),
     "truthfulqa_mc1": (
@@ -190,7 +210,9 @@ def there(tmp_path, monkeypatch):
         if "path" in options:
             path = Path(options["path"])
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = ["statement,label", *(f"{row['statement']},{row['label']}" for row in rows)]
+            lines = [",".join(map(str, own)) for own in (rows[0], *(row.values() for row in rows))]
+            if options.get("form") == "blocks":
+                lines = ["\n" + "\n".join(row.values()) for row in rows]
             path.write_text("\n".join(lines) + "\n")
         for file, own in sets(options).items():
             keep(file, own, rows)
@@ -218,6 +240,7 @@ def test_a_recipe_asks_what_it_should_of_a_file_of_its_set_s_shape(name, there):
         assert parts == set(options["config"])
     about = options["about"]
     assert about["paper"]
+    assert len(options.get("revision", "0" * 40)) == 40
     if "chance" in about and name.startswith(
         ("bbh", "copa", "xcopa", "piqa", "winogrande", "blimp")
     ):
@@ -229,7 +252,7 @@ def test_the_sets_that_are_known_have_recipes():
         "mmlu arc_easy arc_challenge hellaswag piqa winogrande openbookqa commonsenseqa sciq boolq "
     )
     known += "copa xcopa_zh blimp truthfulqa_mc1 truthfulqa_mc2 logiqa agieval_sat_en cmmlu ceval "
-    known += "belebele medqa bbh_snarks truth_cities"
+    known += "belebele medqa bbh_snarks truth_cities statements_cities race_high"
     assert set(known.split()) <= RECIPES.keys()
 
 

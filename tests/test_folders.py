@@ -1,11 +1,14 @@
 """Data sets in a folder, and on the hub, which is another folder here."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hub_server import Hub
 from kept import COMMIT, keep
 from workflow import Study
 
@@ -189,7 +192,7 @@ def test_a_kept_set_is_asked_and_its_commit_is_in_the_audit(tmp_path, monkeypatc
         prepare("mine", entry(), tmp_path)
 
 
-class Hub:
+class Stub:
     """The library and the hub in the place of the real ones: what was asked of them, in order."""
 
     def __init__(self, monkeypatch, fails: Exception | None = None) -> None:
@@ -213,7 +216,7 @@ class Hub:
 
 
 def test_a_set_is_fetched_at_the_commit_that_its_revision_is_resolved_to(tmp_path, monkeypatch):
-    there = Hub(monkeypatch)
+    there = Stub(monkeypatch)
     own = hub.set_of(entry(revision="v1", config="hard"), "test")
     assert hub.fetch_set(own, tmp_path / "out.parquet") == COMMIT
     assert hub.commit_of(tmp_path / "out.parquet") == COMMIT
@@ -227,7 +230,7 @@ def test_a_set_is_fetched_at_the_commit_that_its_revision_is_resolved_to(tmp_pat
 
 
 def test_what_cannot_be_had_leaves_nothing(tmp_path, monkeypatch):
-    Hub(monkeypatch, RuntimeError("Dataset scripts are no longer supported"))
+    Stub(monkeypatch, RuntimeError("Dataset scripts are no longer supported"))
     with pytest.raises(StrataError, match=r"hub owner/set split test cannot be had .*scripts are"):
         hub.fetch_set(hub.set_of(entry(), "test"), tmp_path / "out.parquet")
     assert list(tmp_path.iterdir()) == []
@@ -244,6 +247,36 @@ def test_datasets_itself_loads_a_folder_in_the_hub_s_place(tmp_path, monkeypatch
     hub.fetch_set(own, tmp_path / "out.parquet")
     options = {"source": "file", "path": str(tmp_path / "out.parquet"), "fields": FIELDS}
     assert [item.best for item in prepare("mine", options, tmp_path)[0]] == [0, 1, 0]
+
+
+FETCH = """
+from strata.tasks import hub
+own = hub.set_of({"hub": "owner/set", "revision": "v1"}, "test")
+print(hub.fetch_set(own, hub.set_file(own)))
+"""
+
+
+def test_a_set_comes_from_a_hub_over_the_network(tmp_path, monkeypatch):
+    """By datasets and huggingface_hub themselves, in a process that knows but this hub."""
+    pytest.importorskip("datasets")
+    parquet(tmp_path / "test.parquet", rows("test"))
+    files = {"data/test-00000-of-00001.parquet": (tmp_path / "test.parquet").read_bytes()}
+    there = Hub("owner/set", "v1", COMMIT, files)
+    known = {"HF_ENDPOINT": there.address, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FETCH],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **known},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    there.shutdown()
+    assert done.stdout.strip() == COMMIT, done.stderr
+    monkeypatch.chdir(tmp_path)
+    items, audit = prepare("mine", entry(revision="v1"), tmp_path)
+    assert [item.best for item in items] == [0, 1, 0]
+    assert list(audit["commits"].values()) == [COMMIT]
 
 
 @pytest.mark.workflow

@@ -263,6 +263,7 @@ def test_a_set_comes_from_a_hub_over_the_network(tmp_path, monkeypatch):
     files = {"data/test-00000-of-00001.parquet": (tmp_path / "test.parquet").read_bytes()}
     there = Hub("owner/set", "v1", COMMIT, files)
     known = {"HF_ENDPOINT": there.address, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+    known |= {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
     done = subprocess.run(
         [sys.executable, "-c", FETCH],
         cwd=tmp_path,

@@ -304,7 +304,7 @@ def test_tasks_of_the_package_go_by_their_names(package, folder):
 
 
 def test_functions_run_where_they_are_allowed_and_the_package_is_there(package, folder):
-    with pytest.raises(StrataError, match=r"doc_to_text is a Python function .*functions: true"):
+    with pytest.raises(StrataError, match=r"doc_to_choice is a Python function .*functions: true"):
         named("two", folder)
     path = package / "deep" / "second.yaml"
     path.write_text(path.read_text().replace("utils.ask", "utils.broken"))

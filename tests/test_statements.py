@@ -134,7 +134,7 @@ def test_what_comes_again_is_left_out_and_counted(tmp_path):
     [
         (CITIES, {"fields": {"statement": "claim"}}, "line 2: the field 'claim' is missing"),
         (CITIES.replace("0", "2"), {}, "line 3: .*the label '2' names none of the 2 choices"),
-        (CITIES + ",1,Bonn\n", {}, r"line 7: .*question or a choice is empty"),
+        (CITIES + ",1,Bonn\n", {}, r"line 7: .*the statement is empty; `skip: \[empty\]"),
         (CITIES + "Oslo is in Peru.,1,Oslo\n", {}, r"line 7: .*twice, right and wrong"),
         (
             CITIES + "Bonn is in Peru.,0,Bonn\n",

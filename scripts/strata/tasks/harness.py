@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import random
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -209,6 +210,7 @@ def _loaded(function: Function) -> Any:
     if spec is None or spec.loader is None:
         raise ImportError(f"{function.file} cannot be imported")
     made = importlib.util.module_from_spec(spec)
+    sys.modules[made.__name__] = made  # `datasets` pickles its functions
     spec.loader.exec_module(made)
     return getattr(made, name)
 

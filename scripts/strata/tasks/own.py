@@ -18,6 +18,7 @@ from strata.names import (
     EMPTY,
     FLAGS,
     FLAGS1,
+    LABELINGS,
     LETTERED,
     NO_LABEL,
     NONE_RIGHT,
@@ -223,7 +224,8 @@ def _spelled(value: object) -> str:
 
 def _choices(fields: Fields, options: dict) -> Choices:
     if "options" in options:
-        return Choices([text(own) for own in options["options"]])
+        texts = [text(own) for own in options["options"]]
+        return Choices(texts, kinds=tuple(options.get("kinds", LABELINGS)))
     choices = fields.choices()
     if "strip" in options:
         stripped = [re.sub(options["strip"], "", own, count=1) for own in choices.texts]

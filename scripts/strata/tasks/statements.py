@@ -10,7 +10,7 @@ from pathlib import Path
 
 from strata.errors import StrataError
 from strata.items import Item
-from strata.names import ALL_RIGHT, CLOZE, CONTRADICTION, NONE_RIGHT, STATEMENTS
+from strata.names import ALL_RIGHT, CLOZE, CONTRADICTION, EMPTY, INDEX, NONE_RIGHT, STATEMENTS, TEXT
 from strata.tasks.asking import Asked, space
 from strata.tasks.own import counts_of, place_of, read_asked, refuse
 from strata.tasks.reading import at, question_group, text
@@ -40,8 +40,9 @@ def read_statements(task: str, options: dict, raw: Path) -> tuple[list[Item], di
     path, skip, prompt = place_of(options), options.get("skip", []), options.get("prompt", "")
     own = {"question": "statement", "label": "label", **options.get("fields", {}), "context": None}
     own["question"] = own.pop("statement", own["question"])
-    alike = {"ask": CLOZE, "prompt": None, "fields": own, "options": ["false", "true"]}
-    asked, skipped = read_asked(path, {**options, **alike})
+    alike = {"ask": CLOZE, "prompt": None, "fields": own}
+    flag = {"options": ["false", "true"], "kinds": (INDEX, TEXT)}
+    asked, skipped = read_asked(path, {**options, **alike, **flag})
     there, repeated = _distinct(path, asked, skip, skipped)
     draw = random.Random(options.get("seed", 0))
     items: list[Item] = []
@@ -72,6 +73,9 @@ def _distinct(
     """The statements, of each the first row, and how many rows say one again."""
     rows: dict[tuple[str, str], list[Asked]] = {}
     for one in asked:
+        with at(path, one.row.number, one.row.unit):
+            if not _said(one).strip():
+                raise ValueError(f"the statement is empty; `skip: [{EMPTY}]` leaves such rows out")
         rows.setdefault((_subtask(one), _said(one)), []).append(one)
     kept, again = [], 0
     for same in rows.values():

@@ -20,7 +20,8 @@ from strata.report.published import beside
 from strata.report.style import COLORS
 from strata.store import Scores, write_scores
 
-HOSTILE = '</script><script>document.body.dataset.ran="yes"</script> "a\\", <b>&amp; {{x}}'
+HOSTILE = '</script><script>document.body.dataset.ran="yes"</script> "a\\", <b>&amp; {{x}} {0}'
+HOSTILE += "<img src=x onerror=\"document.body.dataset.ran='yes'\"> [x](javascript:alert(1))"
 MODELS = {"one": "One", "two": f"Two {HOSTILE}", "one16": "One, halved"}
 LAYERS = {"one": 3, "two": 5, "one16": 3}
 TASKS = {"plain": f"Plain {HOSTILE}", "parts": "In parts"}

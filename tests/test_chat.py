@@ -9,6 +9,7 @@ from models import byte_tokenizer, make_model, score
 from test_extract import ITEMS
 from workflow import Study
 
+from strata import limits
 from strata.errors import StrataError
 from strata.extraction.chat import as_chat
 from strata.extraction.task import read_task
@@ -169,6 +170,31 @@ def test_a_template_without_a_generation_prompt_is_completed(header):
 def test_a_template_that_does_something_else_is_refused_in_one_message(template, message):
     with pytest.raises(StrataError, match=f"its chat template {message}"):
         as_chat(chat_tokenizer(template), ITEMS)
+
+
+LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+DOUBLED = "{% set n = namespace(t=messages[0].content) %}{% for i in range(60) %}"
+DOUBLED += "{% set n.t = n.t + n.t %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("bomb", "message"),
+    [
+        (LOOP, "takes more than 1 seconds"),
+        ("{{ 7 ** (8 ** 9) % 10 }}", "takes more than 1 seconds"),  # nothing else stops it
+        (DOUBLED, "takes more than 0 GiB of memory"),
+        ("{{ 'ab' * 10 ** 12 }}", "takes more than 0 GiB of memory"),
+        ("{{ 'ab' * 10 ** 5 }}", "writes more than 100000 characters of its own"),
+    ],
+)
+def test_a_template_that_takes_all_time_or_memory_is_stopped(monkeypatch, bomb, message):
+    if "seconds" in message:
+        monkeypatch.setattr(limits, "SECONDS", 1)
+    monkeypatch.setattr(limits, "ROOM", 1 << 28)
+    tokenizer = chat_tokenizer(PLAIN + bomb)
+    tokenizer.name_or_path = "models/mine"
+    with pytest.raises(StrataError, match=f"models/mine: its chat template {message}"):
+        as_chat(tokenizer, ITEMS)
 
 
 @pytest.mark.parametrize("white", [" ", "\t", "\n "])

@@ -1,13 +1,19 @@
+import contextlib
+import gzip
+import signal
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 from mirror import MIRROR, needs_mirror
 
 import prepare
 from strata.errors import StrataError
 from strata.files import git_blob, sha256
+from strata.tasks import download
 from strata.tasks.download import MIRROR_VARIABLE, fetch, read_datasets, verify_raw
 from strata.tasks.prompts import read_script
 
@@ -48,17 +54,26 @@ def row(**changes):
 
 @pytest.fixture
 def server():
-    """An http server on this machine; its `answers` are given one after the other, then again."""
+    """An http server on this machine; its `answers` are given one after the other, then again: a
+    status and a body, headers beside them or a time between the bytes."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             answers = self.server.answers
-            status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+            status, body, *more = answers.pop(0) if len(answers) > 1 else answers[0]
+            headers, pause = [*more, *[{}, 0][len(more) :]]
             self.server.asked.append(self.path)
             self.send_response(status)
-            self.send_header("Content-Length", str(len(CONTENT)))
-            self.end_headers()
-            self.wfile.write(body)
+            for name, value in {"Content-Length": len(CONTENT), **headers}.items():
+                self.send_header(name, str(value))
+            if not pause:
+                self.end_headers()
+                self.wfile.write(body)
+                return
+            with contextlib.suppress(OSError):  # whoever asked has gone
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(pause)
 
         def log_message(self, *arguments):
             pass
@@ -87,6 +102,59 @@ def test_a_transfer_that_breaks_off_is_begun_again(server, tmp_path):
     fetch(row(url=f"{server.address}/file"), tmp_path / "file.txt")
     assert len(server.asked) == 3
     assert (tmp_path / "file.txt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (bytes(1 << 20), {"Content-Length": 1 << 20}),
+        (gzip.compress(bytes(1 << 24)), {"Content-Encoding": "gzip", "Content-Length": 16334}),
+    ],
+)
+def test_no_more_is_read_than_is_pinned(server, tmp_path, body, headers):
+    server.answers = [(200, body, headers)]
+    with pytest.raises(StrataError, match=r"/file sends more than the 13 bytes that the file may"):
+        fetch(row(url=f"{server.address}/file"), tmp_path / "file.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Before the header ends, and behind it.
+@pytest.mark.parametrize("sent", [b"Odd: " + bytes(99), b"\r\n" + CONTENT])
+def test_a_server_that_sends_a_byte_now_and_then_is_left(server, tmp_path, monkeypatch, sent):
+    server.answers = [(200, sent, {}, 0.2)]
+    monkeypatch.setattr(download, "SECONDS", 1)
+    began = time.monotonic()
+    with pytest.raises(StrataError, match="cannot be downloaded within 1 seconds"):
+        fetch(row(url=f"{server.address}/file"), tmp_path / "file.txt")
+    assert time.monotonic() - began < 10
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert signal.alarm(0) == 0
+
+
+def test_no_server_decides_how_long_is_waited(server, tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", waited.append)
+    server.answers = [(503, b"", {"Retry-After": 86400}), (200, CONTENT)]
+    fetch(row(url=f"{server.address}/file"), tmp_path / "file.txt")
+    assert max(waited) == download.WAIT
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:{}/file", "ftp://127.0.0.1:{}/file"])
+def test_https_is_not_led_away_from(server, tmp_path, monkeypatch, place):
+    plain = requests.adapters.HTTPAdapter.send
+
+    def led(self, request, **options):
+        if not request.url.startswith("https://"):
+            return plain(self, request, **options)
+        answer = requests.Response()
+        answer.status_code, answer.url, answer.request = 302, request.url, request
+        answer.headers["Location"] = place.format(server.server_port)
+        return answer
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", led)
+    with pytest.raises(StrataError, match=r"an address that is not of https, which is not foll"):
+        fetch(row(url="https://somewhere.invalid/file"), tmp_path / "file.txt")
+    assert server.asked == []
 
 
 def test_a_mirror_replaces_the_internet(server, tmp_path, monkeypatch):

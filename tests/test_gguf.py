@@ -289,6 +289,7 @@ WRONG = {
     "divisors": (tensor("rope_freqs.weight", 8, 2, value=3), "not what LLaMA 3.1's scaling"),
     "tensor": (tensor("blk.0.ffn_gate_inp.weight", 8, 64), "nothing reads blk.0.ffn_gate_inp"),
     "another's tensor": (tensor("blk.0.attn_q_norm.weight", 16), "nothing reads .*q_norm"),
+    "two of one": (tensor("model.norm.weight", 64), "norm.weight are the same tensor of a model"),
     "no layer's": (tensor("blk.9.attn_q.weight", 64, 64), "nothing reads model.layers.9"),
     "pre": (replaced("tokenizer.ggml.pre", "mine", TEXT), HOW_WORDS_END),
     "no pre": (without("tokenizer.ggml.pre"), r"tokenizer.ggml.pre: None\) is not known"),

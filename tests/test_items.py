@@ -82,3 +82,22 @@ def test_the_audit_has_a_row_for_each_top_subtask():
         ("float", 1, 3),
         ("int", 2, 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("subtask", "runs"),
+    [
+        *((name, True) for name in ("=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+HYPERLINK(1)")),
+        *((name, True) for name in ("a/ =1+1", "a;=1+1", "\t=1", "＝1+1")),
+        *((name, False) for name in ("+", "-ing", "-5", "a=b", "int/1-2/add", "a (b)|c!")),
+    ],
+)
+def test_no_subtask_is_a_formula(subtask, runs):
+    def make():
+        return Item("a", "a", subtask, "Q", (" 1", " 2"), (True, False), 0)
+
+    if not runs:
+        assert make().subtask == subtask
+        return
+    with pytest.raises(StrataError, match="would run it as a formula; call it something else"):
+        make()

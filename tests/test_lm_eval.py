@@ -9,6 +9,7 @@ import yaml
 from kept import keep
 from workflow import ROOT
 
+from strata import limits
 from strata.errors import StrataError
 from strata.tasks import installed
 from strata.tasks.lm_eval import read_configs
@@ -328,6 +329,22 @@ def test_without_the_package_neither_a_name_nor_a_function_will_do(folder, monke
         named("arc_easy", folder)
     with pytest.raises(StrataError, match="`functions` takes the package lm_eval, not installed"):
         asked(folder, "plain", functions=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{{q|regex_replace('(.* )*x', '')}}{{ 7 ** (8 ** 9) % 10 }}", "more than 1 seconds"),
+        ("{{ 'ab' * 10 ** 12 }}", "more than 0 GiB of memory"),
+    ],
+)
+def test_a_template_that_takes_all_time_or_memory_is_stopped(folder, monkeypatch, text, says):
+    if "seconds" in says:
+        monkeypatch.setattr(limits, "SECONDS", 1)
+    monkeypatch.setattr(limits, "ROOM", 1 << 28)
+    (folder / "plain.yaml").write_text(yaml.safe_dump({**PLAIN, "doc_to_text": text}))
+    with pytest.raises(StrataError, match=rf"plain\.yaml: filling in its templates takes {says}"):
+        asked(folder, "plain")
 
 
 def test_python_of_a_task_is_named_and_never_run(folder):

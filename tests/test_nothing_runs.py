@@ -5,15 +5,17 @@ import json
 import re
 from html import unescape
 
+import pandas as pd
 import pytest
 from docutils.core import publish_parts
 from jinja2 import Environment
 from test_configuration import study_with
-from workflow import ROOT, Study, snakemake
+from workflow import ROOT, snakemake
 
 import seal
 from strata.configfiles import check_file
 from strata.errors import StrataError
+from strata.report.writers import Table, write_table
 
 RUNS = '__definitions__: [\'open("ran", "w").close()\']\nname: evil\n'
 HOSTILE = "</script><script>document.title = 'ran'</script>"
@@ -42,6 +44,28 @@ def test_a_file_that_asks_for_yte_is_seen_however_it_is_spelled(tmp_path, text, 
             check_file(path)
 
 
+ALIASES = "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n},' * 9}]\n" for n in range(9))
+MERGES = ALIASES.replace("[", "{<<: [").replace("]", "]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a0: &a0 [1]\n" + ALIASES, "more than 100000 keys and values"),
+        ("a0: &a0 {k: 1}\n" + MERGES, r"line 7, column 5: more than 100000 keys are merged"),
+        ("a: &a {b: *a}\n", "more than 100000 keys and values"),
+        ('{"a": ' + "[" * 9999 + "]" * 9999 + "}", "nested too deeply"),
+        ("a: !!python/name:os.system\n", "line 1, column 4: could not determine a constructor"),
+        ("a: 1\n---\n__use_yte__: true\n", "found another document"),
+    ],
+)
+def test_a_file_that_would_fill_the_memory_or_holds_python_is_refused(tmp_path, text, message):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(StrataError, match=message):
+        check_file(path)
+
+
 @pytest.mark.workflow
 @pytest.mark.parametrize(
     "given",
@@ -50,12 +74,15 @@ def test_a_file_that_asks_for_yte_is_seen_however_it_is_spelled(tmp_path, text, 
         ["--configfiles=evil.yaml"],
         ["--configfile", "good.yaml", "evil.yaml"],
         ["--configfile", "evil.yaml", "--workflow-profile", str(ROOT / "profiles" / "slurm")],
+        ["--profile", "site"],  # which names it
     ],
 )
 @pytest.mark.parametrize("head", ["__use_yte__: true\n", '"__use\\x5fyte__": true\n'])
 def test_no_python_of_a_configuration_runs_not_even_in_a_dry_run(tmp_path, head, given):
     (tmp_path / "evil.yaml").write_text(head + RUNS)
     (tmp_path / "good.yaml").write_text("name: good\n")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "profile.yaml").write_text("configfile: evil.yaml\n")
     done = snakemake(tmp_path, "--dry-run", "data", *given)
     assert done.returncode == 1
     assert "error: evil.yaml has the key __use_yte__" in done.stdout
@@ -153,16 +180,22 @@ def test_a_label_is_one_line(path, label):
         study_with([*path, "label"], label)
 
 
-@pytest.mark.workflow
-def test_a_label_does_not_run_in_the_report(tmp_path):
-    study = Study(tmp_path, models=("small",), tasks=("sums",))
-    study.config["models"]["small"]["label"] = HOSTILE
-    study.config["tasks"]["sums"]["label"] = "<img src=x onerror=alert(1)>"
-    study.config["probes"] = {"kinds": []}
-    study.run("report")
-    text = (study.results / "report.html").read_text(encoding="utf-8")
-    assert "document.title = 'ran'" in text  # there, as text
-    assert HOSTILE not in text
-    assert "<script>document" not in text
-    assert "<img src=x" not in text
-    assert not (study.results / ".draft.html").exists()
+def test_no_text_is_live_in_any_form_of_a_table(tmp_path):
+    """A label goes into cells, the heading and the caption."""
+    text = f"<img src=x onerror=a()> {HOSTILE} \\\\<b> [x](javascript:a()) &lt; |`{{}}`"
+    text += r" \input{x} =1"
+    tidy = pd.DataFrame({"model": ["a"], "value": [-0.25]})
+    shown = pd.DataFrame({"Model": [text], "MC1": ["−25.0 [−30.1, −2.0]"]}).set_index("Model")
+    write_table(Table(tidy, shown, f"MC1: {text}.", f"Of {text}."), tmp_path / "table")
+    made = {suffix: (tmp_path / f"table.{suffix}").read_text() for suffix in ("md", "html", "tex")}
+    bare = re.sub(r"\\[^\w\s]", "", made["md"])  # without what is escaped
+    assert not re.search(r"<[A-Za-z/]|\]\(|&lt;|\\", bare)
+    assert bare.splitlines()[-1].count("|") == 3
+    assert "−25.0 [−30.1, −2.0]" in made["md"]
+    page = made["html"]
+    assert "<img" not in page
+    assert "<script" not in page
+    assert unescape(page).count(text) == 3 + 1  # the title, too
+    assert r"\textbackslash{}input\{x\}" in made["tex"]
+    assert r"\input" not in made["tex"]
+    assert pd.read_csv(tmp_path / "table.csv")["value"].item() == -0.25

@@ -18,7 +18,9 @@ from strata.report.captions import heading
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("report")]
 
 LONG = "Large, with a label that is as long as some are"
-MODELS = {"small": "Small & <plain>", "large": LONG}
+# Runs wherever it goes into a page as it is.
+HOSTILE = "Small & </script><script>ran=1</script><img src=x onerror=ran=1>"
+MODELS = {"small": HOSTILE, "large": LONG}
 TASKS = ("sums", "arithmetic", "languages")
 QUESTIONS = ["1 Scales", "2 Layers", "3 Languages", "4 Probes", "5 Controls", "6 Paper", "7 Audit"]
 
@@ -71,10 +73,10 @@ def test_captions_name_models_task_lens_and_n_and_a_figure_s_begins_with_what_is
     first, last = (f"{100 * sums.set_index('layer').value[layer]:.0f} %" for layer in (0, 2))
     seen, made = captions["curves_sums", ".png"].split(". ")
     assert seen.startswith(f"sums goes from {first} at the embedding to {last} at layer 2 of Small")
-    assert made == f"MC1 layer by layer: Small & <plain> and {LONG} on sums, normed lens, n = 12."
+    assert made == f"MC1 layer by layer: {HOSTILE} and {LONG} on sums, normed lens, n = 12."
     assert (
         "MC1 of lens and probe (its 95 % band holds 92 to 100 %), over null, floor and baseline: "
-        f"Small & <plain> and {LONG} on languages, normed lens and ridge probe, n = 8."
+        f"{HOSTILE} and {LONG} on languages, normed lens and ridge probe, n = 8."
     ) in captions["probe_curves_languages", ".png"]
     assert captions["layers_large", ".html"] == (
         f"MC1 at every layer: {LONG} on sums, arithmetic and languages, normed lens, n = 8 to 24."
@@ -122,7 +124,7 @@ def test_a_browser_without_a_network_shows_every_figure_and_table(reported, tmp_
     with Browser(tmp_path / "profile") as browser:
         browser.open(page_of(reported))
         browser.wait("document.querySelector('#rulegraph canvas, #rulegraph svg') !== null")
-        assert f"Small & <plain>, {LONG}" in browser.evaluate("document.body.innerText")
+        assert f"{HOSTILE}, {LONG}" in browser.evaluate("document.body.innerText")
         questions = [text for text in menu(browser) if re.match(r"\d ", text)]
         assert questions == QUESTIONS
         for question in questions:
@@ -140,8 +142,11 @@ def test_a_browser_without_a_network_shows_every_figure_and_table(reported, tmp_
                 if form:
                     click(browser, question)
             click(browser, "Results")
+        assert browser.evaluate("window.ran") is None
+        assert not (reported.results / ".draft.html").exists()  # as Snakemake wrote it
         assert browser.errors == []
         assert browser.asked
+        assert not [url for url in browser.asked if url.endswith("/x")]
         elsewhere = [url for url in browser.asked if not url.startswith(("file:", "data:"))]
         assert elsewhere == []
     assert seen == every_result(reported)
@@ -159,6 +164,7 @@ def test_the_explorer_of_a_study_opens_at_each_of_its_views(reported, tmp_path):
             browser.evaluate(f"location.hash = '{view}'")
             browser.wait(f"document.body.dataset.shown === '{view}'")
             assert LONG in browser.evaluate("document.getElementById('main').innerText"), view
+            assert browser.evaluate("window.ran") is None
             if view[1:] in probed[1:]:
                 browser.wait("document.querySelectorAll('.chart svg path').length > 2")
         browser.wait("document.querySelector('.gallery img').naturalWidth > 300")
@@ -202,6 +208,7 @@ def view(browser: Browser, row: int) -> str:
     else:
         frame = browser.frame()
         assert browser.evaluate("document.querySelector('h1').innerText", frame) == caption
+        assert browser.evaluate("window.ran", frame) is None
         cells = "document.querySelectorAll('td').length"
         assert browser.evaluate(cells, frame) > 0 or "no value" in caption
         assert browser.evaluate("document.querySelector('table').offsetHeight", frame) > 0

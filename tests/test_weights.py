@@ -1,6 +1,7 @@
 """Weights are what the checkpoint means, as transformers has it, or the model is refused."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -11,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 import describe
 from strata.errors import StrataError
+from strata.extraction import whole
 from strata.extraction.twin import naive_logprob
 from strata.items import Item
-from strata.models.checkpoint import read_config
+from strata.models.checkpoint import folder_files, read_config
 from strata.models.model import Model
 from strata.models.tensors import open_tensors
 from strata.names import LENSES, NORMED
@@ -168,6 +170,59 @@ def test_the_single_file_wins_over_an_index_beside_it(tmp_path):
     assert_as_transformers_has_it(tmp_path / "new")
     (tmp_path / "new" / "model.safetensors").unlink()
     assert {path.name for path in open_tensors(tmp_path / "new").files} == {shard}
+
+
+@pytest.mark.parametrize("outside", ["../other/model.safetensors", "sub/../../x.safetensors", "/x"])
+def test_an_index_that_leads_out_of_the_folder_is_refused(tmp_path, outside):
+    make_model(tmp_path / "other")
+    make_model(tmp_path / "mine")
+    file = tmp_path / "mine" / "model.safetensors"
+    file.rename(tmp_path / "x.safetensors")
+    where = outside if outside != "/x" else str(tmp_path / "x.safetensors")
+    index = file.with_name("model.safetensors.index.json")
+    index.write_text(json.dumps({"weight_map": {Q: where}}))
+    with pytest.raises(StrataError, match=rf"names {where}, which is not in its folder"):
+        open_tensors(file.parent)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_tensor_of_two_files_refuses_the_model(tmp_path, indexed):
+    make_model(tmp_path)
+    file, stray = tmp_path / "model.safetensors", tmp_path / "z.safetensors"
+    file = file.rename(tmp_path / "a.safetensors")
+    weights = load_file(file)
+    save_file({Q: torch.zeros_like(weights[Q])}, stray)
+    if indexed:
+        named = {"weight_map": {name: file.name for name in weights} | {"more": stray.name}}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps(named))
+    with pytest.raises(StrataError, match=rf"z\.safetensors holds {Q}, and so does a\.safe"):
+        Model(tmp_path)
+    stray.unlink()
+    if not indexed:
+        os.mkfifo(stray)  # would be waited for
+        assert [path.name for path in open_tensors(tmp_path).files] == [file.name]
+        assert stray not in folder_files(tmp_path)
+
+
+def test_code_of_a_model_s_folder_is_never_run_and_never_asked_about(tmp_path, monkeypatch):
+    """Nor by transformers' own loading, for the self-check."""
+
+    def never(*_):
+        raise AssertionError("asked on the terminal")
+
+    monkeypatch.setattr("builtins.input", never)
+    make_model(tmp_path)
+    own = {
+        "AutoConfig": "own.Config",
+        "AutoModelForCausalLM": "own.Model",
+        "AutoModel": "own.Model",
+    }
+    edit_config(tmp_path, auto_map=own)
+    (tmp_path / "own.py").write_text("raise SystemExit('run')")
+    assert type(whole.load(Model(tmp_path))).__name__ == "LlamaForCausalLM"
+    edit_config(tmp_path, model_type="mine")
+    with pytest.raises(StrataError, match="the architecture 'mine' is not supported"):
+        Model(tmp_path)
 
 
 @pytest.mark.parametrize(("vocabulary", "rows"), [(290, 300), (310, 300)])

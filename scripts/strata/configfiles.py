@@ -3,6 +3,7 @@ silently, or refuse without saying where. Imports nothing heavy; the profiles ca
 
 import copy
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 from strata.errors import StrataError
 
+MOST = 100_000  # keys and values of a file, with all that its aliases stand for written out
 # Keys whose values are paths, of the configuration itself and of its entries; some may be an id of
 # a hub too, which they are unless such a file is there.
 PATHS = {
@@ -25,8 +27,9 @@ OR_IDS = ("adapter", "tokenizer")
 def check_given(arguments: Sequence[str]) -> None:
     """Checks every file that a command line of Snakemake's names as a configuration.
 
-    Raises StrataError for the first that is not there, is no YAML or JSON of keys, has a key twice,
-    or asks for yte, by which Snakemake would run Python that is in the file.
+    Raises StrataError for the first that is not there, is no YAML or JSON of keys, has a key twice
+    or an object of Python's, holds aliases by which it would fill the memory, or asks for yte, by
+    which Snakemake would run Python that is in the file.
     """
     for file in map(Path, _files(arguments)):
         if not file.exists():
@@ -58,10 +61,13 @@ def check_file(file: Path) -> dict:
         raise StrataError(f"{file} is no regular file; give a configuration as a file")
     try:
         content = _read(file)
+        size = _size(content, {})
     except OSError as error:
         raise StrataError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise StrataError(f"{file} is not UTF-8 (byte {error.start}); save it as such") from None
+    except RecursionError:
+        raise StrataError(f"{file} is nested too deeply for a configuration") from None
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -74,6 +80,12 @@ def check_file(file: Path) -> dict:
             f"{file} has the key __use_yte__, by which Snakemake runs Python that is in the file. "
             "Take the key out; no job was started"
         )
+    if size > MOST:
+        raise StrataError(
+            f"{file} holds more than {MOST} keys and values, its aliases (*name) written out; a "
+            "study has hundreds"
+        )
+
     return content
 
 
@@ -135,6 +147,16 @@ def _paths(config: dict) -> Iterator[tuple[tuple[str, ...], dict]]:
                 yield (*place, key), own
 
 
+def _size(value: Any, known: dict[int, float]) -> float:
+    """Of a value that holds itself, infinite."""
+    if id(value) not in known:
+        known[id(value)] = math.inf
+        own = list(value.values()) if isinstance(value, dict) else value
+        parts = own if isinstance(own, (list, tuple)) else ()
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(value)]
+
+
 def _read(file: Path) -> Any:
     text = file.read_text(encoding="utf-8")
     try:
@@ -156,8 +178,15 @@ def _twice(key: Any) -> str:
     return f"the key {key!r} stands there twice, and one of the two would be lost"
 
 
-class _Once(yaml.FullLoader):
-    """YAML whose keys come once."""
+class _Once(yaml.SafeLoader):
+    """YAML whose keys come once, and whose merges (<<) are no more than MOST."""
+
+    def flatten_mapping(self, node):
+        super().flatten_mapping(node)
+        if len(node.value) > MOST:
+            raise yaml.constructor.ConstructorError(
+                problem=f"more than {MOST} keys are merged here", problem_mark=node.start_mark
+            )
 
     def construct_mapping(self, node, deep=False):
         seen = set()

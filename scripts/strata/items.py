@@ -1,12 +1,17 @@
 """The one form every task is brought into: multiple-choice items, and what is wrong with a set."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from strata.errors import StrataError
 from strata.files import atomic
+
+# What a spreadsheet runs in a csv: a cell that begins so, after whatever may part cells there.
+FORMULA = re.compile(r"\s*([=@＝＠]|[+\-＋－].*[(|!])")
+APART = re.compile(r"[/;,\t\r\n]")
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,11 @@ class Item:
             problem = (
                 f"the subtask {self.subtask!r} has a part that is empty or 'all', which is the "
                 "whole task's name; call it something else"
+            )
+        elif any(map(FORMULA.match, APART.split(self.subtask))):
+            problem = (
+                f"a spreadsheet that opens a csv with the subtask {self.subtask!r} would run it as "
+                "a formula; call it something else"
             )
         if problem:
             raise StrataError(f"item {self.id!r}: {problem}")

@@ -5,12 +5,14 @@ asked what its base model is asked, and by no system message but what its templa
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from strata.errors import StrataError
 from strata.extraction.tokens import Encoder
 from strata.items import Item
+from strata.limits import limited
 
 # Templates may tell the model today's date, and results must not depend on the day they are made;
 # it is LLaMA 3's own default. Models that can think before they answer are asked not to.
@@ -26,6 +28,11 @@ OPENED = re.compile(
 )
 CLOSER = r"(?:/|end_of_|end_)(?:\w+[:_])*?"
 ANSWERS = ("Aqua", "Zebra")  # no letter in common at the beginning
+OWN = 100_000  # characters of a template's own around a question
+
+# What a template makes of a message, and of an answer to it: (message, answer or None) -> text.
+Chat = tuple[str, str | None]
+Render = Callable[[str, str | None], str]
 
 
 def as_chat(tokenizer, items: Sequence[Item]) -> list[Item]:
@@ -33,25 +40,32 @@ def as_chat(tokenizer, items: Sequence[Item]) -> list[Item]:
     speaks, and before each choice the white space that the template puts there.
 
     Every special token is then in the text, BOS too: tokenize it without adding any. Raises
-    StrataError for a template that fails, that leaves out question or answer, or whose prompt is
-    not what it writes in front of an answer.
+    StrataError for a template that fails or takes too much (strata.limits), that leaves out
+    question or answer, or whose prompt is not what it writes in front of an answer.
     """
     if odd := next((item for item in items if item.fillings or not item.prompt.strip()), None):
         raise StrataError(
             f"item {odd.id!r} is a sentence, or has a blank in its middle, which no chat asks: "
             "leave `chat: true` out for this task's models, or ask it by a `prompt`"
         )
-    between = _between(tokenizer, items[0].prompt)
-    return [_asked(tokenizer, item, between) for item in items]
+    chats: list[Chat] = [(items[0].prompt, answer) for answer in (None, *ANSWERS)]
+    chats += [(item.prompt, answer) for item in items for answer in (None, _answer(item))]
+    render = _rendered(tokenizer, chats)
+    between = _between(tokenizer, render, items[0].prompt)
+    return [_asked(tokenizer, render, item, between) for item in items]
 
 
-def _asked(tokenizer, item: Item, between: str) -> Item:
-    prompt = _render(tokenizer, item.prompt)
+def _answer(item: Item) -> str:
+    return item.choices[item.best].strip()
+
+
+def _asked(tokenizer, render: Render, item: Item, between: str) -> Item:
+    prompt = render(item.prompt, None)
     question = item.prompt.strip()
     if question not in prompt:
         raise _refusal(tokenizer, f"leaves out the question of item {item.id!r}, or changes it")
-    answer = item.choices[item.best].strip()
-    if not _render(tokenizer, item.prompt, answer).startswith(prompt + between + answer):
+    answer = _answer(item)
+    if not render(item.prompt, answer).startswith(prompt + between + answer):
         raise _refusal(
             tokenizer,
             f"writes something else in front of an answer of item {item.id!r} than the prompt that "
@@ -83,10 +97,10 @@ def _merges(tokenizer, prompt: str, choices: Sequence[str]) -> bool:
     return any(ids[: len(own)] != own for ids in texts)
 
 
-def _between(tokenizer, question: str) -> str:
+def _between(tokenizer, render: Render, question: str) -> str:
     """What the template writes between the prompt and an answer."""
-    prompt = _render(tokenizer, question)
-    first, second = (_render(tokenizer, question, answer) for answer in ANSWERS)
+    prompt = render(question, None)
+    first, second = (render(question, answer) for answer in ANSWERS)
     differ = (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
     head = first[: next(differ, len(first))]
     if not first.startswith(head + ANSWERS[0]) or not second.startswith(head + ANSWERS[1]):
@@ -115,17 +129,32 @@ def _refusal(tokenizer, what: str) -> StrataError:
     )
 
 
-def _render(tokenizer, message: str, answer: str | None = None) -> str:
-    turns = [{"role": "user", "content": message}]
-    if answer is not None:
-        turns.append({"role": "assistant", "content": answer})
-    try:
-        return tokenizer.apply_chat_template(
-            turns,
-            chat_template=CLOCK + tokenizer.get_chat_template(),
-            tokenize=False,
-            add_generation_prompt=answer is None,
-            **SETTINGS,
-        )
-    except Exception as error:  # whatever the template does
-        raise _refusal(tokenizer, f"fails ({type(error).__name__}: {error})") from None
+def _rendered(tokenizer, chats: Iterable[Chat]) -> Render:
+    """What the template makes of the chats: of each once, in a process of its own."""
+    asked = list(dict.fromkeys(chats))
+    refusal = partial(_refusal, tokenizer)
+    texts = dict(zip(asked, limited(lambda: _texts(tokenizer, asked), refusal), strict=True))
+    return lambda message, answer: texts[message, answer]
+
+
+def _texts(tokenizer, chats: Iterable[Chat]) -> Iterator[str]:
+    template = CLOCK + tokenizer.get_chat_template()
+    for message, answer in chats:
+        turns = [{"role": "user", "content": message}]
+        if answer is not None:
+            turns.append({"role": "assistant", "content": answer})
+        try:
+            text = tokenizer.apply_chat_template(
+                turns,
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=answer is None,
+                **SETTINGS,
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the template does
+            raise _refusal(tokenizer, f"fails ({type(error).__name__}: {error})") from None
+        if len(text) > len(message) + len(answer or "") + OWN:
+            raise _refusal(tokenizer, f"writes more than {OWN} characters of its own")
+        yield text

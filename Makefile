@@ -5,6 +5,7 @@ CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if 
 BIN := .venv/bin
 # Named for the pins: the environment is made again, from nothing, whenever one of them changes.
 INSTALLED := .venv/installed-$(shell cat pyproject.toml constraints.txt | grep '==' | cksum | cut -d ' ' -f 1)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 MENU := awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 .PHONY: help run real test check lint format docs
@@ -50,5 +51,6 @@ $(INSTALLED):
 	@echo "Setting up .venv (once; a few minutes) ..."
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[workflow,test,quantised]"
+	@$(PIP) --require-hashes --no-deps --requirement hashes.txt
+	@$(PIP) --no-build-isolation --constraint constraints.txt --editable ".[workflow,test,quantised]"
 	@touch $@

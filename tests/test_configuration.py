@@ -14,6 +14,7 @@ from strata.reference import filled, generated
 from strata.schema import ENUMERATIONS, read_schema
 from strata.study import Study
 from strata.tasks import sources
+from write_docs import packages
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "config" / "schema.yaml"
@@ -164,7 +165,7 @@ def test_every_enumeration_of_the_schema_is_the_vocabulary_s():
 
 
 def test_the_docs_explain_every_key_style_table_and_figure():
-    parts = generated(read_schema(SCHEMA))
+    parts = generated(read_schema(SCHEMA), packages())
     pages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))]
     for part in parts.values():
         assert sum(part in page for page in pages) == 1

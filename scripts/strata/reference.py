@@ -1,4 +1,5 @@
-"""The parts of docs/ that follow from the code: keys, figure styles, the catalogue, the families.
+"""The parts of docs/ that follow from the code and from what is installed: keys, figure styles, the
+catalogue, the families, licences.
 
 `scripts/write_docs.py` writes them between their marks; a test holds page and code equal.
 """
@@ -7,6 +8,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator
+from importlib import metadata
 from typing import Any
 
 import strata
@@ -131,6 +133,25 @@ def _said(own: Any) -> str:
     return inspect.getdoc(own) or ""
 
 
+def licence_table(packages: Iterable[str]) -> str:
+    """Every licence, as the metadata of installed packages states it, and whose it is."""
+    licences: dict[str, list[str]] = {}
+    for name in sorted(packages):
+        licences.setdefault(_licence(metadata.metadata(name)), []).append(f"`{name}`")
+    rows = [(licence, ", ".join(names)) for licence, names in sorted(licences.items())]
+    return _table(("licence", "packages"), rows)
+
+
+def _licence(stated: metadata.PackageMetadata) -> str:
+    """Its expression, else its line, else its classifiers: some give the whole text in the line's
+    place."""
+    kinds = [kind for kind in stated.get_all("Classifier", []) if kind.startswith("License ::")]
+    line = (stated.get_all("License-Expression") or stated.get_all("License") or [""])[0]
+    if line and "\n" not in line:
+        return line
+    return ", ".join(kind.rpartition(" :: ")[2] for kind in kinds) or "not stated"
+
+
 def _made_of(entry: Entry) -> str:
     settings = [f"`report.{name}`" for name in entry.options if name not in MAPPINGS]
     return ", ".join([*entry.files, *settings])
@@ -150,8 +171,8 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def generated(schema: dict) -> dict[str, str]:
-    """Each generated part by the name in its mark."""
+def generated(schema: dict, packages: Iterable[str]) -> dict[str, str]:
+    """Each generated part by the name in its mark. packages: those that `make` installs."""
     return {
         "keys": key_table(schema),
         "styles": style_table(),
@@ -160,6 +181,7 @@ def generated(schema: dict) -> dict[str, str]:
         "families": family_table(),
         "refused": refused_table(),
         "api": api(),
+        "licences": licence_table(packages),
     }
 
 

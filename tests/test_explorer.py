@@ -346,6 +346,16 @@ class TestInABrowser:
         np.testing.assert_array_equal(by_layer["logprob"].astype(np.float32), own.ravel())
         assert set(found["text"]) == {choice for i in items_of("parts") for choice in i.choices}
 
+    def test_a_text_that_a_spreadsheet_would_run_is_downloaded_as_a_text(self, reader):
+        reader.go("#items?task=plain&model=two")
+        given = ["=cmd()", " @SUM(1)", "+1", "-0.5", "- 5", "plain", '-1+A1, "b"']
+        rows = json.dumps([{"text": text, "value": -0.5} for text in given])
+        made = reader.browser.evaluate(f"csvText(['text', 'value'], {rows})")
+        texts, values = zip(*list(csv.reader(io.StringIO(made)))[1:], strict=True)
+        marked = ["'=cmd()", "' @SUM(1)", "+1", "-0.5", "'- 5", "plain", '\'-1+A1, "b"']
+        assert list(texts) == marked
+        assert set(values) == {"-0.5"}
+
     def test_an_item_shows_its_choices_at_a_layer(self, reader):
         reader.go("#items?task=plain&model=two&layer=4&item=plain%2F9")
         own = scores("two", "plain")

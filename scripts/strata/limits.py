@@ -64,8 +64,10 @@ def _work(make: Callable[[], Iterable[Part]], end: Connection) -> None:
     def say(done: bool, error: Exception | None = None, part: Part | None = None) -> None:
         end.send_bytes(pickle.dumps((done, error, part)))
 
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = psutil.Process().memory_info().vms + ROOM
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     try:
         for part in make():
             say(False, part=part)

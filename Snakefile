@@ -38,7 +38,7 @@ try:
     update_config(config, given(workflow.config_settings.config))
     go_by_files(config, [ROOT / "config.yaml", *workflow.overwrite_configfiles])
     study = Study(config, ROOT / "config" / "schema.yaml")
-    layers = study.layers
+    layers = study.looked_at
 except StrataError as error:
     sys.exit(f"error: {error}")
 
@@ -160,11 +160,12 @@ rule plan:
         tasks=" ".join(study.tasks),
         lenses=" ".join(lenses_in_order()),
         blind="--question-blind" * config["question_blind"],
+        layers=as_json(config["layers"]),
     message:
         "What the study will cost: tokens, operations, disk, memory, time; also {R}/plan.csv."
     shell:
         "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input.jsonl}"
-        " --lenses {params.lenses} {params.blind} --overlong {config[overlong]} {DEVICE}"
+        " --lenses {params.lenses} --layers {params.layers:q} {params.blind} --overlong {config[overlong]} {DEVICE}"
         " --threads {threads} --out {R}/plan.csv --log {log}"
 
 

@@ -128,7 +128,7 @@ for model in study.models:
             ),
             work=f"{R}/unfinished/{model}",
         message:
-            f"Extracting {{params.tasks}} from {model}: every layer, every lens.{{params.again}}"
+            f"Extracting {{params.tasks}} from {model}: {layers_read(model)}, every lens.{{params.again}}"
         shell:
             "{RUN}/extract.py --model {input.model} {params.folder} --items {input.jsonl}"
             " --tasks {params.tasks} {params.options} {DEVICE} --threads {threads}"

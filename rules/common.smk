@@ -72,7 +72,7 @@ def pairs(pattern):
 
 
 def dumps(model, task):
-    """Dumps of a (model, task), layer 0 to the last; none if the study keeps none."""
+    """Dumps of a (model, task), a layer each; none if the study keeps none."""
     if not config["activations"]:
         return []
     folder = f"<results>/activations/{model}/{task}"
@@ -96,6 +96,12 @@ def stands_on():
         found += expand("<results>/probes/{model}/{task}.{form}", **own, form=("csv", "h5"))
         found += expand("<results>/transfer/{model}.csv", model=study.compared)
     return found
+
+
+def layers_read(model):
+    """What of a model is read out, in words."""
+    read, last = len(study.looked_at[model]), study.layers[model]
+    return "every layer" if read > last else f"{read} of its layers 0 to {last}"
 
 
 def all_dumps():
@@ -252,7 +258,8 @@ def extraction_asked(model, tasks, kind="scores"):
         chat = study.models[model].get("chat", False)
         position = CHOICE_END if kind == "untrained" else config["position"]
         blind = config["question_blind"] and kind == "scores"
-        own = asked.extraction_asked(config["overlong"], position, dtype_of(model), chat, blind)
+        how = config["overlong"], position, dtype_of(model), chat, blind
+        own = asked.extraction_asked(*how, study.looked_at[model])
         return {"lenses": lenses_in_order(), **own}
 
     def made():
@@ -276,7 +283,9 @@ def probes_asked(wildcards):
     scores = Path(R, "scores", model, f"{task}.h5")
     return settled(
         f"probes/{model}/{task}",
-        lambda: asked.probes_asked(config["probes"], task in study.calculation),
+        lambda: asked.probes_asked(
+            config["probes"], task in study.calculation, study.looked_at[model]
+        ),
         lambda: {made: asked.made_probes(made, scores)},
     )
 
@@ -296,7 +305,8 @@ def extraction_options(path):
     own = asked.read_asked(path)
     named = " ".join(f"--{key} {own[key]}" for key in ("overlong", "position", "dtype"))
     flags = " ".join(f"--{key}" for key in ("chat", "question-blind") if own[key])
-    return f"--lenses {' '.join(own['lenses'])} {named} {flags}"
+    layers = " ".join(["--layers", *map(str, own["layers"])] if "layers" in own else [])
+    return f"--lenses {' '.join(own['lenses'])} {named} {flags} {layers}"
 
 
 def unrecorded(wildcards):

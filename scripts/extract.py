@@ -12,7 +12,7 @@ import torch
 
 import cli
 from strata import STAGES, __version__
-from strata.asked import extraction_asked
+from strata.asked import LAYERS, extraction_asked, looked_at
 from strata.errors import StrataError
 from strata.extraction.earlier import Earlier, look_up
 from strata.extraction.extract import extract
@@ -35,13 +35,14 @@ from strata.models.linears import ONEDNN, has_onednn
 from strata.models.model import Model
 from strata.models.tokenizer import load_tokenizer
 from strata.names import CHOICE_END, DTYPES, LENSES, OVERLONG, POSITIONS
-from strata.store import Scores, write_dump
+from strata.store import LOOKED_AT, Scores, write_dump
 
 
 @dataclass
 class Job:
     """A task to be extracted. items: their file. attributes: of its scores and dumps. found: what
-    earlier extractions left; lenses and dumped: what is left to do. own, dumps: files to write."""
+    earlier extractions left; lenses and dumped: what is left to do. own, dumps: files to write, the
+    dumps with their layers."""
 
     task: str
     items: str
@@ -51,7 +52,7 @@ class Job:
     dumped: bool
     progress: Progress
     own: Path
-    dumps: list[Path]
+    dumps: dict[int, Path]
 
     @property
     def open(self) -> bool:
@@ -73,11 +74,12 @@ class Job:
         whole = scores or kept
         assert whole is not None
         self.progress.take(
-            replace(whole, attributes=whole.attributes | self.attributes), self.found.dumps
+            replace(whole, attributes=whole.attributes | self.attributes),
+            zip(self.dumps, self.found.dumps, strict=False),
         )
 
     def publish(self) -> None:
-        dumps = [(self.progress.dump(layer), path) for layer, path in enumerate(self.dumps)]
+        dumps = [(self.progress.dump(layer), path) for layer, path in self.dumps.items()]
         publish([*dumps, (self.progress.scores, self.own)])
 
 
@@ -93,7 +95,7 @@ def main(arguments: argparse.Namespace) -> None:
     verify(info)
     linears = choose_linears(device)
     model = Model(info.folder, arguments.dtype, device, adapter=info.adapter, linears=linears)
-    check_dumps(arguments, info.name, model.n_layers)
+    check_layers(arguments, info.name, model.n_layers)
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
     where = info.tokenizer or info.folder
     tokenizer = load_tokenizer(where, model.config.vocab_size, arguments.chat)
@@ -122,13 +124,21 @@ def main(arguments: argparse.Namespace) -> None:
     logging.info("peak memory: %s", peak_memory(device))
 
 
-def check_dumps(arguments: argparse.Namespace, name: str, layers: int) -> None:
-    """Raises StrataError if dumps are asked for, but not one a layer and task."""
+def check_layers(arguments: argparse.Namespace, name: str, last: int) -> None:
+    """Raises StrataError where the layers asked for are not the model's, or the dumps are not one a
+    layer and task. All layers, where none are named, are then named."""
+    arguments.layers = arguments.layers or looked_at("all", last)
+    if arguments.layers != looked_at(arguments.layers, last):
+        found = ", ".join(map(str, arguments.layers))
+        raise StrataError(
+            f"{name} has {last} layers, of which {found} were asked for, and the first (0) and the "
+            f"last must be among them; correct models.{name}.layers"
+        )
     tasks = len(arguments.tasks)
-    wanted = tasks * (layers + 1)
+    wanted = tasks * len(arguments.layers)
     if arguments.dumps and len(arguments.dumps) != wanted:
         raise StrataError(
-            f"{name} has {layers} layers, so {wanted} dumps of {tasks} task(s), but "
+            f"{name} has {last} layers, so {wanted} dumps of {tasks} task(s), but "
             f"{len(arguments.dumps)} were asked for; correct models.{name}.layers"
         )
 
@@ -141,11 +151,13 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
         arguments.dtype,
         arguments.chat,
         arguments.question_blind,
+        arguments.layers,
     )
-    layers = model.n_layers + 1 if arguments.dumps else 0
+    layers = arguments.layers if arguments.dumps else []
     tasks = zip(arguments.tasks, arguments.items, arguments.scores, strict=True)
     for number, (task, items, scores) in enumerate(tasks):
-        dumps = [Path(path) for path in arguments.dumps[number * layers :][:layers]]
+        paths = map(Path, arguments.dumps[number * len(layers) :])
+        dumps = dict(zip(layers, paths, strict=False))
         facts = {
             "revision": info.revision,
             "tokenizer_hash": info.tokenizer_hash,
@@ -164,11 +176,13 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
             "code_version": f"{__version__}, extract {STAGES['extract']}",
             "asked": json.dumps(settings),
         }
+        if LAYERS in settings:
+            attributes[LOOKED_AT] = settings[LAYERS]
         if info.adapter:
             attributes["adapter_of"] = info.adapter_of
         if model.quantised:
             attributes["quantised"] = f"{model.quantised}, weights alone"
-        names = [path.name for path in dumps]
+        names = [path.name for path in dumps.values()]
         asked = settings | facts
         found = look_up(arguments.studies, Path(scores), asked, arguments.lenses, names)
         lenses = [lens for lens in arguments.lenses if lens not in found.lenses]
@@ -209,6 +223,7 @@ def run(job: Job, arguments: argparse.Namespace, name: str, model, tokenizer, me
             batch_tokens=size,
             where=placement.stream,
             progress=job.progress,
+            layers=job.attributes.get(LOOKED_AT),
         )
     except StrataError as error:
         raise StrataError(f"{name} on {job.task}: {error}") from None
@@ -238,6 +253,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks")
     parser.add_argument("--items", nargs="+", required=True, help="their items, from prepare.py")
     parser.add_argument("--lenses", nargs="+", choices=LENSES, required=True)
+    parser.add_argument(
+        "--layers", nargs="+", type=int, help="to read out, ascending; default: all"
+    )
     parser.add_argument("--overlong", choices=OVERLONG, default="error")
     parser.add_argument("--position", choices=POSITIONS, default=CHOICE_END)
     parser.add_argument("--dtype", choices=DTYPES, default="auto")
@@ -261,7 +279,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--dumps",
         nargs="*",
         default=[],
-        help="HDF5 files to write, layer 0 to the last of each task",
+        help="HDF5 files to write, of each task one a layer, from the first to the last",
     )
     parser.add_argument("--log")
     return parser.parse_args(argv)

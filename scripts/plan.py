@@ -38,7 +38,8 @@ def main(arguments: argparse.Namespace) -> None:
             one_job = models[name].get("job") == "model"
             tasks = len(arguments.tasks) if one_job else 1
             device = memory, rates, process, arguments.batch_tokens, arguments.weights
-            row = plan_row(skeleton, read[key], Setting(arguments.lenses, *device, tasks))
+            setting = Setting(arguments.lenses, *device, tasks, json.loads(arguments.layers))
+            row = plan_row(skeleton, read[key], setting)
             rows.append({"model": name, "task": task, **row})
         logging.info("%s: %d items", task, len(items))
     rows.sort(key=lambda row: list(models).index(row["model"]))
@@ -90,6 +91,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks")
     parser.add_argument("--items", nargs="+", required=True, help="their items, from prepare.py")
     parser.add_argument("--lenses", nargs="+", choices=LENSES, required=True)
+    parser.add_argument("--layers", default='"all"', help="the study's `layers`, as JSON")
     parser.add_argument("--question-blind", action="store_true", help="choices without it too")
     parser.add_argument("--overlong", choices=OVERLONG, default="error")
     cli.add_device_options(parser)

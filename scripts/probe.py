@@ -23,12 +23,14 @@ def main(arguments: argparse.Namespace) -> None:
         decisions = probe_task(scores, arguments.dumps, plan, items, arguments.threads)
     except StrataError as error:
         raise StrataError(f"{arguments.model}, {arguments.task}: {error}") from None
-    attributes = scores.attributes | {
+    attributes = decisions.scores.attributes | {
         "seed": plan.seed,
         "folds": plan.folds,
         "penalties": plan.penalties,
         "probe_version": f"{__version__}, probes {STAGES['probes']}",
-        "asked": json.dumps(probes_asked(json.loads(arguments.plan), arguments.calculation)),
+        "asked": json.dumps(
+            probes_asked(json.loads(arguments.plan), arguments.calculation, decisions.looked_at)
+        ),
     }
     decisions = replace(decisions, attributes=attributes)
     table = probe_table(decisions, arguments.model, arguments.task)
@@ -42,7 +44,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", required=True)
     parser.add_argument("--task", required=True)
     parser.add_argument("--scores", required=True, help="HDF5 file of scores")
-    parser.add_argument("--dumps", nargs="+", required=True, help="HDF5 files, layer 0 to the last")
+    parser.add_argument("--dumps", nargs="+", required=True, help="HDF5 files, a layer each")
     parser.add_argument("--items", required=True, help="the task's items, from prepare.py")
     parser.add_argument("--calculation", action="store_true", help="read off results, operations")
     parser.add_argument("--plan", required=True, help="the study's `probes`, as JSON")

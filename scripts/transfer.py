@@ -18,7 +18,7 @@ def main(arguments: argparse.Namespace) -> None:
         dumps.setdefault(Path(path).parent.name, []).append(path)
     table = transfer_table(
         decisions,
-        lambda task, layer: read_dump(dumps[task][layer]),
+        lambda task, row: read_dump(dumps[task][row]),
         arguments.model,
         Plan(**json.loads(arguments.plan)),
         arguments.threads,

@@ -24,6 +24,7 @@ HOSTILE = '</script><script>document.body.dataset.ran="yes"</script> "a\\", <b>&
 HOSTILE += "<img src=x onerror=\"document.body.dataset.ran='yes'\"> [x](javascript:alert(1))"
 MODELS = {"one": "One", "two": f"Two {HOSTILE}", "one16": "One, halved"}
 LAYERS = {"one": 3, "two": 5, "one16": 3}
+LOOKED_AT = {"two": [0, 1, 3, 5]}  # of the others all
 TASKS = {"plain": f"Plain {HOSTILE}", "parts": "In parts"}
 ITEMS, CHOICES = 60, 4
 LEAKED = ["plain/3", "plain/7"]
@@ -72,7 +73,7 @@ def scores(model: str, task: str) -> Scores:
     for values in drawn.values():
         values += 0.4 * np.arange(shape[0])[:, None] * best
         values[:, :40] = np.round(values[:, :40])
-    return Scores(
+    whole = Scores(
         logprob={lens: values.astype(np.float32) for lens, values in drawn.items()},
         blind={lens: values.astype(np.float32) - 1 for lens, values in drawn.items()},
         tokens=1 + number % 3,
@@ -90,6 +91,7 @@ def scores(model: str, task: str) -> Scores:
         overlong=OVERLONG if task == "plain" else [],
         attributes={"model": model, "task": task, "dtype": "float32"},
     )
+    return whole.with_layers(LOOKED_AT.get(model))
 
 
 def write_study(results: Path) -> dict:

@@ -91,6 +91,19 @@ def test_another_content_or_setting_is_not_the_same(tmp_path, changed):
     assert look_up(tmp_path, own, WANTED, ["raw"], LAYERS).scores is None
 
 
+def test_of_more_layers_those_asked_for_are_taken_and_of_fewer_none(tmp_path):
+    own = extracted(tmp_path, "one/small/sums")
+    few = {**WANTED, **asked.few_layers([0, 2])}
+    extracted(tmp_path, "one/small/sums", asked=json.dumps({**SETTINGS, "layers": [0, 1, 2]}))
+    found = look_up(tmp_path, own, {**WANTED, "layers": [0]}, ["raw"], LAYERS[:1])
+    assert found.scores.looked_at.tolist() == [0]
+    assert found.scores.logprob["raw"].shape == found.scores.blind["raw"].shape == (1, 2)
+    assert [path.name for path in found.dumps] == LAYERS[:1]
+    assert look_up(tmp_path, own, few, ["raw"], LAYERS).scores
+    assert look_up(tmp_path, own, WANTED, ["raw"], LAYERS).scores is None
+    assert look_up(tmp_path, own, {**WANTED, "layers": [0, 3]}, ["raw"], LAYERS).scores is None
+
+
 def test_dumps_that_are_gone_or_others_are_not_taken(tmp_path):
     own = extracted(tmp_path, "one/small/sums")
     dump = tmp_path / "one/activations/small/sums" / LAYERS[1]
@@ -126,7 +139,7 @@ def test_leftovers_are_what_the_study_has_not(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config |= {"name": "own", "models": {"a": {"hub": "x/y", "layers": 2}}}
+    config |= {"name": "own", "models": {"a": {"hub": "x/y", "layers": 2}}, "layers": [0]}
     config["tasks"] = {"t": {"source": "micro_factual"}}
     config["select"] = {"models": ["a"], "tasks": ["t"]}
     study = Study(config, ROOT / "config" / "schema.yaml")
@@ -142,6 +155,7 @@ def test_leftovers_are_what_the_study_has_not(tmp_path, monkeypatch):
     own += ["best/a/t.csv"]
     gone += ["best/a.b/t.csv", "best/a/u.csv"]
     gone += ["scores/a/t.u.h5", "activations/a/u/layer_00.h5", "transfer/b.csv"]
+    gone += ["activations/a/t/layer_01.h5"]  # of a form of the study that looked at every layer
     gone += ["figures/curves_u.png", "tables/none.csv", "untrained/b/model.json"]
     aside = [
         "explorer/scores/b/t/raw.js",

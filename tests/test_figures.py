@@ -211,7 +211,7 @@ def test_layers_are_chosen_from_the_first_to_the_last():
         layers = thinned(last)
         assert (layers[0], layers[-1]) == (1, last)
         assert len(layers) <= 18
-    assert pick_layers([0, 1, 50, -1], 32) == [0, 1, 32]
+    assert pick_layers([0, 1, 50, -1, -2], [0, 1, *range(4, 31), 32]) == [0, 1, 32]
 
 
 @pytest.mark.parametrize("kind", ASKED)

@@ -41,6 +41,10 @@ DEPTHS = {"small": 6, "large": 12}
 ITEMS = 6000
 
 
+def to(last):
+    return range(last + 1)
+
+
 def planted(right: dict[str, np.ndarray], dtype: str = "bfloat16") -> Scores:
     """right: by lens, (layers + 1, items) flags. Two choices an item, the first one true, and it
     wins just where the flag is set, whatever the lengths."""
@@ -94,11 +98,11 @@ def as_the_paper_says(model, task, layer, last):
     """Knowledge comes in the upper third, is the same at every size and best right before the last
     layer; reasoning grows with size; languages fade."""
     if task == "crossed":
-        return 0.8 if layer in lower(last) else 0.6 if layer in near(last) else 0.55
+        return 0.8 if layer in lower(to(last)) else 0.6 if layer in near(to(last)) else 0.55
     bonus = 0.2 * (model == "large" and task in ("logic", "truth"))
-    if layer in near(last):
+    if layer in near(to(last)):
         return 0.75 + bonus
-    return 0.65 + bonus if layer in upper(last) else 0.5
+    return 0.65 + bonus if layer in upper(to(last)) else 0.5
 
 
 def against_the_paper(model, task, layer, last):
@@ -106,8 +110,8 @@ def against_the_paper(model, task, layer, last):
     best by far; languages come with depth."""
     top = 0.85 if model == "large" and task in ("facts", "sums") else 0.7
     if task == "crossed":
-        return 0.9 if layer == last else 0.3 if layer in lower(last) else 0.5
-    if layer in upper(last) and layer < last:
+        return 0.9 if layer == last else 0.3 if layer in lower(to(last)) else 0.5
+    if layer in upper(to(last)) and layer < last:
         return 0.45
     return top if layer == last else 0.68
 
@@ -163,7 +167,7 @@ def test_the_baseline_is_what_the_choices_alone_give_away():
 
 def test_what_fades_is_tested_where_the_last_layer_has_nothing():
     def accuracy(model, task, layer, last):
-        return 0.8 if layer in lower(last) else 0.5
+        return 0.8 if layer in lower(to(last)) else 0.5
 
     found = verdicts(world(accuracy))
     assert found["multilingual_kept"] == found["multilingual_fades"] == SUPPORTED
@@ -228,9 +232,9 @@ def test_values_are_those_of_the_metrics():
         value = table.set_index("layer")["value"]
         chance, last = table["chance"].iloc[0], DEPTHS[model]
         means = {
-            band: value[own(last)].mean() for band, own in (("lower", lower), ("upper", upper))
+            band: value[own(to(last))].mean() for band, own in (("lower", lower), ("upper", upper))
         }
-        before = value[[layer for layer in upper(last) if layer < last]].mean()
+        before = value[[layer for layer in upper(to(last)) if layer < last]].mean()
         half = (value[last] - chance) / 2
         expected = {
             "lower_lack": means["lower"] - chance - half,
@@ -325,10 +329,10 @@ def test_a_study_with_one_lens_asks_nothing_of_others():
 @given(st.integers(1, 200))
 def test_bands_are_apart_and_near_is_not_the_last(last):
     assert not set(lower(last)) & set(upper(last))
-    assert last in upper(last)
-    assert last not in near(last)
+    assert last in upper(to(last))
+    assert last not in near(to(last))
     assert set(near(last)) <= set(upper(last)) | {last}
-    assert 0 not in lower(last)
+    assert 0 not in lower(to(last))
     if last >= 3:
         assert len(lower(last)) == last // 3
         assert max(lower(last)) < min(upper(last))

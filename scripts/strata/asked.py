@@ -9,7 +9,7 @@ neither numpy nor h5py until scores are looked at.
 import json
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from strata.names import LENSES
 Made = dict[str, Any]
 # What, beside the settings it was asked for, a file of an extraction depends on.
 FACTS = ("revision", "tokenizer_hash", "task_hash")
+LAYERS = "layers"  # which are read out, where not all are
 
 
 def settle(
@@ -99,10 +100,34 @@ def _without_limit(options: Made) -> tuple[Made, int | None]:
     return {key: options[key] for key in options if key != "limit"}, options.get("limit")
 
 
-def extraction_asked(overlong: str, position: str, dtype: str, chat: bool, blind: bool) -> Made:
-    """The settings, lenses aside, that scores and dumps depend on. dtype: as the entry says."""
+def looked_at(layers: str | Sequence[int], last: int) -> list[int]:
+    """The layers that are read out, of 0 (embedding) to `last`: `all`, `every k`, or those of a
+    list that the model has. The first and the last are always among them: at 0 all curves begin,
+    and verdicts, sizes and what a model answers are of the last."""
+    if isinstance(layers, str):
+        step = 1 if layers == "all" else int(layers.removeprefix("every "))
+        layers = range(0, last, step)
+    return sorted({0, *(layer for layer in layers if layer < last), last})
+
+
+def few_layers(layers: Sequence[int] | None) -> Made:
+    """What results of these layers (looked_at) are made for: of all of them it is not said."""
+    return {LAYERS: list(layers)} if layers and len(layers) <= layers[-1] else {}
+
+
+def extraction_asked(
+    overlong: str,
+    position: str,
+    dtype: str,
+    chat: bool,
+    blind: bool,
+    layers: Sequence[int] | None = None,
+) -> Made:
+    """The settings, lenses aside, that scores and dumps depend on. dtype: as the entry says;
+    layers: those that are read out, None for all."""
     asked = {"overlong": overlong, "position": position, "dtype": dtype, "chat": chat}
-    return {**asked, "question-blind": blind, "stage": STAGES["extract"]}
+    asked |= {"question-blind": blind, "stage": STAGES["extract"]}
+    return asked | few_layers(layers)
 
 
 def made_extraction(path: Path) -> Made | None:
@@ -141,14 +166,23 @@ def made_scores(path: Path, model: str, task: str, info: Path, items: Path) -> M
 
 def covers(own: Made, asked: Made) -> bool:
     """Whether an extraction made for `own` holds what is asked for, perhaps among other lenses."""
-    same = all(own.get(key) == value for key, value in asked.items() if key != "lenses")
-    return same and set(asked.get("lenses", ())) <= set(own["lenses"])
+    return includes(own, asked) and own.get(LAYERS) == asked.get(LAYERS)
 
 
-def probes_asked(plan: Made, calculation: bool) -> Made:
+def includes(own: Made, asked: Made) -> bool:
+    """Whether what is asked for can be taken from an extraction made for `own`, which may have more
+    lenses and more layers."""
+    same = all(own.get(key) == asked[key] for key in asked if key not in ("lenses", LAYERS))
+    there, wanted = own.get(LAYERS), asked.get(LAYERS)
+    layers = there is None or (wanted is not None and set(wanted) <= set(there))
+    return same and layers and set(asked.get("lenses", ())) <= set(own["lenses"])
+
+
+def probes_asked(plan: Made, calculation: bool, layers: Sequence[int] | None = None) -> Made:
     """The settings that probes depend on. plan: the study's `probes`; calculation: whether the task
-    is one, whose results and operations are read off too."""
-    return {"plan": plan, "calculation": calculation, "stage": STAGES["probes"]}
+    is one, whose results and operations are read off too; layers: as for the extraction."""
+    asked = {"plan": plan, "calculation": calculation, "stage": STAGES["probes"]}
+    return asked | few_layers(layers)
 
 
 def made_probes(path: Path, scores: Path) -> Made | None:

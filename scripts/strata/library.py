@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from strata.asked import few_layers, looked_at
 from strata.errors import StrataError, known
 from strata.extraction.extract import extract
 from strata.extraction.machine import choose_linears
@@ -81,7 +82,8 @@ def score(
     **options,
 ) -> Scores:
     """Log-probabilities (nats) of every choice at every layer, 0 (embedding) to L, by lens, each
-    (L + 1, choices) float32; items as `make_items` takes them.
+    (L + 1, choices) float32, or a row for each layer of `looked_at`, if Options' `layers` chooses
+    some; items as `make_items` takes them.
 
     model: a folder, a GGUF file, or a causal model of transformers'. tokenizer: a folder, or one of
     transformers'; None for the model folder's own. options: see Options.
@@ -89,8 +91,8 @@ def score(
     """
     asked = make_items(items)
     with _opened(model, tokenizer, Options(**options)) as (own, words, how):
-        task = _task(own, words, asked, how)
-        found = extract(own, task, _known(lenses), batch_tokens=how.batch_tokens)
+        task, layers = _task(own, words, asked, how), _layers(own, how)
+        found = extract(own, task, _known(lenses), batch_tokens=how.batch_tokens, layers=layers)
     return with_lengths(found, asked)
 
 
@@ -113,8 +115,8 @@ def activations(
         found.append(Dump(own, ends, item, choice, correct, where))
 
     with _opened(model, tokenizer, Options(**options)) as (own, words, how):
-        task = _task(own, words, items, how)
-        extract(own, task, [], position, keep, how.batch_tokens)
+        task, layers = _task(own, words, items, how), _layers(own, how)
+        extract(own, task, [], position, keep, how.batch_tokens, layers=layers)
     return found
 
 
@@ -202,7 +204,8 @@ class Options:
     torch's name, empty for the model's own, or the CPU. adapter: folder of one that is merged in.
     chat: ask in the tokenizer's chat template. overlong: "error", "skip" or "run" items longer than
     the model's context. blind: ask the choices without their questions too. batch_tokens: padded
-    tokens that run at once."""
+    tokens that run at once. layers: which are read out, "all", "every 4", or a list, always with
+    the first (0) and the last."""
 
     dtype: str = "auto"
     device: str = ""
@@ -211,6 +214,7 @@ class Options:
     overlong: str = "error"
     blind: bool = False
     batch_tokens: int = 1024
+    layers: str | Sequence[int] = "all"
 
 
 @contextmanager
@@ -235,6 +239,17 @@ def _opened(model, tokenizer, how: Options) -> Iterator[tuple[Model, ModelTokeni
 def _task(model: Model, tokenizer: ModelTokenizer, rows, how: Options) -> Task:
     context = getattr(model.config, "max_position_embeddings", None)
     return read_task(tokenizer, make_items(rows), context, how.overlong, how.chat, how.blind)
+
+
+def _layers(model: Model, how: Options) -> list[int] | None:
+    """The layers that are read out; None for all."""
+    try:
+        own = looked_at(how.layers, model.n_layers)
+    except (ValueError, TypeError):
+        own = []
+    if not own or own[0] < 0:
+        raise StrataError(f'layers: found {how.layers!r}; "all", "every 4", or numbers from 0 on')
+    return own if few_layers(own) else None
 
 
 def _known(lenses: Sequence[str]) -> list[str]:

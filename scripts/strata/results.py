@@ -73,13 +73,14 @@ class Results:
         return pd.DataFrame(map(asdict, read_items(path))).set_index("id")
 
     def scores(self, model: str, task: str) -> Scores:
-        """Log-probabilities of every choice at every layer, by lens (layers + 1, choices)."""
+        """Log-probabilities of every choice at every layer, by lens (layers + 1, choices); where a
+        study looks at some layers (`layers`), a row for each of its `looked_at`."""
         found = self._of(read_scores, "scores", model, task)
         items = self.folder / "tasks" / f"{task}.jsonl"
         return with_lengths(found, read_items(items)) if items.exists() else found
 
     def decisions(self, model: str, task: str) -> Decisions:
-        """What the probes say of every choice, held out (layers + 1, choices)."""
+        """What the probes say of every choice, held out, a row for each layer of `looked_at`."""
         return self._of(read_decisions, "probes", model, task)
 
     def dump(self, model: str, task: str, layer: int) -> Dump:
@@ -87,9 +88,11 @@ class Results:
         d_model) and prompts (items, d_model), float32."""
         folder = self._path(f"activations/{known(model, self.models, 'models of the study')}")
         folder = folder / known(task, self.tasks, "tasks of the study")
-        paths = sorted(folder.glob("*.h5"))
-        if not 0 <= layer < len(paths):
-            raise StrataError(f"{folder} has no layer {layer}, but 0 to {len(paths) - 1}")
+        names = sorted(folder.glob("layer_*.h5"))
+        paths = {int(path.stem.removeprefix("layer_")): path for path in names}
+        if layer not in paths:
+            there = ", ".join(map(str, paths)) or "none"
+            raise StrataError(f"{folder} has no layer {layer}; there are {there}")
         found = read_dump(paths[layer])
         if (stated := int(found.attributes["layer"])) != layer:
             raise StrataError(f"{paths[layer]} is of layer {stated}, not {layer}; delete it")
@@ -97,8 +100,8 @@ class Results:
 
     def choices(self, model: str, task: str, lens: str) -> pd.DataFrame:
         """A row a choice that was scored, by its item's id and number: its text, whether it is
-        correct and best, its tokens, and its log-probability (nats) at each layer, columns 0 to L.
-        """
+        correct and best, its tokens, and its log-probability (nats) at each layer, columns 0 to L,
+        or those that were looked at."""
         scores, items = self.scores(model, task), self.items(task)
         known(lens, scores.logprob, f"lenses of {model} on {task}")
         ids = [scores.ids[item] for item in scores.item]
@@ -108,7 +111,8 @@ class Results:
         own = {"text": texts, "correct": scores.correct, "best": scores.best}
         index = pd.MultiIndex.from_arrays([ids, scores.choice], names=["id", "choice"])
         left = pd.DataFrame(own | {"tokens": scores.tokens}, index)
-        return left.join(pd.DataFrame(scores.logprob[lens].T, index, dtype=float))
+        values = pd.DataFrame(scores.logprob[lens].T, index, scores.looked_at, dtype=float)
+        return left.join(values)
 
     def _of(self, read: Callable, kind: str, model: str, task: str):
         names = (

@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy as np
 from strata.errors import StrataError
 from strata.files import atomic
 from strata.names import LENSES
+
+LOOKED_AT = "looked_at"  # attribute: the layers that were read out, where not all were
 
 
 def bfloat16_type() -> h5py.h5t.TypeFloatID:
@@ -50,8 +52,9 @@ class Dump:
 class Scores:
     """Log-probabilities of every choice. c choices in all, i items, layers 0 (embedding) to L.
 
-    logprob: lens -> (L + 1, c) float32; blind: the same behind a prompt without the question
-    (extraction.blind), empty if that was not asked for. tokens, bytes: (c,) length of each choice
+    logprob: lens -> (L + 1, c) float32, or a row for each layer that was looked at where these were
+    chosen; blind: the same behind a prompt without the question (extraction.blind), empty if that
+    was not asked for. tokens, bytes: (c,) length of each choice
     (UTF-8 bytes, in a file with the white space in front). chars: its characters, without that
     space; in no file, but measured by the items (measures.metrics.with_lengths), as bytes then are.
     item, choice: (c,) number of the item and of the choice in it. correct, best: (c,) flags;
@@ -81,15 +84,34 @@ class Scores:
     chars: np.ndarray | None = None
 
     def __repr__(self) -> str:
-        layers = max((len(own) for own in self.logprob.values()), default=0)
         counts = f"{len(self.ids)} items, {len(self.item)} choices"
-        read = f", layers 0 to {layers - 1} by {', '.join(self.logprob)}" if layers else ""
+        *_, last = layers = [-1, *self.looked_at]
+        some = f" ({len(layers) - 1} of them)" if len(layers) < last + 2 else ""
+        read = f", layers 0 to {last}{some} by {', '.join(self.logprob)}" if self.logprob else ""
         return f"<scores{_named(self.attributes)}: {counts}{read}>"
 
     @property
     def names(self) -> list[tuple[str, str]]:
         """(i,) group and partner of each item, "" where it has none."""
         return list(zip(self.groups, self.partners or [""] * len(self.ids), strict=True))
+
+    @property
+    def looked_at(self) -> np.ndarray:
+        """(rows,) the layer that each row of log-probabilities is of: 0 to L, or those chosen."""
+        rows = max((len(own) for own in self.logprob.values()), default=0)
+        return np.asarray(self.attributes.get(LOOKED_AT, np.arange(rows)))
+
+    def with_layers(self, layers: Sequence[int] | None) -> "Scores":
+        """The same with these layers alone, all of which it has; None for all that it has."""
+        if layers is None:
+            return self
+        rows = np.searchsorted(self.looked_at, layers)
+        logprob, blind = (
+            {lens: values[rows] for lens, values in own.items()}
+            for own in (self.logprob, self.blind)
+        )
+        attributes = self.attributes | {LOOKED_AT: list(layers)}
+        return replace(self, logprob=logprob, blind=blind, attributes=attributes)
 
     def with_lenses(self, lenses: Iterable[str]) -> "Scores":
         """The same with these lenses alone, of those that it has."""
@@ -141,6 +163,13 @@ class Decisions:
     readings: dict[str, Reading]
     truths: dict[str, np.ndarray] = field(default_factory=dict)
     attributes: dict = field(default_factory=dict)
+
+    @property
+    def looked_at(self) -> list[int]:
+        """The layer that each row of the residual stream's readings is of."""
+        own = (reading for name, reading in self.readings.items() if name.startswith("residual/"))
+        rows = len(next(own).decisions)
+        return [int(layer) for layer in self.scores.attributes.get(LOOKED_AT, range(rows))]
 
 
 def _named(attributes: dict) -> str:

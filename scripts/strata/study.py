@@ -6,7 +6,9 @@ Imports neither torch nor pandas: it is read while the Snakefile is parsed.
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from strata.asked import looked_at
 from strata.errors import StrataError
 from strata.files import located
 from strata.models.checkpoint import read_config, read_info
@@ -312,10 +314,32 @@ class Study:
             )
         return own
 
+    @cached_property
+    def looked_at(self) -> dict[str, list[int]]:
+        """The layers of each selected model that are read out (`layers:`)."""
+        chosen = self.config["layers"]
+        deepest = max(self.layers.values())
+        for place, layer in enumerate(chosen if isinstance(chosen, list) else ()):
+            if layer > deepest:
+                raise StrataError(
+                    f"config key layers[{place}]: no selected model has a layer {layer}; the "
+                    f"deepest has 0 (its embedding) to {deepest}"
+                )
+        return {model: looked_at(chosen, last) for model, last in self.layers.items()}
+
+    @property
+    def looked_at_in_words(self) -> str:
+        """Which layers are looked at, for captions; empty where all are."""
+        chosen = self.config["layers"]
+        if all(len(own) == own[-1] + 1 for own in self.looked_at.values()):
+            return ""
+        words = chosen if isinstance(chosen, str) else ", ".join(map(str, chosen))
+        return f"layers looked at: {words}, the first and the last"
+
     def layer_names(self, model: str) -> list[str]:
-        """The {layer} of each dump of a model, 0 to L, with leading zeros so that files sort."""
-        last = self.layers[model]
-        return [f"{layer:0{max(2, len(str(last)))}d}" for layer in range(last + 1)]
+        """The {layer} of each dump of a model, with leading zeros so that files sort."""
+        digits = max(2, len(str(self.layers[model])))
+        return [f"{layer:0{digits}d}" for layer in self.looked_at[model]]
 
     def in_one_job(self, model: str) -> bool:
         """Whether one job extracts all tasks of a model."""
@@ -333,6 +357,8 @@ class Study:
             known = own in named.get(kind, self.models)
             if rest and rest[0] not in ("model", "weights"):
                 known = known and rest[0] in self.tasks
+            if known and kind == "activations":
+                known = rest[-1].removeprefix("layer_") in self.layer_names(own)
             if not known:
                 found.append(file)
         return found
@@ -350,12 +376,14 @@ class Study:
             device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists())
         )
 
-    def labels(self, models: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
-        """Labels of the selected models (or of those named) and tasks, in order."""
+    def labels(self, models: Iterable[str] | None = None) -> dict[str, Any]:
+        """Labels of the selected models (or of those named) and tasks, in order; and under layers
+        which were looked at, where not all were."""
         chosen = self.models if models is None else models
         return {
             "models": {name: self.models[name].get("label", name) for name in chosen},
             "tasks": {name: task.get("label", name) for name, task in self.tasks.items()},
+            **({"layers": self.looked_at_in_words} if self.looked_at_in_words else {}),
         }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from strata.asked import Made, covers, made_extraction
+from strata.asked import LAYERS, Made, includes, made_extraction
 from strata.files import KEPT
 from strata.store import Scores, read_scores
 
@@ -12,8 +12,8 @@ from strata.store import Scores, read_scores
 @dataclass
 class Earlier:
     """scores: of a file that was found, with the wanted log-probabilities of all that were found,
-    by lens; None if there are none. dumps: files of every layer, 0 to the last, or none. names: of
-    the files of scores."""
+    by lens; None if there are none. dumps: files of every layer that is asked for, or none. names:
+    of the files of scores."""
 
     scores: Scores | None = None
     dumps: list[Path] = field(default_factory=list)
@@ -37,7 +37,7 @@ def look_up(
     for path in _files(studies, own):
         if not _answers(path, asked):
             continue
-        scores = read_scores(path)
+        scores = read_scores(path).with_layers(asked.get(LAYERS))
         new = scores.with_lenses(lens for lens in lenses if lens not in found.lenses)
         found.scores = found.scores or scores.with_lenses([])
         if new.logprob:
@@ -66,4 +66,4 @@ def _dumps(scores: Path, asked: Made, layers: Sequence[str]) -> list[Path]:
 
 def _answers(path: Path, asked: Made) -> bool:
     made = made_extraction(path)
-    return made is not None and covers(made, asked)
+    return made is not None and includes(made, asked)

@@ -22,7 +22,7 @@ from strata.extraction.tree import batches
 from strata.models.model import Model
 from strata.names import CHOICE_END, LENSES
 from strata.pace import paced
-from strata.store import Scores
+from strata.store import LOOKED_AT, Scores
 
 OnLayer = Callable[
     [int, torch.Tensor, torch.Tensor, tuple[np.ndarray, np.ndarray, np.ndarray]], None
@@ -39,6 +39,7 @@ def extract(
     batch_tokens: int = 1024,
     where: str = "device",
     progress: Progress | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Scores:
     """Scores every choice of a task at every layer with every lens, in one layer-major pass.
 
@@ -47,7 +48,8 @@ def extract(
     at the end of every item's prompt, (items, d_model); and the columns of store.Dump. Where the
     tokenizer merged prompt and choice, the prompt is the one in front of the item's first choice.
     where: the place of the residual stream, see stream.Stream; "file" needs `progress`, which is
-    where finished layers are kept, and taken up again after a kill.
+    where finished layers are kept, and taken up again after a kill. layers: those that are read out
+    (asked.looked_at), None for all; the others are run alone.
     Raises StrataError for activations or scores that are not finite.
     """
     tree, scores = task.tree, task.scores
@@ -57,12 +59,14 @@ def extract(
         stream = Stream(model, tree, rows, where, progress.stream if progress else None, each)
         readout = Readout(stream, tuple(lenses), each, lanes)
         dump = _dump_of(stream, scores, position, on_layer)
-        logprob = _climb(stream, readout, dump, progress, scores)
+        logprob = _climb(stream, readout, dump, progress, scores, layers)
     own = {lens: values[:, : len(scores.item)] for lens, values in logprob.items()}
     blind = (
         {} if task.blind is None else {k: values[:, task.blind] for k, values in logprob.items()}
     )
     made = scores.attributes | {"linears": model.linears}
+    if layers is not None:
+        made[LOOKED_AT] = list(layers)
     return replace(scores, logprob=own, blind=blind, attributes=made)
 
 
@@ -91,6 +95,7 @@ def _climb(
     dump: Callable[[int], None],
     progress: Progress | None,
     scores: Scores,
+    layers: Sequence[int] | None,
 ) -> dict[str, np.ndarray]:
     """Layer 0 to L: move the stream up, score the lenses, hand out the dump."""
     model, started = stream.model, time.monotonic()
@@ -100,10 +105,11 @@ def _climb(
     with paced((count + 1) * nodes, "layer 0", done=(done + 1) * nodes) as pace:
 
         def finish(layer: int) -> None:
-            for lens, values in readout(layer).items():
-                _refuse_infinite(values, lens, layer, scores)
-                logprob[lens].append(values)
-            dump(layer)
+            if layers is None or layer in layers:
+                for lens, values in readout(layer).items():
+                    _refuse_infinite(values, lens, layer, scores)
+                    logprob[lens].append(values)
+                dump(layer)
             if progress:
                 progress.offer(layer, stream, logprob)
 

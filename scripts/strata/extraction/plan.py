@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from strata.asked import looked_at
 from strata.extraction.placement import (
     Memory,
     Needs,
@@ -41,7 +42,8 @@ NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 56 << 20
 class Setting:
     """How the study's models will run. memory: None where the device is not known. rates:
     operations a second by dtype, None where not measured. batch_tokens: None for `auto`. tasks:
-    how many one job extracts. process: bytes of a process without items and tensors."""
+    how many one job extracts. process: bytes of a process without items and tensors. layers: those
+    that are read out, as a study says it."""
 
     lenses: Sequence[str]
     memory: Memory | None
@@ -50,17 +52,19 @@ class Setting:
     batch_tokens: int | None = None
     weights: str = "auto"
     tasks: int = 1
+    layers: str | Sequence[int] = "all"
 
 
 def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
     """A row of the plan: what extracting this task from this model takes; None where unknown."""
     tree, scores, layers = task.tree, task.scores, len(skeleton.layers)
+    read = len(looked_at(setting.layers, layers))
     alike = not skeleton.family.positions
     embedded, positions = (count_positions(tree, embedding) for embedding in (alike, False))
     blocks = sum(layer_operations(skeleton, task, layer) for layer in range(layers))
     lens = 2 * skeleton.config.vocab_size * skeleton.config.hidden_size
     rounded, exact = (
-        lens * ((embedded + (layers - 1) * positions) * below + positions * last)
+        lens * ((embedded + (read - 2) * positions) * below + positions * last)
         for below, last in zip(
             *(computed_lenses(skeleton, setting.lenses, end) for end in (False, True)), strict=True
         )
@@ -82,10 +86,11 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
         "ratio": round(naive / tree.distinct_tokens, 1),
         "positions": positions,
         "layers": layers,
+        "looked_at": read,
         "block_operations": blocks,
         "lens_operations": rounded + exact,
         "dump_bytes_layer": dump,
-        "dump_bytes": (layers + 1) * dump,
+        "dump_bytes": read * dump,
         "layer_bytes": needs.layer,
         "weights_bytes": needs.layers,
         **placed(needs, setting),

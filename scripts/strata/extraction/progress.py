@@ -101,9 +101,9 @@ class Progress:
         self.state.unlink(missing_ok=True)
         self.stream.unlink(missing_ok=True)
 
-    def take(self, scores: Scores, dumps: Iterable[Path]) -> None:
-        """Finishes with what an earlier extraction left; dumps: of layer 0 to the last."""
-        publish((path, self.dump(layer)) for layer, path in enumerate(dumps))
+    def take(self, scores: Scores, dumps: Iterable[tuple[int, Path]]) -> None:
+        """Finishes with what an earlier extraction left; dumps: with their layers."""
+        publish((path, self.dump(layer)) for layer, path in dumps)
         self.finish(scores)
 
     def release(self) -> None:

@@ -17,8 +17,8 @@ FOLDS = 5  # over groups: a layer is chosen on the others
 @dataclass(frozen=True)
 class Best:
     """The layer that is best on all items, and between which layers the best one of a bootstrap
-    sample is, 95 % of the time; the accuracy of a layer chosen on other items than it is judged on.
-    """
+    sample is, 95 % of the time, by their places from 0 on; the accuracy of a layer chosen on other
+    items than it is judged on."""
 
     layer: int
     first: int
@@ -57,7 +57,7 @@ def fold_of(cluster: np.ndarray, folds: int = FOLDS) -> np.ndarray:
 
 
 def held_out_best(values: np.ndarray, layers: list[int], cluster: np.ndarray) -> np.ndarray:
-    """(layers + 1, n) -> (n,): each item at that of the `layers` which is best on the groups of
+    """(rows, n) -> (n,): each item at that of the rows `layers` which is best on the groups of
     other folds, so that the choice owes nothing to the item. The first of equals."""
     fold = fold_of(cluster)
     own = _by_fold(values[layers], fold, np.ones((len(fold), 1)))[..., 0]
@@ -72,8 +72,9 @@ def _by_fold(values: np.ndarray, fold: np.ndarray, draws: np.ndarray) -> np.ndar
 
 
 def best_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
-    """The best layer of every curve of a (model, task): a row per subtask, lens and metric, for the
-    whole task and its top subtasks. layer_low, layer_high: Best.first and Best.last."""
+    """The best layer of every curve of a (model, task), of those looked at: a row per subtask, lens
+    and metric, for the whole task and its top subtasks. layer_low, layer_high: Best.first and
+    Best.last."""
     cluster = clusters(scores.groups, scores.partners)
     tops = [own for own in subtask_nodes(scores.subtasks) if "/" not in own[0]]
     curves = {
@@ -81,7 +82,7 @@ def best_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
         for lens in scores.logprob
         for metric in metrics_of(scores, lens)
     }
-    rows = []
+    layers, rows = scores.looked_at, []
     for subtask, members in tops:
         own = clusters(cluster[members])
         draws = draw_groups(own, RESAMPLES, 0)
@@ -94,9 +95,9 @@ def best_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
                     "subtask": subtask,
                     "lens": lens,
                     "metric": metric,
-                    "layer": found.layer,
-                    "layer_low": found.first,
-                    "layer_high": found.last,
+                    "layer": layers[found.layer],
+                    "layer_low": layers[found.first],
+                    "layer_high": layers[found.last],
                     "value": found.estimate.value,
                     "stderr": found.estimate.stderr,
                     "ci_low": found.estimate.low,

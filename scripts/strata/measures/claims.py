@@ -31,19 +31,23 @@ from strata.names import (
 NOTHING_HELD = "not above the baseline: there is nothing to ask for"
 
 
-def lower(last: int) -> list[int]:
+# Which of some layers, 0 to the last or those looked at, are in a band of all of the model's.
+Band = Callable[[Sequence[int]], list[int]]
+
+
+def lower(layers: Sequence[int]) -> list[int]:
     """The lower third of the layers 1 .. last; the embedding is none of them."""
-    return [layer for layer in range(1, last + 1) if 3 * layer <= last]
+    return [layer for layer in layers if 0 < 3 * layer <= layers[-1]]
 
 
-def upper(last: int) -> list[int]:
+def upper(layers: Sequence[int]) -> list[int]:
     """The upper third, the last one included."""
-    return [layer for layer in range(1, last + 1) if 3 * layer > 2 * last]
+    return [layer for layer in layers if 3 * layer > 2 * layers[-1]]
 
 
-def near(last: int) -> list[int]:
+def near(layers: Sequence[int]) -> list[int]:
     """The upper quarter without the last one."""
-    return [layer for layer in range(1, last) if 4 * layer >= 3 * last]
+    return [layer for layer in layers[:-1] if 4 * layer >= 3 * layers[-1]]
 
 
 def holds(
@@ -82,12 +86,12 @@ def by_depth(
     evidence: Evidence,
     lens: str,
     abilities: tuple[str, ...],
-    bands: Mapping[str, Callable[[int], list[int]]],
+    bands: Mapping[str, Band],
     difference: Callable[[np.ndarray, dict[str, list[int]], np.ndarray, np.ndarray], np.ndarray],
     anywhere: bool = True,
 ) -> Iterator[Contrast]:
-    """A contrast within each model: `difference` of its curve (layers + 1, items), the layers of
-    the bands, baseline (items,) and groups (items,).
+    """A contrast within each model: `difference` of its curve (rows, items), the rows of the bands'
+    layers, baseline (items,) and groups (items,).
 
     A model that is not above the baseline at its last layer, nor in a band (if `anywhere` will
     do), has nothing whose place could be asked for.
@@ -95,20 +99,20 @@ def by_depth(
     asked = list(evidence.pairs(*abilities))
     for model, task in asked:
         values, cluster = evidence.curve(model, task, lens), evidence.clusters(model, task)
-        last = len(values) - 1
-        layers = {name: band(last) for name, band in bands.items()}
+        there = evidence.layers(model, task)
+        layers = {name: band(there) for name, band in bands.items()}
         words = " against ".join(f"{name} ({span(own)})" for name, own in layers.items())
         empty = [name for name, own in layers.items() if not own]
         if empty:
-            note = f"of {last} layers none is {empty[0]}"
-            yield Contrast(task, model, "", words, note=note)
+            yield Contrast(task, model, "", words, note=none_is(empty[0], there))
         elif cluster.max() == 0:
             yield Contrast(task, model, "", words, note="all items are of one group")
         else:
             baseline = evidence.baseline(model, task, lens)
-            means = [values[own].mean(0) for own in layers.values()] if anywhere else []
+            rows = {name: rows_of(own, there) for name, own in layers.items()}
+            means = [values[own].mean(0) for own in rows.values()] if anywhere else []
             if holds([values[-1], *means], baseline, cluster, len(asked)):
-                found = difference(values, layers, baseline, cluster)
+                found = difference(values, rows, baseline, cluster)
                 yield Contrast(task, model, "", words, found, cluster)
             else:
                 yield Contrast(task, model, "", words, note=NOTHING_HELD)
@@ -117,8 +121,8 @@ def by_depth(
 def beyond_half(band: str) -> Callable:
     """What a band holds above the baseline, minus half of what the last layer holds."""
 
-    def difference(values, layers, baseline, cluster):
-        return values[layers[band]].mean(0) - baseline - (values[-1] - baseline) / 2
+    def difference(values, rows, baseline, cluster):
+        return values[rows[band]].mean(0) - baseline - (values[-1] - baseline) / 2
 
     return difference
 
@@ -129,23 +133,23 @@ def lower_lack(evidence: Evidence, lens: str) -> Iterator[Contrast]:
 
 
 def upper_hold(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    def before_last(last: int) -> list[int]:
-        return [layer for layer in upper(last) if layer < last]
+    def before_last(layers: Sequence[int]) -> list[int]:
+        return upper(layers)[:-1]
 
     asked = (FACTS, ARITHMETIC)
     return by_depth(evidence, lens, asked, {"upper": before_last}, beyond_half("upper"), False)
 
 
 def multilingual_kept(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    def difference(values, layers, baseline, cluster):
-        return values[layers["lower"]].mean(0) - baseline
+    def difference(values, rows, baseline, cluster):
+        return values[rows["lower"]].mean(0) - baseline
 
     return by_depth(evidence, lens, (MULTILINGUAL,), {"lower": lower}, difference)
 
 
 def multilingual_fades(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    def difference(values, layers, baseline, cluster):
-        return values[layers["lower"]].mean(0) - values[layers["upper"]].mean(0)
+    def difference(values, rows, baseline, cluster):
+        return values[rows["lower"]].mean(0) - values[rows["upper"]].mean(0)
 
     bands = {"lower": lower, "upper": upper}
     return by_depth(evidence, lens, (MULTILINGUAL,), bands, difference)
@@ -154,24 +158,25 @@ def multilingual_fades(evidence: Evidence, lens: str) -> Iterator[Contrast]:
 def optimum_before_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
     """Supported by the best layer near the last; contradicted by all of them being below it."""
 
-    def difference(values, layers, baseline, cluster):
-        return held_out_best(values, layers["near the last"], cluster) - values[-1]
+    def difference(values, rows, baseline, cluster):
+        return held_out_best(values, rows["near the last"], cluster) - values[-1]
 
     for own in by_depth(evidence, lens, (), {"near the last": near}, difference):
         if own.values is None:
             yield own
         else:
             values = evidence.curve(own.model, own.task, lens)
-            yield replace(own, rivals=values[near(len(values) - 1)] - values[-1])
+            there = evidence.layers(own.model, own.task)
+            yield replace(own, rivals=values[rows_of(near(there), there)] - values[-1])
 
 
 def optimum_near_last(evidence: Evidence, lens: str) -> Iterator[Contrast]:
-    def difference(values, layers, baseline, cluster):
-        best = (held_out_best(values, own, cluster) for own in layers.values())
+    def difference(values, rows, baseline, cluster):
+        best = (held_out_best(values, own, cluster) for own in rows.values())
         return next(best) - next(best)
 
-    def below(last: int) -> list[int]:
-        return [layer for layer in range(1, last) if layer not in near(last)]
+    def below(layers: Sequence[int]) -> list[int]:
+        return [layer for layer in layers[:-1] if layer > 0 and layer not in near(layers)]
 
     return by_depth(evidence, lens, (), {"near the last": near, "below": below}, difference)
 
@@ -186,16 +191,16 @@ def two_curves(
     read: (model, task) -> the two, or a note why there are none."""
     for model, task in evidence.pairs():
         found = read(model, task)
-        last = int(evidence.scores[model, task].attributes["layers"])
+        there = evidence.layers(model, task)
         for name, band in (("lower", lower), ("upper", upper)):
-            layers = [layer for layer in band(last) if layer < last or with_last]
+            layers = [layer for layer in band(there) if layer < there[-1] or with_last]
             where = (task, model, against, f"{name} ({span(layers)})")
             if isinstance(found, str):
                 yield Contrast(*where, note=found)
             elif not layers:
-                yield Contrast(*where, note=f"of {last} layers none is {name}")
+                yield Contrast(*where, note=none_is(name, there))
             else:
-                difference = (found[0] - found[1])[layers].mean(0)
+                difference = (found[0] - found[1])[rows_of(layers, there)].mean(0)
                 yield Contrast(*where, difference, evidence.clusters(model, task))
 
 
@@ -236,10 +241,24 @@ def untrained_floor(evidence: Evidence, lens: str) -> Iterator[Contrast]:
     return two_curves(evidence, read, "untrained", with_last=True)
 
 
+def rows_of(layers: Sequence[int], there: Sequence[int]) -> list[int]:
+    """Which rows of a curve these layers are, `there` being the layer of each."""
+    return [there.index(layer) for layer in layers]
+
+
+def none_is(band: str, there: Sequence[int]) -> str:
+    """Why a band is empty."""
+    if len(there) <= there[-1]:
+        return f"of the {len(there) - 1} layers looked at none is {band}"
+    return f"of {there[-1]} layers none is {band}"
+
+
 def span(layers: list[int]) -> str:
-    """1 to 10, or 3, or none."""
+    """1 to 10, or 3, or none; 4, 8, 12 where those between were not looked at."""
     if not layers:
         return "none"
+    if len(layers) <= layers[-1] - layers[0]:
+        return ", ".join(map(str, layers))
     return str(layers[0]) if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
 
 

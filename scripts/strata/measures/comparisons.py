@@ -23,8 +23,12 @@ class Reader:
     scores: dict[tuple[str, str], Scores]
 
     def values(self, model: str, task: str) -> np.ndarray:
-        """(layers + 1, items)"""
+        """(rows, items), a row for each layer of `layers`"""
         return item_values(self.scores[model, task], self.name, self.metric)[0]
+
+    def layers(self, model: str, task: str) -> list[int]:
+        """0 to the last, or those that were looked at."""
+        return self.scores[model, task].looked_at.tolist()
 
 
 def readers(
@@ -65,11 +69,11 @@ def comparisons(lens: Reader, probe: Reader | None = None) -> pd.DataFrame:
 
 
 def _layer_family(reader: Reader, model: str, task: str) -> list[dict]:
-    values = reader.values(model, task)
-    cluster, last = _clusters(reader.scores[model, task]), len(values) - 1
+    values, cluster = reader.values(model, task), _clusters(reader.scores[model, task])
+    *below, last = reader.layers(model, task)
     return [
         _row(task, (model, layer, reader), (model, last, reader), compare(own, values[-1], cluster))
-        for layer, own in enumerate(values[:-1])
+        for layer, own in zip(below, values[:-1], strict=True)
     ]
 
 
@@ -78,7 +82,8 @@ def _model_family(reader: Reader, task: str) -> list[dict]:
     names: dict[str, tuple[str, str]] = {}
     for model in [model for model, of in reader.scores if of == task]:
         values, scores = reader.values(model, task), reader.scores[model, task]
-        final[model] = len(values) - 1, dict(zip(scores.ids, values[-1], strict=True))
+        last = reader.layers(model, task)[-1]
+        final[model] = last, dict(zip(scores.ids, values[-1], strict=True))
         names |= dict(zip(scores.ids, scores.names, strict=True))
     rows = []
     for b, a in combinations(final, 2):
@@ -97,7 +102,7 @@ def _reader_family(probe: Reader, lens: Reader, model: str, task: str) -> list[d
     pairs = zip(probe.values(model, task), lens.values(model, task), strict=True)
     return [
         _row(task, (model, layer, probe), (model, layer, lens), compare(*pair, cluster))
-        for layer, pair in enumerate(pairs)
+        for layer, pair in zip(lens.layers(model, task), pairs, strict=True)
     ]
 
 

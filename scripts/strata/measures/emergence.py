@@ -27,9 +27,15 @@ class Rise:
     above: float
 
 
-def rise(values: np.ndarray, baseline: np.ndarray, cluster: np.ndarray, draws: np.ndarray) -> Rise:
-    """Of (layers + 1, n) values, rows of nan where not defined; baseline (n,); draws: draw_groups
-    of the clusters.
+def rise(
+    values: np.ndarray,
+    baseline: np.ndarray,
+    cluster: np.ndarray,
+    draws: np.ndarray,
+    layers: Sequence[int] | None = None,
+) -> Rise:
+    """Of (rows, n) values at `layers` (None: at 0, 1, ...), rows of nan where not defined; baseline
+    (n,); draws: draw_groups of the clusters.
 
     The curve above the baseline is made to rise by isotonic regression, which takes the falls and
     the noise out of it, and the layer at which it reaches half of its last value is interpolated;
@@ -43,11 +49,12 @@ def rise(values: np.ndarray, baseline: np.ndarray, cluster: np.ndarray, draws: n
     if not last.low > 0:
         return Rise(np.nan, np.nan, np.nan, last.value, np.nan)
     above = weighted_mean(values[known] - baseline, draws).T
-    layers = np.array([half_rise(curve, known) for curve in above])
-    low, high = np.nanquantile(layers[1:], percentiles(int(cluster.max()) + 1))
+    there = known if layers is None else np.asarray(layers)[known]
+    halves = np.array([half_rise(curve, there) for curve in above])
+    low, high = np.nanquantile(halves[1:], percentiles(int(cluster.max()) + 1))
     first = above_from([values[layer] - baseline for layer in known], cluster)
-    ends = min(low, layers[0]), max(high, layers[0])
-    return Rise(layers[0], *ends, last.value, float(known[first]))
+    ends = min(low, halves[0]), max(high, halves[0])
+    return Rise(halves[0], *ends, last.value, float(there[first]))
 
 
 def above_from(differences: Sequence[np.ndarray], cluster: np.ndarray) -> int:
@@ -88,9 +95,10 @@ def rises(readers: Iterable[Reader]) -> pd.DataFrame:
             scores, values = reader.scores[model, task], reader.values(model, task)
             cluster = clusters(scores.groups, scores.partners)
             zero = baseline(scores, reader.name, reader.metric)
-            own = rise(values, zero, cluster, draw_groups(cluster, RESAMPLES, 0))
+            layers = reader.layers(model, task)
+            own = rise(values, zero, cluster, draw_groups(cluster, RESAMPLES, 0), layers)
             row = {"reader": reader.name, "model": model, "task": task, "layer": own.layer}
             row |= {"ci_low": own.low, "ci_high": own.high, "height": own.height}
             row["above"] = own.above
-            found.append({**row, "layers": len(values) - 1, "n": len(zero)})
+            found.append({**row, "layers": layers[-1], "n": len(zero)})
     return pd.DataFrame(found)

@@ -165,8 +165,12 @@ class Evidence:
         self.series = series or dict.fromkeys(sizes, "")
         self.curve = cache(self._curve)
 
+    def layers(self, model: str, task: str) -> list[int]:
+        """0 to the last, or those that were looked at: of each a row in every curve."""
+        return self.scores[model, task].looked_at.tolist()
+
     def _curve(self, model: str, task: str, lens: str, metric: str | None = None) -> np.ndarray:
-        """(layers + 1, items)"""
+        """(rows, items)"""
         return item_values(self.scores[model, task], lens, metric or self.metric)[0]
 
     def clusters(self, model: str, task: str) -> np.ndarray:

@@ -41,7 +41,7 @@ def leads(
         difference = ours - item_values(scores[model, task], lens, MC1)[0]
         cluster = clusters(own.scores.groups, own.scores.partners)
         table = pd.DataFrame(largest(difference, cluster))
-        found.append(table.assign(model=model, task=task, layer=range(len(table))))
+        found.append(table.assign(model=model, task=task, layer=own.looked_at))
     return pd.concat(found, ignore_index=True)[["model", "task", "layer", *COLUMNS]]
 
 

@@ -158,11 +158,12 @@ def _whose(scores: Scores) -> str:
 def _refuse_infinite(scores: Scores, lens: str, values: np.ndarray) -> None:
     wrong = ~np.isfinite(values)
     if wrong.any():
-        layer, choice = np.argwhere(wrong)[0]
+        row, choice = np.argwhere(wrong)[0]
         item, number = scores.ids[scores.item[choice]], int(scores.choice[choice])
         raise StrataError(
-            f"{_whose(scores)}: {LENSES[lens]}, layer {layer}, item {item!r}, choice {number}: the "
-            f"log-probability is {values[layer, choice]}, which is no number; {AGAIN}"
+            f"{_whose(scores)}: {LENSES[lens]}, layer {scores.looked_at[row]}, item {item!r}, "
+            f"choice {number}: the log-probability is {values[row, choice]}, which is no "
+            f"number; {AGAIN}"
         )
 
 
@@ -227,8 +228,8 @@ def metrics_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
             values, ties = item_values(scores, lens, metric)
             chance = choices.chance(metric)
             for subtask, members, own in nodes:
-                for layer in range(len(values)):
-                    mean = estimate(values[layer, members], own)
+                for place, layer in enumerate(scores.looked_at):
+                    mean = estimate(values[place, members], own)
                     rows.append(
                         {
                             "model": model,
@@ -240,7 +241,7 @@ def metrics_table(scores: Scores, model: str, task: str) -> pd.DataFrame:
                             "value": mean.value,
                             "n": mean.n,
                             "chance": chance[members].mean(),
-                            "tie_rate": ties[layer, members].mean(),
+                            "tie_rate": ties[place, members].mean(),
                             "stderr": mean.stderr,
                             "ci_low": mean.low,
                             "ci_high": mean.high,

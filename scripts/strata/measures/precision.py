@@ -31,7 +31,8 @@ def precision(
             if lens in base.logprob:
                 found = _layers(own, base, lens, metric)
                 where = {"model": model, "base": bases[model], "task": task, "lens": lens}
-                rows += [{**where, "metric": metric, "layer": i, **r} for i, r in enumerate(found)]
+                each = zip(own.looked_at, found, strict=True)
+                rows += [{**where, "metric": metric, "layer": i, **r} for i, r in each]
     return pd.DataFrame(rows)
 
 

@@ -30,19 +30,19 @@ def probe_table(decisions: Decisions, model: str, task: str) -> pd.DataFrame:
     and text together read beyond the text). p, beside true, is that of the true labels being
     redrawn ones.
     """
-    rows = []
+    layers, rows = decisions.looked_at, []
     for name, reading in decisions.readings.items():
         features, target, probe = name.split("/")
         if features == "both":
             continue
-        for metric, chance, layer, found in _found(decisions, features, target, probe, reading):
+        for metric, chance, row, found in _found(decisions, features, target, probe, reading):
             for labels, (own, p) in found.items():
                 rows.append(
                     {
                         "model": model,
                         "task": task,
                         "features": features,
-                        "layer": layer if features == "residual" else None,
+                        "layer": layers[row] if features == "residual" else None,
                         "target": target,
                         "probe": probe,
                         "metric": metric,
@@ -54,7 +54,7 @@ def probe_table(decisions: Decisions, model: str, task: str) -> pd.DataFrame:
                         "ci_low": own.low,
                         "ci_high": own.high,
                         "p": p,
-                        "penalty": reading.overall[layer] if labels == TRUE else None,
+                        "penalty": reading.overall[row] if labels == TRUE else None,
                         "note": _note(
                             decisions, f"{features}/{target}", own.value, reading.penalty.shape[1]
                         ),

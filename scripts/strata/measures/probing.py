@@ -24,7 +24,7 @@ from strata.measures.nulls import Labels, answers, by_answer, redrawn
 from strata.measures.probes import Fit, Layer, fit, within_items
 from strata.names import CONDITIONAL, PROMPT_END, RIDGE
 from strata.pace import paced
-from strata.store import Decisions, Dump, Reading, Scores, read_dump
+from strata.store import LOOKED_AT, Decisions, Dump, Reading, Scores, read_dump
 
 CONTROLS = 5  # draws of the control task, where at least half of the choices come up again
 
@@ -51,12 +51,13 @@ def probe_task(
 ) -> Decisions:
     """Fits every probe on every layer, on the surface features and on the choices' order.
 
-    dumps: layer 0 to the last, each read by `read` when its turn comes; `threads` of them are held
-    and worked on at a time, with the same results for any number. items: of a calculation task,
-    whose results and operations are to be read off the end of the prompt too. What is not defined
-    is nan: a layer whose features are the same in every row, and all of a task of fewer groups than
-    folds. Raises StrataError for activations that are not finite, for dumps of other choices, and
-    where no choice is incorrect, or none correct.
+    dumps: of the layers that are looked at (by their attribute `layer`, else from 0 on), each read
+    by `read` when its turn comes; `threads` of them are held and worked on at a time, with the same
+    results for any number. items: of a calculation task, whose results and operations are to be
+    read off the end of the prompt too. What is not defined is nan: a layer whose features are the
+    same in every row, and all of a task of fewer groups than folds. Raises StrataError for
+    activations that are not finite, for dumps of other choices, and where no choice is incorrect,
+    or none correct.
     """
     if scores.correct.all() or not scores.correct.any():
         kind = "correct" if scores.correct.all() else "incorrect"
@@ -74,8 +75,10 @@ def probe_task(
         for name, own in found.items()
     }
 
-    def layer(piece: tuple[int, Any]) -> dict[str, Reading]:
-        activations, ends = _checked(read(piece[1]), piece[0], scores)
+    def layer(piece: tuple[int, Any]) -> tuple[int, dict[str, Reading]]:
+        dump = read(piece[1])
+        number = int(dump.attributes.get("layer", piece[0]))
+        activations, ends = _checked(dump, number, scores)
         own = choices.read(activations, alike=_alike(scores))
         found = {f"residual/{name}": reading for name, reading in own.items()}
         if prompts:
@@ -83,16 +86,22 @@ def probe_task(
             for features, values in (("residual", ends), ("both", both)):
                 own = prompts.read(values)
                 found |= {f"{features}/{name}": reading for name, reading in own.items()}
-        return found
+        return number, found
 
     # A product on several threads of BLAS gains little at these sizes and loses much where the
     # machine is busy: its threads wait for each other. So a layer has one, for the same bits
     # whatever `threads` is.
     with threadpool_limits(1), side_by_side(threads) as each:
-        layers = list(paced(len(dumps), "layers", each(layer, enumerate(dumps))))
+        numbers, layers = zip(
+            *paced(len(dumps), "layers", each(layer, enumerate(dumps))), strict=True
+        )
     readings |= {name: _stack([own[name] for own in layers]) for name in layers[0]}
     truths = prompts.truths if prompts else {}
-    return Decisions(replace(scores, logprob={}), folds[:, 0], readings, truths)
+    attributes = {key: value for key, value in scores.attributes.items() if key != LOOKED_AT}
+    if numbers != tuple(range(len(numbers))):
+        attributes[LOOKED_AT] = list(numbers)
+    choices_alone = replace(scores, logprob={}, attributes=attributes)
+    return Decisions(choices_alone, folds[:, 0], readings, truths)
 
 
 def _folds(scores: Scores, plan: Plan) -> np.ndarray:

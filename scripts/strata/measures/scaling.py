@@ -156,11 +156,12 @@ def _rows(own: list[Scores], x: np.ndarray) -> Iterator[dict]:
         ]
         last = None
         for depth in DEPTHS:
-            layers = [round(depth * (len(curve) - 1)) for curve in curves]
-            values = np.stack([curve[layer] for curve, layer in zip(curves, layers, strict=True)])
+            rows = [nearest_row(scores.looked_at, depth) for scores in own]
+            values = np.stack([curve[row] for curve, row in zip(curves, rows, strict=True)])
+            layers = [scores.looked_at[row] for scores, row in zip(own, rows, strict=True)]
             there = all(
-                abs(layer - depth * (len(curve) - 1)) <= NEAR * (len(curve) - 1)
-                for layer, curve in zip(layers, curves, strict=True)
+                abs(layer - depth * scores.looked_at[-1]) <= NEAR * scores.looked_at[-1]
+                for layer, scores in zip(layers, own, strict=True)
             )
             row = {"lens": lens, "metric": metric, "depth": depth, "n": len(ids)}
             row |= {"layers": " ".join(map(str, layers)), "groups": len(np.unique(cluster))}
@@ -170,6 +171,12 @@ def _rows(own: list[Scores], x: np.ndarray) -> Iterator[dict]:
                 last = found if depth == 1 else last
                 row |= _numbers(found, last, values, x, cluster)
             yield row
+
+
+def nearest_row(layers: np.ndarray, depth: float) -> int:
+    """Which of the layers is nearest to a share of the last one; of two the even one."""
+    wanted = depth * layers[-1]
+    return min(range(len(layers)), key=lambda row: (abs(layers[row] - wanted), layers[row] % 2))
 
 
 def _numbers(

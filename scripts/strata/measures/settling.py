@@ -59,8 +59,9 @@ def calibration_error(log: np.ndarray, truth: np.ndarray) -> float:
 
 
 def prediction_depth(log: np.ndarray) -> NDArray[np.int_]:
-    """(n,) the first layer from which on the likeliest choice is the last layer's (Baldock, Maennel
-    and Neyshabur 2021, with the lens in the place of their nearest neighbours)."""
+    """(n,) the first of the layers, counted from 0, from which on the likeliest choice is the last
+    one's (Baldock, Maennel and Neyshabur 2021, with the lens in the place of their nearest
+    neighbours)."""
     answers = log.argmax(-1)
     changed = answers != answers[-1]
     layers = np.arange(len(answers))[:, None]
@@ -78,13 +79,14 @@ def settling(scores: dict[tuple[str, str], Scores]) -> pd.DataFrame:
             log, truth = distributions(own, lens)
             answers, depth = log.argmax(-1), prediction_depth(log)
             means = brier(log, truth).mean(1), entropy(log).mean(1), divergence(log).mean(1)
-            for layer, (score, spread, distance) in enumerate(zip(*means, strict=True)):
-                settled = estimate(depth <= layer, cluster)
-                low = 1.0 if layer == len(log) - 1 else settled.low  # true of the last by its name
+            each = zip(own.looked_at, *means, strict=True)
+            for place, (layer, score, spread, distance) in enumerate(each):
+                settled = estimate(depth <= place, cluster)
+                low = 1.0 if place == len(log) - 1 else settled.low  # true of the last by its name
                 row = {"model": model, "task": task, "lens": lens, "layer": layer}
                 row |= {"brier": score, "entropy": spread, "divergence": distance}
-                row |= {"calibration": calibration_error(log[layer], truth)}
-                row |= {"agreement": (answers[layer] == answers[-1]).mean()}
+                row |= {"calibration": calibration_error(log[place], truth)}
+                row |= {"agreement": (answers[place] == answers[-1]).mean()}
                 row |= {"settled": settled.value, "ci_low": low, "ci_high": settled.high}
                 rows.append({**row, "n": settled.n})
     return pd.DataFrame(rows)

@@ -31,8 +31,8 @@ ReadDump = Callable[[str, int], Dump]
 
 
 def best_layer(decisions: dict[str, Decisions], probe: str) -> int:
-    """The layer at which the tasks' held-out MC1 is highest on average; the lowest of equals, and
-    the last where it is defined at no layer."""
+    """The row of the layer at which the tasks' held-out MC1 is highest on average; the lowest of
+    equals, and the last where it is defined at no layer."""
     means = [
         item_values(as_scores(own, "residual", probe), probe, MC1)[0].mean(1)
         for own in decisions.values()
@@ -50,37 +50,36 @@ def transfer_table(
 ) -> pd.DataFrame:
     """Every task's probes on every task, at the model's last layer and at each probe's best one.
 
-    decisions: by task. read(task, layer) gives a dump. threads: tasks to fit on at a time. Columns:
-    model, which (last, best), layer, probe, train, test, metric (mc1, auroc), value, n, chance,
-    stderr, ci_low, ci_high. What is not defined is nan.
+    decisions: by task. read(task, row) gives the dump of the layer in a row of the decisions.
+    threads: tasks to fit on at a time. Columns: model, which (last, best), layer, probe, train,
+    test, metric (mc1, auroc), value, n, chance, stderr, ci_low, ci_high. What isn't defined is nan.
     """
     first = next(iter(decisions.values()))
-    last = len(first.readings[f"residual/correct/{plan.kinds[0]}"].decisions) - 1
-    rows = []
+    layers, rows = first.looked_at, []
     for probe in plan.kinds:
-        layers = {"last": last, "best": best_layer(decisions, probe)}
+        places = {"last": len(layers) - 1, "best": best_layer(decisions, probe)}
         # Often the two are one: each layer is fitted once.
         found = {
-            layer: _measured(decisions, read, probe, layer, threads) for layer in {*layers.values()}
+            place: _measured(decisions, read, probe, place, threads) for place in {*places.values()}
         }
-        for which, layer in layers.items():
-            where = {"model": model, "which": which, "layer": layer, "probe": probe}
-            rows += [{**where, **measured} for measured in found[layer]]
+        for which, place in places.items():
+            where = {"model": model, "which": which, "layer": layers[place], "probe": probe}
+            rows += [{**where, **measured} for measured in found[place]]
     return pd.DataFrame(rows)
 
 
 def _measured(
-    decisions: dict[str, Decisions], read: ReadDump, probe: str, layer: int, threads: int
+    decisions: dict[str, Decisions], read: ReadDump, probe: str, row: int, threads: int
 ) -> list[dict]:
-    """Every pair of tasks at one layer: train, test and what `_measures` gives."""
+    """Every pair of tasks at the layer of one row: train, test and what `_measures` gives."""
     features = {
-        task: within_items(read(task, layer).activations, own.scores.item)
+        task: within_items(read(task, row).activations, own.scores.item)
         for task, own in decisions.items()
     }
     truths = {task: _Truths(own.scores) for task, own in decisions.items()}
 
     def fitted_on(train: str) -> list[dict]:
-        own = _Fitted(decisions[train], features[train], probe, layer)
+        own = _Fitted(decisions[train], features[train], probe, row)
         found = []
         for test, truth in truths.items():
             decided = own.read(truth.scores, features[test])
@@ -97,14 +96,14 @@ def _measured(
 class _Fitted:
     """A probe on one task, less folds or on all of it, as asked for."""
 
-    def __init__(self, decisions: Decisions, features: np.ndarray, probe: str, layer: int) -> None:
+    def __init__(self, decisions: Decisions, features: np.ndarray, probe: str, row: int) -> None:
         scores, reading = decisions.scores, decisions.readings[f"residual/correct/{probe}"]
         self.fold = dict(zip(scores.groups, map(int, decisions.fold), strict=True))
         self.asked = set(scores.names)
-        self.penalty = [*reading.penalty[layer], reading.overall[layer]]
-        self.null = reading.null[layer]
+        self.penalty = [*reading.penalty[row], reading.overall[row]]
+        self.null = reading.null[row]
         self.draw = None
-        if not np.isnan(reading.decisions[layer]).any():
+        if not np.isnan(reading.decisions[row]).any():
             signs = within_items(scores.correct[:, None] * 2.0 - 1, scores.item)
             folds = mirror_folds(scores.names, decisions.fold)
             own = Layer(features, signs, folds[scores.item], scores.item)

@@ -39,7 +39,7 @@ def by_variant(
             for lens in own.logprob:
                 values = item_values(own, lens, metric)[0]
                 chance = Choices(own).chance(metric)
-                for layer, one in enumerate(values):
+                for layer, one in zip(own.looked_at, values, strict=True):
                     where = {"model": model, "task": task, "lens": lens, "metric": metric}
                     rows += [
                         {**where, "kind": kind, "layer": layer, **row}

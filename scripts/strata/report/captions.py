@@ -11,12 +11,13 @@ def heading(what: str, rows: pd.DataFrame, labels: dict, *readers: str, of: str 
     """One sentence: what is shown, of which models and tasks, by which lens or probe, and n.
 
     rows: what is shown; columns task and n (of what, says `of`), and model unless none was asked.
-    """
+    Where the study looks at some layers, what is read off them says which (labels: layers)."""
     tasks = listed(labels["tasks"][name] for name in ordered(rows["task"], labels["tasks"]))
     if "model" in rows:
         models = listed(labels["models"][name] for name in ordered(rows["model"], labels["models"]))
         tasks = f"{models} on {tasks}"
     facts = [tasks, *([listed(readers)] if readers else []), f"n = {extent(rows['n'])}{of}"]
+    facts += [labels["layers"]] if readers and "layers" in labels else []
     return f"{what}: {', '.join(facts)}."
 
 

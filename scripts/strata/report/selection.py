@@ -161,10 +161,11 @@ def layers_to_show(there: Iterable[int], choose: Callable[[int], list[int]]) -> 
     return chosen if set(chosen) <= set(there) else [layer for layer in there if layer > 0]
 
 
-def pick_layers(chosen: list[int], last: int) -> list[int]:
-    """The chosen layers a model has; as in Python, -1 is the last one."""
-    layers = {layer if layer >= 0 else last + 1 + layer for layer in chosen}
-    return sorted(layer for layer in layers if 0 <= layer <= last)
+def pick_layers(chosen: list[int], there: Iterable[int]) -> list[int]:
+    """The chosen layers of those that are there; as in Python, -1 is the last one."""
+    there = set(there)
+    layers = {layer if layer >= 0 else max(there) + 1 + layer for layer in chosen}
+    return sorted(layers & there)
 
 
 def by_model(rows: pd.DataFrame, labels: dict) -> list[tuple[str, pd.DataFrame]]:
@@ -179,7 +180,7 @@ def chosen_layers(
     last = part["layer"].max()
     wanted = style["layers"]
     automatically = layers_to_show(part["layer"], automatic)
-    layers = automatically if wanted == "auto" else pick_layers(wanted, last)
+    layers = automatically if wanted == "auto" else pick_layers(wanted, part["layer"])
     if not layers:
         label = labels["models"][part["model"].iloc[0]]
         raise StrataError(

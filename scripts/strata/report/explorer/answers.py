@@ -24,7 +24,8 @@ def ranks(wide: np.ndarray) -> np.ndarray:
 
 def answers(scores: Scores, lens: str, items: Sequence[Item]) -> bytes:
     """Arrays of one (model, task, lens), choices in the order of their items. In layers x choices
-    logprob and rank (from 1); in layers x items right (MC1) and tie; per item settled, the first
+    logprob and rank (from 1), layers being those of looked_at; in layers x items right (MC1) and
+    tie; per item settled, the first
     layer from which on the answer is the last layer's; per choice tokens and, where it was asked,
     blind: the last layer's log-probability without the question.
 
@@ -48,11 +49,12 @@ def answers(scores: Scores, lens: str, items: Sequence[Item]) -> bytes:
         "rank": ranks(Choices(scores).spread(logprob.astype(float)))[:, *place],
         "right": right.astype(np.uint8),
         "tie": tie.astype(np.uint8),
-        "settled": prediction_depth(distributions(scores, lens)[0]),
+        "settled": scores.looked_at[prediction_depth(distributions(scores, lens)[0])],
         "tokens": scores.tokens[order],
     }
     if lens in scores.blind:
         named["blind"] = scores.blind[lens][-1, order]
-    head = {"layers": len(logprob) - 1, "ids": scores.ids, "skipped": scores.skipped}
+    head = {"ids": scores.ids, "skipped": scores.skipped}
     head["overlong"] = scores.overlong
+    head["looked_at"] = scores.looked_at.tolist()
     return arrays({**head, "counts": counts.tolist()}, named)

@@ -78,7 +78,7 @@ def _near(scores: dict[tuple[str, str], Scores]) -> dict[tuple, int]:
     for (model, task), own in scores.items():
         nodes = list(subtask_nodes(own.subtasks))
         for lens in own.logprob:
-            for layer, near in enumerate(near_ties(own, lens)):
+            for layer, near in zip(own.looked_at, near_ties(own, lens), strict=True):
                 for subtask, members in nodes:
                     found[model, task, subtask, layer, lens] = int(near[members].sum())
     return found

@@ -9,7 +9,7 @@ from strata.names import LENSES, MC1, PROBES
 from strata.report.captions import extent, heading
 from strata.report.cells import NOTHING, chance_text, p_value, percents
 from strata.report.readings import LEVEL, floors, readings
-from strata.report.selection import arrange, select, thinned
+from strata.report.selection import arrange, layers_to_show, select, thinned
 from strata.report.writers import Table
 from strata.store import Decisions, Scores
 
@@ -19,10 +19,11 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
     keys = ["task", "model", "features", "layer", "target", "probe", "metric", "labels"]
     tidy = arrange(select(probes, labels), labels, keys)[list(probes.columns)]
     rows = select(tidy, labels, target="correct", probe=probe, metric=MC1, labels="true")
-    last = rows.groupby("model")["layer"].transform("max")
+    there = rows.dropna(subset="layer").groupby("model")["layer"]
+    shown_of = {model: {0, *layers_to_show(own, thinned)} for model, own in there}
     kept = [
-        pd.isna(layer) or layer in {0, *thinned(top)}
-        for layer, top in zip(rows["layer"], last, strict=True)
+        pd.isna(layer) or layer in shown_of[model]
+        for model, layer in zip(rows["model"], rows["layer"], strict=True)
     ]
     rows = rows[kept].assign(
         where=lambda some: some["layer"].astype(str).where(some["layer"].notna(), some["features"])

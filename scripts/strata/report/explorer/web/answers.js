@@ -31,12 +31,18 @@ async function answered(task, model, lens) {
   return [...found, ...skipped];
 }
 
-const right = (own, layer) => own.answers.right[layer * own.answers.ids.length + own.place] === 1;
-const tied = (own, layer) => own.answers.tie[layer * own.answers.ids.length + own.place] === 1;
+/** The layers that were looked at: all, unless the study chose some. */
+const layersOf = (own) => own.answers.looked_at;
+const lastOf = (own) => layersOf(own).at(-1);
+const rowOf = (own, layer) => layersOf(own).indexOf(layer);
+const of = (own, array, layer) =>
+  own.answers[array][rowOf(own, layer) * own.answers.ids.length + own.place];
+const right = (own, layer) => of(own, "right", layer) === 1;
+const tied = (own, layer) => of(own, "tie", layer) === 1;
 const at = (own, array, layer, choice) =>
-  own.answers[array][layer * own.answers.tokens.length + own.start + choice];
-const lastOf = (own) => own.answers.layers;
-const layersOf = (own) => Array.from({ length: lastOf(own) + 1 }, (_, layer) => layer);
+  own.answers[array][rowOf(own, layer) * own.answers.tokens.length + own.start + choice];
+/** Of these layers the last one up to `layer`. */
+const upTo = (layers, layer) => layers.filter((one) => one <= layer).at(-1);
 /** The choices in the first place at a layer; several if they tie. */
 const favourites = (own, layer) =>
   own.item.choices.flatMap((_, choice) => (at(own, "rank", layer, choice) === 1 ? [choice] : []));
@@ -60,7 +66,7 @@ const FILTERS = {
       layer < lastOf(own) &&
       right(own, layer) &&
       layersOf(own)
-        .slice(layer + 1)
+        .filter((one) => one > layer)
         .every((later) => !right(own, later)),
   ],
   gained: [

@@ -148,7 +148,7 @@ views.curves = {
     const deepest = Math.max(...models.map((model) => study.models[model].layers));
     const layer = slide(controls, "layer", "Layer", deepest, deepest);
     const title = `${taskLabel(task)}${part === "all" ? "" : `, ${partLabel(part)}`}: ${metricLabel(metric)}`;
-    const at = (model) => Math.min(layer, study.models[model].layers);
+    const at = (model) => upTo(distinct(where(own, { model }), "layer"), layer);
     const mark = (model) =>
       across === "depth" ? at(model) / study.models[model].layers : at(model);
     const options = {
@@ -196,7 +196,9 @@ views.curves = {
         "h2",
         {},
         `At layer ${layer}`,
-        models.some((model) => at(model) < layer) ? ", or the last of a model that has fewer" : "",
+        models.some((model) => at(model) < layer)
+          ? ", or the last below it of a model that has not been looked at there"
+          : "",
       ),
       valuesTable(shown),
     );

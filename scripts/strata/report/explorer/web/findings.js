@@ -21,7 +21,8 @@ views.findings = {
         "p.lead",
         {},
         `${plural(Object.keys(models).length, "model")} (${shortList(Object.values(models))}) on ${plural(Object.keys(tasks).length, "task")}, ` +
-          `read through the ${study.lenses[study.report.lens]} at every layer.`,
+          `read through the ${study.lenses[study.report.lens]} at every layer` +
+          `${study.labels.layers ? ` (${study.labels.layers})` : ""}.`,
       ),
     );
     const found = study.findings;

@@ -35,7 +35,9 @@ views.items = {
       Object.entries(FILTERS).map(([name, [words]]) => [name, words]),
     );
     const last = study.models[model].layers;
-    const layer = slide(controls, "layer", "Layer", last, last);
+    const scored = every.find((own) => !own.skipped);
+    const read = (layer) => (scored ? upTo(layersOf(scored), layer) : layer);
+    const layer = read(slide(controls, "layer", "Layer", last, last, read));
     controls.append(
       el(
         "label.control",
@@ -186,7 +188,7 @@ function itemRow(own, layer, inParts) {
             {
               role: "img",
               style: `min-width: ${Math.min(lastOf(own) + 1, 41)}ch`,
-              "aria-label": `right at ${plural(layersOf(own).filter((one) => right(own, one)).length, "layer")} of ${lastOf(own) + 1}`,
+              "aria-label": `right at ${plural(layersOf(own).filter((one) => right(own, one)).length, "layer")} of ${layersOf(own).length}`,
             },
             track(own),
           ),

@@ -114,9 +114,10 @@ for model in study.models:
             f"<results>/benchmarks/extract/{job}.tsv"
         threads: config["threads"]
         resources:
-            # A quarter over what is planned, and what Snakemake takes beside it; twice the time.
-            mem_mb=planned(model, "host_bytes", 8000, 1.25e-6),
-            runtime=planned(model, "seconds", 720, 2 / 60, sum),
+            # A quarter over what is planned, and what Snakemake takes beside it; twice the time. No
+            # less than 6 GB (CUDA's libraries take some) and ten minutes (a slow disk, a busy node).
+            mem_mb=planned(model, "host_bytes", 8000, 1.25e-6, 6000),
+            runtime=planned(model, "seconds", 720, 2 / 60, 10, sum),
             gpu=study.gpus,
         params:
             tasks=" ".join(tasks) if in_one_job else lambda wildcards: wildcards.task,

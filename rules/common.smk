@@ -123,15 +123,16 @@ if Path(R, "plan.csv").is_file():
         PLAN = {(row["model"], row["task"]): row for row in csv.DictReader(file)}
 
 
-def planned(model, column, default, scale, join=max):
+def planned(model, column, default, scale, least, join=max):
     """A resource of a job: what the plan has for the model and the job's task (or all of them),
-    times `scale`; `default` where it has nothing. It grows with each retry."""
+    times `scale`, and no less than `least`; `default` where it has nothing. It grows with each
+    retry."""
 
     def resource(wildcards, attempt):
         tasks = [wildcards.task] if "task" in wildcards.keys() else study.tasks
         found = [PLAN.get((model, task), {}).get(column) for task in tasks]
         amount = round(scale * join(map(float, found))) + 1 if all(found) else default
-        return amount * attempt
+        return max(least, amount) * attempt
 
     return resource
 

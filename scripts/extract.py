@@ -86,9 +86,6 @@ class Job:
 def main(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     tidy_heap()
-    # Exact, whatever the environment asks for.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = choose_device(arguments.device)
     now = arguments.folder, arguments.tokenizer, arguments.adapter
     info = read_info(arguments.model, *now)

@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import logging
+import time
 
 import torch
 
@@ -29,17 +30,20 @@ def main(arguments: argparse.Namespace) -> None:
     rows = []
     for task, path in zip(arguments.tasks, arguments.items, strict=True):
         items, read = read_items(path), {}
+        took: dict[tuple, float] = {}
         for name, skeleton in skeletons.items():
             key = keys[name], getattr(skeleton.config, "max_position_embeddings", 0)
             if key not in read:
                 (*_, chat), context = key
                 options = arguments.overlong, chat, arguments.question_blind
+                begun = time.monotonic()
                 read[key] = read_task(tokenizers[key[0]], items, context, *options)
+                took[key] = time.monotonic() - begun
             one_job = models[name].get("job") == "model"
             tasks = len(arguments.tasks) if one_job else 1
             device = memory, rates, process, arguments.batch_tokens, arguments.weights
             setting = Setting(arguments.lenses, *device, tasks, json.loads(arguments.layers))
-            row = plan_row(skeleton, read[key], setting)
+            row = plan_row(skeleton, read[key], setting, took[key])
             rows.append({"model": name, "task": task, **row})
         logging.info("%s: %d items", task, len(items))
     rows.sort(key=lambda row: list(models).index(row["model"]))
@@ -80,6 +84,8 @@ def machine(
         str(dtype).removeprefix("torch."): product_rate(device, dtype, arguments.threads)
         for dtype in wanted
     }
+    for dtype, rate in rates.items():
+        logging.info("large products of %s: %.3g operations a second", dtype, rate)
     # On a card, float32 logits of a bfloat16 model come from bfloat16 products.
     rates.setdefault("float32", rates.get("bfloat16"))
     return memory_of(device, arguments.host_memory, arguments.device_memory), rates

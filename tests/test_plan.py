@@ -4,6 +4,7 @@ import re
 
 import h5py
 import pandas as pd
+import psutil
 import pytest
 import torch
 from models import byte_tokenizer, make_model
@@ -14,6 +15,7 @@ from strata.errors import StrataError
 from strata.extraction import machine
 from strata.extraction.placement import Memory
 from strata.extraction.plan import (
+    START,
     Setting,
     as_text,
     count_positions,
@@ -85,7 +87,9 @@ def test_lens_operations_are_those_of_each_predicting_position(tiny):
 def test_time_follows_from_measured_rates_or_is_unknown(tiny):
     row = plan_row(*tiny, setting(rates={"float32": 1e6}))
     work = row["block_operations"] + row["lens_operations"]
-    assert row["seconds"] == pytest.approx(work / 1e6 / 0.75, abs=0.1)
+    assert row["seconds"] == pytest.approx(work / 1e6 / 0.75 + START, abs=0.1)
+    shared = plan_row(*tiny, setting(rates={"float32": 1e6}, tasks=5), tokenizing=7)
+    assert shared["seconds"] == pytest.approx(row["seconds"] - 0.8 * START + 7, abs=0.2)
     row = plan_row(*tiny, setting(memory=None))
     assert [row[key] for key in ("seconds", "weights", "stream", "host_bytes")] == [None] * 4
     text = as_text([{"model": "m", "task": "t", **row}])
@@ -94,12 +98,23 @@ def test_time_follows_from_measured_rates_or_is_unknown(tiny):
 
 def test_a_rate_is_measured_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(psutil, "cpu_percent", lambda _: 0.0)
     first = machine.product_rate(torch.device("cpu"), torch.float32, 1)
     assert first > 1e8
     monkeypatch.setattr(machine, "measure_rate", lambda *_: 1 / 0)
     assert machine.product_rate(torch.device("cpu"), torch.float32, 1) == first
     with pytest.raises(ZeroDivisionError):
         machine.product_rate(torch.device("cpu"), torch.bfloat16, 1)
+
+
+def test_a_rate_of_a_busy_machine_is_not_kept_and_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rates, busy = iter((1e9, 2e9)), iter((80.0, 3.0))
+    monkeypatch.setattr(machine, "measure_rate", lambda *_: next(rates))
+    monkeypatch.setattr(psutil, "cpu_percent", lambda _: next(busy))
+    measured = [machine.product_rate(torch.device("cpu"), torch.float32, 1) for _ in range(3)]
+    assert measured == [1e9, 2e9, 2e9]
+    assert caplog.text.count("other work takes 80 %") == 1
 
 
 def test_a_shape_that_is_not_the_models_is_refused(tmp_path):
@@ -142,6 +157,9 @@ def test_the_plan_reads_no_weights_and_is_printed(planned):
     assert re.search(r"model +task +items +choices +naive tokens +distinct tokens +ratio", text)
     assert len(table) == 4
     assert table["seconds"].notna().all()
+    # Of jobs of seconds a cluster is not asked for less than a slow disk may take.
+    asked = study.run("--dry-run", "scores")
+    assert asked.count("mem_mb=6000,") == asked.count("runtime=10") == len(table)
 
 
 @pytest.mark.workflow

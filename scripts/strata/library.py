@@ -29,6 +29,7 @@ from strata.items import Item
 from strata.measures.metrics import metrics_table, with_lengths
 from strata.measures.probe_rows import probe_table
 from strata.measures.probing import Plan, probe_task
+from strata.models.memory import one_message
 from strata.models.model import Model
 from strata.models.tokenizer import ModelTokenizer, load_tokenizer
 from strata.names import CHOICE_END, LENSES, NORMED, PROBES
@@ -233,7 +234,9 @@ def _opened(model, tokenizer, how: Options) -> Iterator[tuple[Model, ModelTokeni
             raise StrataError("a model in memory has no tokenizer of its own: give one")
         linears = choose_linears(torch.device(device))
         own = Model(folder, how.dtype, device, adapter=how.adapter, linears=linears)
-        yield own, load_tokenizer(where, own.config.vocab_size, how.chat), how
+        words = load_tokenizer(where, own.config.vocab_size, how.chat)
+        with one_message(own.device):
+            yield own, words, how
 
 
 def _task(model: Model, tokenizer: ModelTokenizer, rows, how: Options) -> Task:

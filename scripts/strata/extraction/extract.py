@@ -19,6 +19,7 @@ from strata.extraction.readout import Readout
 from strata.extraction.stream import Stream
 from strata.extraction.task import Task
 from strata.extraction.tree import batches
+from strata.models.memory import one_message
 from strata.models.model import Model
 from strata.names import CHOICE_END, LENSES
 from strata.pace import paced
@@ -50,12 +51,13 @@ def extract(
     where: the place of the residual stream, see stream.Stream; "file" needs `progress`, which is
     where finished layers are kept, and taken up again after a kill. layers: those that are read out
     (asked.looked_at), None for all; the others are run alone.
-    Raises StrataError for activations or scores that are not finite.
+    Raises StrataError for activations or scores that are not finite, and where memory runs out for
+    a batch or block of one row, or for what cannot be halved.
     """
     tree, scores = task.tree, task.scores
     rows = batches(tree, batch_tokens)
     lanes = lanes_of(model.device.type, len(rows))
-    with in_lanes(lanes, model.linears) as each:
+    with one_message(model.device), in_lanes(lanes, model.linears) as each:
         stream = Stream(model, tree, rows, where, progress.stream if progress else None, each)
         readout = Readout(stream, tuple(lenses), each, lanes)
         dump = _dump_of(stream, scores, position, on_layer)

@@ -138,7 +138,22 @@ def product_rate(device: torch.device, dtype: torch.dtype, threads: int) -> floa
     linears = choose_linears(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     key = f"{platform.node()}, {name}, {threads} threads, {dtype}, {linears}"
-    return _kept(key, lambda: measure_rate(device, dtype, threads, linears))
+    return _kept(key, lambda: measure_rate(device, dtype, threads, linears), idle)
+
+
+BUSY = 25  # percent of the processors that other work may take while a rate is measured
+
+
+def idle() -> bool:
+    """Whether other work leaves this machine's processors alone; said if not."""
+    taken = psutil.cpu_percent(0.5)
+    if taken > BUSY:
+        logging.warning(
+            "other work takes %.0f %% of this machine's processors: the rate of products is "
+            "measured low, times are planned long, and it will be measured again",
+            taken,
+        )
+    return taken <= BUSY
 
 
 def choose_linears(device: torch.device) -> str:
@@ -183,11 +198,14 @@ def processor(info: str | Path = "/proc/cpuinfo") -> str:
     return ", ".join(f"{key} {facts[key]}" for key in kinds if key in facts)
 
 
-def _kept(key: str, measure: Callable):
-    """What the user's cache folder has under a key; measured where it has nothing."""
+def _kept(key: str, measure: Callable, keep: Callable[[], bool] = lambda: True):
+    """What the user's cache folder has under a key; measured where it has nothing, and kept if
+    `keep` says so just before."""
     path = cache("rates.json")
     if key not in (known := _rates(path)):
-        value = measure()
+        kept, value = keep(), measure()
+        if not kept:
+            return value
         known = {key: value} | _rates(path)  # another process may have measured meanwhile
         with contextlib.suppress(OSError), atomic(path) as part:  # no home to keep it
             part.write_text(json.dumps(known, indent=1), encoding="utf-8")

@@ -37,6 +37,8 @@ DISCORDANT = 0.2  # of items, on which two models or layers of one task differ
 # and what an extraction loads and leaves unused beside what a plan does (measured).
 NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 56 << 20
 
+START = 10.0  # seconds until a job's first product: imports, tokenizer, the check of the model
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -55,8 +57,9 @@ class Setting:
     layers: str | Sequence[int] = "all"
 
 
-def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
-    """A row of the plan: what extracting this task from this model takes; None where unknown."""
+def plan_row(skeleton: Skeleton, task: Task, setting: Setting, tokenizing: float = 0.0) -> dict:
+    """A row of the plan: what extracting this task from this model takes; None where unknown.
+    tokenizing: seconds that reading the task took here."""
     tree, scores, layers = task.tree, task.scores, len(skeleton.layers)
     read = len(looked_at(setting.layers, layers))
     alike = not skeleton.family.positions
@@ -94,7 +97,7 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting) -> dict:
         "layer_bytes": needs.layer,
         "weights_bytes": needs.layers,
         **placed(needs, setting),
-        "seconds": seconds(skeleton, setting, blocks + rounded, exact),
+        "seconds": seconds(skeleton, setting, blocks + rounded, exact, tokenizing),
         "least_difference": least_between(len(set(scores.groups))),
     }
 
@@ -161,12 +164,16 @@ def placed(needs: Needs, setting: Setting) -> dict:
     }
 
 
-def seconds(skeleton: Skeleton, setting: Setting, own: int, exact: int) -> float | None:
-    """own, exact: operations in the model's dtype and in float32."""
+def seconds(
+    skeleton: Skeleton, setting: Setting, own: int, exact: int, tokenizing: float = 0.0
+) -> float | None:
+    """own, exact: operations in the model's dtype and in float32. Beside them the start of the job,
+    shared by its tasks, and the task's tokenizing."""
     if setting.rates is None:
         return None
     dtype = str(skeleton.dtype).removeprefix("torch.")
-    return round((own / setting.rates[dtype] + exact / setting.rates["float32"]) / SHARE, 1)
+    products = (own / setting.rates[dtype] + exact / setting.rates["float32"]) / SHARE
+    return round(START / setting.tasks + tokenizing + products, 1)
 
 
 def as_text(rows: Sequence[dict]) -> str:

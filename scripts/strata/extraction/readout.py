@@ -7,7 +7,8 @@ import torch
 
 from strata.extraction.stream import Stream
 from strata.extraction.tree import TokenTree
-from strata.models.lens import Wanted, sum_paths
+from strata.models.lens import Block, Wanted, sum_paths
+from strata.models.memory import unless_full
 from strata.names import REFERENCE
 
 
@@ -38,15 +39,23 @@ class Readout:
         count = sum(len(block.token) for block in blocks)
         values = {lens: torch.empty(count, device=self.unembedding.device) for lens in self.lenses}
 
-        def read(block) -> None:
-            hidden = self.stream.at(block.positions)
-            found = self.unembedding.log_probabilities(hidden, block, self.lenses, last)
+        def read(block: Block) -> list[Block]:
+            """Fills in the values of a block; the blocks that it was read as."""
+            found = unless_full(self._read, block, last)
+            if found is None:
+                return [own for half in self.unembedding.halves(block) for own in read(half)]
             for lens, own in found.items():
                 values[lens][block.place] = own
+            return [block]
 
-        for _ in self.each(read, blocks if self.lenses else ()):
-            pass
+        if self.lenses:
+            done = [own for ran in self.each(read, blocks) for own in ran]
+            self.reads[layer == 0] = done, entries
         return {lens: self._sum(lens, own.cpu().numpy()[entries]) for lens, own in values.items()}
+
+    def _read(self, block: Block, last: bool) -> dict[str, torch.Tensor]:
+        hidden = self.stream.at(block.positions)
+        return self.unembedding.log_probabilities(hidden, block, self.lenses, last)
 
     def _sum(self, lens: str, values: np.ndarray) -> np.ndarray:
         return sum_paths(values, self.offsets, self.dtype if lens == REFERENCE else "float32")

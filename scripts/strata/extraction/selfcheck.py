@@ -30,6 +30,7 @@ from strata.extraction.twin import forward, log_softmax
 from strata.extraction.whole import STRATA, THEIRS, dequantised_by, load
 from strata.items import Item
 from strata.models.gguf.header import is_gguf
+from strata.models.memory import one_message
 from strata.models.model import Model
 from strata.models.tokenizer import plain, plain_backend
 from strata.names import LENSES
@@ -73,7 +74,7 @@ def self_check(
     Raises StrataError, with both numbers, for a difference beyond TOLERANCES.
     """
     started = time.monotonic()
-    with quiet():
+    with quiet(), one_message(model.device):
         asked = {task: _on(name, task, pick, model, tokenizer, tasks[task], chat) for task in tasks}
         readers = readers_of(tokenizer, model.folder)
         for task, own in asked.items():

@@ -15,6 +15,7 @@ import torch
 
 from strata.errors import StrataError
 from strata.extraction.tree import TokenTree
+from strata.models.memory import unless_full
 from strata.models.model import Model
 
 
@@ -91,17 +92,18 @@ class Stream:
 
     def _run(self, run: "_LayerRun", batch: "Batch") -> tuple[list["Batch"], list[torch.Tensor]]:
         """Moves a batch up; the batches it was run as, and their extremes."""
-        try:
-            hidden = run.rows(batch.pad(self.hidden[batch.stretch]), batch)
-        except torch.OutOfMemoryError:
-            pass
-        else:
-            hidden = batch.unpad(hidden)
+        moved = unless_full(self._moved, run, batch)
+        if moved is not None:
+            hidden, *extremes = moved
             self.hidden[batch.stretch].copy_(hidden, non_blocking=True)
-            return [batch], [*torch.aminmax(hidden)]
-        # Out here, where the error no longer holds what filled the memory.
+            return [batch], extremes
         halves = [self._run(run, half) for half in batch.halves()]
         return [ran for one in halves for ran in one[0]], [end for one in halves for end in one[1]]
+
+    def _moved(self, run: "_LayerRun", batch: "Batch") -> tuple[torch.Tensor, ...]:
+        """A batch as it leaves the layer, and its extremes; the stream is as it was."""
+        hidden = batch.unpad(run.rows(batch.pad(self.hidden[batch.stretch]), batch))
+        return hidden, *torch.aminmax(hidden)
 
     def parts(self):
         """The stream in stretches of its memory."""
@@ -161,7 +163,6 @@ class Batch:
         """Two batches of half the rows, for a device without room for this one. The log tells,
         since a product may differ in its last bits with the size of a batch."""
         count, length = self.end.shape
-        torch.cuda.empty_cache()
         if count == 1:
             raise StrataError(
                 f"a row of {length} tokens does not fit in the memory of {self.end.device}: "

@@ -15,6 +15,7 @@ from strata.errors import StrataError
 from strata.models.adapter import Adapted
 from strata.models.checkpoint import read_config
 from strata.models.gguf.header import is_gguf, read_header
+from strata.models.memory import is_full
 from strata.models.model import Model
 from strata.models.quantised import Quantised, unquantised
 from strata.models.tensors import Tensors
@@ -42,6 +43,8 @@ def load(model: Model):
                 **local,
             )
     except Exception as error:  # whatever the library raises
+        if is_full(error):
+            raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise _no_twin(model, reason[0]) from None
     lm, found = cast(tuple[Any, dict], loaded)

@@ -80,10 +80,14 @@ class Experts:
     def _shape(self, name: str) -> tuple[int, ...]:
         import torch
 
+        from strata.models.memory import is_full
+
         shapes = self.base.shapes()
         try:
             made = self._made(name, lambda part: torch.empty(shapes[part], device="meta"))
-        except RuntimeError:
+        except RuntimeError as error:
+            if is_full(error):
+                raise
             listed = sorted({shapes[part] for part, _ in self._parts[name]})
             raise StrataError(
                 f"{self.where(name)}: the experts of {name} have shapes that don't fit together: "

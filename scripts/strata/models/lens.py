@@ -9,6 +9,7 @@ normed: final norm at every layer, float32: the logit lens. At the last layer, t
     output.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch.nn.functional import linear
 
+from strata.errors import StrataError
 from strata.names import NORMED, RAW, REFERENCE
 
 # What is multiplied by the head for each lens: a residual stream (n, d_model), perhaps in parts.
@@ -36,7 +38,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """The wanted of some positions, sorted by token: entry e is place[e] in the result, of row
     source[e] of the block; entries bounds[b] to bounds[b + 1] are in the vocabulary's block b."""
 
@@ -70,13 +72,12 @@ class Unembedding:
 
     def blocks(
         self, wanted: Wanted, where: torch.device | str = "cpu", lanes: int = 1
-    ) -> list[_Block]:
+    ) -> list[Block]:
         """`wanted` in blocks of positions, on the device: made once, used for every layer.
         where: the device of the residual stream, and so of the positions. lanes: at least so many
         blocks, so that each lane has its own."""
-        rows, width = self.block
+        rows, _ = self.block
         rows = min(rows, max(1, -(-len(wanted.positions) // lanes)))
-        starts = np.arange(0, len(self.weight) + width, width)
         found = []
         for first in range(0, len(wanted.positions), rows):
             low, high = np.searchsorted(wanted.source, (first, first + rows))
@@ -85,12 +86,35 @@ class Unembedding:
             arrays = wanted.source[order] - first, token, order
             source, token_, place = (torch.from_numpy(array).to(self.device) for array in arrays)
             positions = torch.from_numpy(wanted.positions[first : first + rows]).to(where)
-            bounds = np.searchsorted(token, starts).tolist()
-            found.append(_Block(positions, source, token_, place, bounds))
+            found.append(Block(positions, source, token_, place, self._bounds(token)))
+        return found
+
+    def _bounds(self, token: np.ndarray) -> list[int]:
+        """Where each block of the vocabulary begins among ascending tokens."""
+        width = self.block[1]
+        return np.searchsorted(token, np.arange(0, len(self.weight) + width, width)).tolist()
+
+    def halves(self, block: Block) -> list[Block]:
+        """Two blocks of half the positions, where there is no memory for the logits of all.
+        Raises StrataError for one position."""
+        count = len(block.positions)
+        if count == 1:
+            raise StrataError(
+                f"the logits of one position do not fit in the memory of {self.device}: leave more "
+                "of it free, set `weights: streamed`, or use `device: cpu`"
+            )
+        logging.warning("out of memory: the lenses of %d positions are halved", count)
+        found = []
+        for first, last in ((0, count // 2), (count // 2, count)):
+            own = (block.source >= first) & (block.source < last)
+            token = block.token[own]
+            places = block.source[own] - first, token, block.place[own]
+            bounds = self._bounds(token.cpu().numpy())
+            found.append(Block(block.positions[first:last], *places, bounds))
         return found
 
     def log_probabilities(
-        self, hidden, block: _Block, lenses: Sequence[str], last: bool
+        self, hidden, block: Block, lenses: Sequence[str], last: bool
     ) -> dict[str, torch.Tensor]:
         """hidden: (n, d_model) residual stream at the block's positions; last: at the last layer.
 

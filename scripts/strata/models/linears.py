@@ -15,6 +15,14 @@ from torch.overrides import TorchFunctionMode
 TORCH, ONEDNN = "torch", "oneDNN"
 
 
+def exact_products() -> None:
+    """Products as they are said to be in this process, whatever its environment asks torch for:
+    none of float32 by TF32 or bfloat16, sums of bfloat16 in float32."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
 def linears_by(library: str) -> AbstractContextManager:
     """Within it, and in its thread alone, products of float32 linear layers are by this library."""
     return _OneDNN() if library == ONEDNN else nullcontext()

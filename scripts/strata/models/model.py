@@ -17,7 +17,8 @@ from strata.models.checkpoint import own_dtype, read_config, refuse_changing_rot
 from strata.models.experts import Experts
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
-from strata.models.linears import TORCH
+from strata.models.linears import TORCH, exact_products
+from strata.models.memory import is_full, one_message
 from strata.models.quantised import scheme_of, unquantised
 from strata.models.tensors import open_tensors
 from strata.models.weights import check_weights
@@ -45,6 +46,8 @@ class Skeleton:
         try:
             whole = self._whole(stated)
         except Exception as error:  # transformers and torch raise whatever a value makes them
+            if is_full(error):
+                raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise StrataError(
                 f"config.json: transformers can't make a {stated['model_type']} of it "
@@ -122,20 +125,22 @@ class Model:
         adapter: str = "",
         linears: str = TORCH,
     ) -> None:
+        exact_products()
         self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
         self.adapter, self.linears = adapter, linears
-        stated = read_config(folder)
-        self.tensors = Experts(open_tensors(folder, adapter), stated["model_type"])
-        self.skeleton = Skeleton(stated, dtype)
-        # The method by which its weights are quantised, or empty.
-        self.quantised = (scheme_of(stated, folder) or {}).get("quant_method", "")
-        self.family, self.config = self.skeleton.family, self.skeleton.config
-        self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
-        made = self.skeleton.rotary
-        self.rotary = None if made is None else made(config=self.config).to(self.device)
-        self.n_layers = len(self.skeleton.layers)
-        self.parts = check_weights(self.folder, self.tensors, self.skeleton)
-        self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        with one_message(self.device):
+            stated = read_config(folder)
+            self.tensors = Experts(open_tensors(folder, adapter), stated["model_type"])
+            self.skeleton = Skeleton(stated, dtype)
+            # The method by which its weights are quantised, or empty.
+            self.quantised = (scheme_of(stated, folder) or {}).get("quant_method", "")
+            self.family, self.config = self.skeleton.family, self.skeleton.config
+            self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
+            made = self.skeleton.rotary
+            self.rotary = None if made is None else made(config=self.config).to(self.device)
+            self.n_layers = len(self.skeleton.layers)
+            self.parts = check_weights(self.folder, self.tensors, self.skeleton)
+            self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def embed(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """(n,) ids and their positions -> (n, d_model): layer 0 of the residual stream.

@@ -93,10 +93,14 @@ class Safetensors:
     def read(self, name: str) -> "torch.Tensor":
         from safetensors import SafetensorError, safe_open
 
+        from strata.models.memory import is_full
+
         try:
             with safe_open(self.where(name), framework="pt") as file:
                 return file.get_tensor(name)
         except (SafetensorError, OSError, RuntimeError) as error:  # torch's: shorter than mapped
+            if is_full(error):
+                raise
             raise StrataError(
                 f"{self.where(name)}: {name} cannot be read ({error}); fetch the model again"
             ) from None

@@ -1,0 +1,48 @@
+"""Where memory runs out: who says so in what words, and what becomes of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+from strata.errors import StrataError
+
+Made = TypeVar("Made")
+# Of what torch hands on as a RuntimeError: cuBLAS (CUBLAS_STATUS_ALLOC_FAILED), cuDNN, a card's
+# driver (pinned memory), the CPU's allocator.
+WORDS = ("ALLOC_FAILED", "ALLOCATION_FAILED", "out of memory", "can't allocate memory")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, on a card or beside it."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
+
+
+def unless_full(function: Callable[..., Made], *arguments) -> Made | None:
+    """What a function returns; None where memory is full. The error, which holds what filled it, is
+    gone by then, so that less can be tried."""
+    try:
+        return function(*arguments)
+    except (RuntimeError, MemoryError) as error:
+        if not is_full(error):
+            raise
+    torch.cuda.empty_cache()
+    return None
+
+
+@contextmanager
+def one_message(device: torch.device) -> Iterator[None]:
+    """Where memory runs out within it, and there is no less to be tried, StrataError says so."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_full(error):
+            raise
+        raise StrataError(
+            f"there is not enough memory for this model on {device} or beside it: leave more of it "
+            "free, say by `memory:` what may be used, set `weights: streamed` or a smaller "
+            "`batch_tokens`, or use `device: cpu`"
+        ) from None

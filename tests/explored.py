@@ -24,7 +24,7 @@ HOSTILE = '</script><script>document.body.dataset.ran="yes"</script> "a\\", <b>&
 HOSTILE += "<img src=x onerror=\"document.body.dataset.ran='yes'\"> [x](javascript:alert(1))"
 MODELS = {"one": "One", "two": f"Two {HOSTILE}", "one16": "One, halved"}
 LAYERS = {"one": 3, "two": 5, "one16": 3}
-LOOKED_AT = {"two": [0, 1, 3, 5]}  # of the others all
+LOOKED_AT = {"two": [0, 2, 4, 5]}  # of the others all
 TASKS = {"plain": f"Plain {HOSTILE}", "parts": "In parts"}
 ITEMS, CHOICES = 60, 4
 LEAKED = ["plain/3", "plain/7"]

@@ -93,8 +93,9 @@ def test_another_content_or_setting_is_not_the_same(tmp_path, changed):
 
 def test_of_more_layers_those_asked_for_are_taken_and_of_fewer_none(tmp_path):
     own = extracted(tmp_path, "one/small/sums")
-    few = {**WANTED, **asked.few_layers([0, 2])}
-    extracted(tmp_path, "one/small/sums", asked=json.dumps({**SETTINGS, "layers": [0, 1, 2]}))
+    few = {**WANTED, **asked.few_layers([0, 4])}
+    of_some = {"asked": json.dumps({**SETTINGS, "layers": [0, 4]}), "looked_at": [0, 4]}
+    extracted(tmp_path, "one/small/sums", **of_some)
     found = look_up(tmp_path, own, {**WANTED, "layers": [0]}, ["raw"], LAYERS[:1])
     assert found.scores.looked_at.tolist() == [0]
     assert found.scores.logprob["raw"].shape == found.scores.blind["raw"].shape == (1, 2)

@@ -362,7 +362,8 @@ class TestInABrowser:
     def test_an_item_shows_its_choices_at_a_layer(self, reader):
         reader.go("#items?task=plain&model=two&layer=4&item=plain%2F9")
         own = scores("two", "plain")
-        values = own.logprob["normed"][4, 36:40]
+        layers = own.looked_at.tolist()
+        values = own.logprob["normed"][layers.index(4), 36:40]
         for place, row in enumerate(reader.table()[1:]):
             assert row[0] == items_of("plain")[9].choices[place].strip()
             assert row[1] == ("best true" if place == 1 else "")
@@ -372,7 +373,9 @@ class TestInABrowser:
             assert float(row[5].replace("−", "-")) == pytest.approx(blind, abs=5.1e-4)
         reader.browser.evaluate("document.querySelector('.item .legend').scrollIntoView()")
         points = "document.querySelectorAll('.item .mark-symbol path').length"
-        reader.browser.wait(f"{points} === {CHOICES * (LAYERS['two'] + 1)}")
+        reader.browser.wait(f"{points} === {CHOICES * len(layers)}")
+        reader.go("#items?task=plain&model=two&layer=3&item=plain%2F9")  # not looked at
+        assert f"At layer 2 of {layers[-1]}" in reader.text("#main")
 
     def test_a_csv_is_handed_over_as_it_is(self, reader, drawn):
         reader.go("#files?table=settling")

@@ -287,7 +287,7 @@ def test_lenses_and_lengths_and_floors_that_differ_matter():
     assert found["untrained_floor", "normed"] == MATTERS
     assert found["untrained_floor", "raw"] == NEGLIGIBLE
     row = findings(evidence).query("claim == 'missing_norm'").iloc[0]
-    layers = lower(6)
+    layers = lower(to(6))
     assert row["value"] == pytest.approx((high[layers].mean(0) - low[layers].mean(0)).mean())
 
 
@@ -328,14 +328,14 @@ def test_a_study_with_one_lens_asks_nothing_of_others():
 
 @given(st.integers(1, 200))
 def test_bands_are_apart_and_near_is_not_the_last(last):
-    assert not set(lower(last)) & set(upper(last))
+    assert not set(lower(to(last))) & set(upper(to(last)))
     assert last in upper(to(last))
     assert last not in near(to(last))
-    assert set(near(last)) <= set(upper(last)) | {last}
+    assert set(near(to(last))) <= set(upper(to(last))) | {last}
     assert 0 not in lower(to(last))
     if last >= 3:
-        assert len(lower(last)) == last // 3
-        assert max(lower(last)) < min(upper(last))
+        assert len(lower(to(last))) == last // 3
+        assert max(lower(to(last))) < min(upper(to(last)))
 
 
 @given(st.floats(-0.5, 0.5), st.floats(0, 0.5))

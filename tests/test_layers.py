@@ -234,6 +234,7 @@ def test_the_library_reads_them_too(tmp_path):
 def test_a_coarse_look_and_then_all_layers(tmp_path):
     """Nothing of fewer layers is taken for more; of more, fewer are taken without the model."""
     own = Study(tmp_path, models=("large",), tasks=("sums",))
+    make_model(tmp_path / "large", layers=3)
     own.config["layers"] = [1]
     own.run("metrics", "probes")
     found = strata.open(own.results)

@@ -136,7 +136,7 @@ def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu
 def batch_bytes(config, rows: int, length: int, prefix: int, size: int) -> int:
     """Most of one batch on its way through a decoder layer: its mask, and beside it attention
     (queries, keys and values with the prefix's; eager, the scores of all heads) or the feed-forward
-    part."""
+    part, while keys and values are still there."""
     width = q_width(config)
     tokens, keys = rows * length, prefix + length
     mask = tokens * keys * (size + 1)
@@ -144,7 +144,9 @@ def batch_bytes(config, rows: int, length: int, prefix: int, size: int) -> int:
     attention = (4 * tokens + 4 * rows * keys) * width * size
     if config._attn_implementation == "eager":
         attention += 4 * config.num_attention_heads * tokens * keys * size
-    forward = 3 * tokens * inner_width(config) * size
+    kept = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    kept = 2 * rows * keys * (width * kept // config.num_attention_heads)
+    forward = (3 * tokens * inner_width(config) + kept) * size
     return mask + stream + max(attention, forward, experts_bytes(config, tokens, size))
 
 
@@ -164,10 +166,13 @@ def experts_bytes(config, tokens: int, size: int) -> int:
 
 
 def logits_bytes(config, device: str) -> int:
-    """One block of float32 logits and its log-softmax, and what they are made of for all lenses."""
+    """One block of float32 logits and its log-softmax, and what they are made of for all lenses; on
+    a CPU the head in float32, on a card a second product beside the logits of two lenses."""
     rows, tokens = block_for(device)
     tokens = min(tokens, config.vocab_size)
-    return 4 * (2 * rows * tokens + (3 * rows + tokens) * config.hidden_size)
+    if device == "cpu":
+        return 4 * (2 * rows * tokens + (3 * rows + tokens) * config.hidden_size)
+    return 4 * (4 * rows * tokens + 3 * rows * config.hidden_size)
 
 
 def inner_width(config) -> int:

@@ -1,6 +1,7 @@
 """What the plan says beforehand is what a run then does."""
 
 import re
+from types import SimpleNamespace
 
 import h5py
 import pandas as pd
@@ -129,6 +130,23 @@ def test_shape_and_tokenizer_of_the_configuration_need_nothing_fetched(tmp_path)
     assert outline(options) == ({"model_type": "llama"}, tmp_path.__class__("folder"))
 
 
+class Wildcards(dict):
+    __getattr__ = dict.__getitem__
+
+
+def test_a_cluster_is_asked_for_what_is_planned_and_for_no_less_than_a_floor():
+    """The rules' own function, on a plan of two tasks."""
+    text = (ROOT / "rules" / "common.smk").read_text()
+    start = text.index("def planned(")
+    plan = {("m", "a"): {"seconds": "30"}, ("m", "b"): {"seconds": "3000"}}
+    scope = {"PLAN": plan, "study": SimpleNamespace(tasks=["a", "b"])}
+    exec(text[start : text.index("\n\n\n", start)], scope)
+    minutes = scope["planned"]("m", "seconds", 720, 2 / 60, 10, sum)
+    assert [minutes(Wildcards(task=task), 1) for task in "abc"] == [10, 101, 720]
+    assert minutes(Wildcards(task="a"), 2) == 20
+    assert minutes(Wildcards(), 1) == 102  # one job for both
+
+
 # Memory is that of processes as a user starts them: Python that had begun before (warm.py) would
 # bring its own. A variable of a run's own makes it begin anew.
 COLD = {"STRATA_COLD": "1"}
@@ -157,9 +175,6 @@ def test_the_plan_reads_no_weights_and_is_printed(planned):
     assert re.search(r"model +task +items +choices +naive tokens +distinct tokens +ratio", text)
     assert len(table) == 4
     assert table["seconds"].notna().all()
-    # Of jobs of seconds a cluster is not asked for less than a slow disk may take.
-    asked = study.run("--dry-run", "scores")
-    assert asked.count("mem_mb=6000,") == asked.count("runtime=10") == len(table)
 
 
 @pytest.mark.workflow

@@ -74,7 +74,7 @@ def test_each_model_of_a_study_takes_those_that_it_has():
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([3, 9], r"layers\[1\]: no selected model has a layer 9; the deepest has 0 .* to 8"),
+        ([3, 9], r"layers: no selected model has a layer 9; the deepest has 0 .* to 8"),
         ("every 0", 'layers: found "every 0", allowed is what matches'),
         ([], r"layers: \[\] "),
         ([-1], r"layers\[0\]: -1 is less than"),

@@ -92,9 +92,7 @@ def test_what_is_not_there_is_named(study, tmp_path):
     for call, said in {
         lambda: study.scores("micro-m", "micro_factual"): "did you mean 'strata-micro-m'",
         lambda: study.items("facts"): "'facts' is none of the tasks of the study: micro_factual",
-        lambda: study.dump(
-            "strata-micro-s", "micro_factual", 3
-        ): "has no layer 3; there are 0, 1, 2",
+        lambda: study.dump("strata-micro-s", "micro_factual", 3): "no layer 3; there are 0, 1, 2",
         lambda: study.choices("strata-micro-s", "micro_factual", "norm"): "did you mean 'normed'",
         lambda: study.table("findings"): "none of the tables",
         lambda: strata.open(tmp_path): "holds no results of a study",

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from strata.asked import looked_at
+from strata.asked import few_layers, looked_at
 from strata.errors import StrataError
 from strata.files import located
 from strata.models.checkpoint import read_config, read_info
@@ -317,24 +317,13 @@ class Study:
     @cached_property
     def looked_at(self) -> dict[str, list[int]]:
         """The layers of each selected model that are read out (`layers:`)."""
-        chosen = self.config["layers"]
-        deepest = max(self.layers.values())
-        for place, layer in enumerate(chosen if isinstance(chosen, list) else ()):
-            if layer > deepest:
-                raise StrataError(
-                    f"config key layers[{place}]: no selected model has a layer {layer}; the "
-                    f"deepest has 0 (its embedding) to {deepest}"
-                )
+        chosen, deepest = self.config["layers"], max(self.layers.values())
+        if isinstance(chosen, list) and max(chosen) > deepest:
+            raise StrataError(
+                f"config key layers: no selected model has a layer {max(chosen)}; the deepest has "
+                f"0 (its embedding) to {deepest}"
+            )
         return {model: looked_at(chosen, last) for model, last in self.layers.items()}
-
-    @property
-    def looked_at_in_words(self) -> str:
-        """Which layers are looked at, for captions; empty where all are."""
-        chosen = self.config["layers"]
-        if all(len(own) == own[-1] + 1 for own in self.looked_at.values()):
-            return ""
-        words = chosen if isinstance(chosen, str) else ", ".join(map(str, chosen))
-        return f"layers looked at: {words}, the first and the last"
 
     def layer_names(self, model: str) -> list[str]:
         """The {layer} of each dump of a model, with leading zeros so that files sort."""
@@ -377,13 +366,15 @@ class Study:
         )
 
     def labels(self, models: Iterable[str] | None = None) -> dict[str, Any]:
-        """Labels of the selected models (or of those named) and tasks, in order; and under layers
-        which were looked at, where not all were."""
-        chosen = self.models if models is None else models
+        """Labels of the selected models (or of those named) and tasks, in order; and which layers
+        are looked at, if not all."""
+        chosen, layers = self.models if models is None else models, self.config["layers"]
+        words = layers if isinstance(layers, str) else ", ".join(map(str, layers))
+        few = any(map(few_layers, self.looked_at.values()))
         return {
             "models": {name: self.models[name].get("label", name) for name in chosen},
             "tasks": {name: task.get("label", name) for name, task in self.tasks.items()},
-            **({"layers": self.looked_at_in_words} if self.looked_at_in_words else {}),
+            **({"layers": f"layers looked at: {words}, the first and the last"} if few else {}),
         }
 
 

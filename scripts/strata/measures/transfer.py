@@ -88,6 +88,7 @@ def _measured(
             found += [{"train": train, "test": test, **row} for row in rows]
         return found
 
+    layer = next(iter(decisions.values())).looked_at[row]
     with threadpool_limits(1), side_by_side(threads) as each:
         found = paced(len(decisions), f"{probe}, layer {layer}", each(fitted_on, decisions))
         return [row for rows in found for row in rows]

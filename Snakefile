@@ -13,6 +13,7 @@ from snakemake.utils import update_config
 from strata.configfiles import check_file, given, go_by_files, going_by
 from strata.study import Study
 from strata.errors import StrataError
+from strata.unfinished import enter
 
 ROOT = Path(workflow.basedir)
 
@@ -64,14 +65,20 @@ if workflow.is_main_process and signal.getsignal(signal.SIGHUP) == signal.SIG_DF
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
+# Parsed before Snakemake looks at its locks: those of a run that was killed don't stop this one.
+if workflow.is_main_process:
+    alive, said = enter(".snakemake")
+    print(said, file=sys.stderr, end="\n" * bool(said))
+
+
 onsuccess:
-    sweep(f"{R}/unfinished")
+    tidy()
     say_leftovers()
     print(to_open(), end="", file=sys.stderr)
 
 
 onerror:
-    sweep(f"{R}/unfinished")
+    tidy()
     say_errors(log)
 
 

@@ -12,7 +12,7 @@ import shlex
 from strata import STAGES
 from strata import asked
 from strata.errors import nearest
-from strata.files import KEPT, file_hash, link, sweep
+from strata.files import file_hash, link
 from strata.models.checkpoint import (
     content_of,
     local_adapter,
@@ -31,6 +31,7 @@ from strata.report.entry import FORMS, MAPPINGS, QUESTIONS
 from strata.report.style import COLORS
 from strata.tasks import sources
 from strata.tasks.hub import FOLDER as SETS_FOLDER
+from strata.unfinished import KEPT, sweep
 
 R = study.results
 STUDIES = shlex.quote(str(Path(R).parent))  # all of them
@@ -292,13 +293,21 @@ def probes_asked(wildcards):
 
 
 def keep_from_removal(paths):
-    """Gives files of <results>/activations a second name until the run ends: another lens, or in
-    a job for all tasks another task, needs no new dumps."""
+    """Gives files of <results>/activations a second name until they are made anew: another lens,
+    or in a job for all tasks another task, needs no new dumps."""
     for path in paths:
         file = Path(path.replace("<results>", R))
         kept = Path(R, "unfinished", KEPT, file.relative_to(Path(R, "activations")))
         if file.is_file():
             link(file, kept)
+
+
+def tidy():
+    """Removes, at the end of a run, what was kept until Snakemake has it on record."""
+    # Of what it has marked, Snakemake does not know whether it is whole.
+    marked = workflow.persistence._filter_incomplete_keys
+    own = [path.replace("<results>", R) for path in all_dumps()]
+    sweep(R, lambda path: Path(path).is_file() and not marked([path]), own)
 
 
 def extraction_options(path):

@@ -117,7 +117,7 @@ def main(arguments: argparse.Namespace) -> None:
     for job in jobs:
         job.publish()
     for job in jobs:
-        job.progress.release()
+        job.progress.release([*job.dumps, job.own])
     logging.info("peak memory: %s", peak_memory(device))
 
 
@@ -181,12 +181,13 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
             attributes["quantised"] = f"{model.quantised}, weights alone"
         names = [path.name for path in dumps.values()]
         asked = settings | facts
-        found = look_up(arguments.studies, Path(scores), asked, arguments.lenses, names)
-        lenses = [lens for lens in arguments.lenses if lens not in found.lenses]
-        dumped = bool(dumps) and not found.dumps
         speed = arguments.batch_tokens, model.device.type
         whole = {**attributes, "all": [arguments.lenses, bool(dumps), *speed]}
         progress = Progress(Path(arguments.work) / task, whole)
+        # Behind the lock: what another extraction of the task is about to leave is not read before.
+        found = look_up(arguments.studies, Path(scores), asked, arguments.lenses, names)
+        lenses = [lens for lens in arguments.lenses if lens not in found.lenses]
+        dumped = bool(dumps) and not found.dumps
         if not progress.finished:
             progress.ask([lenses, dumped])
         yield Job(task, items, attributes, found, lenses, dumped, progress, Path(scores), dumps)

@@ -451,8 +451,8 @@ def _(study):
     study.write_jsonl("sums.jsonl", [*QUESTIONS, {**LONG, "question": "20 + 21"}])
 
 
-# Its dumps were removed before the job that failed: they are made again, no lens is read anew.
-@sequence("a run that fails, then as it was", {PREPARE: 1, EXTRACT: 1}, {"small/sums": set()})
+# Its dumps were removed before the job that failed, and kept: nothing is read anew.
+@sequence("a run that fails, then as it was", {PREPARE: 1, EXTRACT: 1}, {})
 def _(study):
     study.write_jsonl("sums.jsonl", [*QUESTIONS, LONG])
     study.run("tables", check=False)
@@ -491,10 +491,6 @@ def extracting(study) -> subprocess.Popen:
     return run
 
 
-def unlock(study) -> None:
-    study.run("--unlock")
-
-
 @sequence("Snakemake killed while it extracts, which ends by itself", {EXTRACT: 1}, {})
 def _(study):
     scores = study.results / "scores" / "small" / "sums.h5"
@@ -504,7 +500,6 @@ def _(study):
     run.wait()
     wait_for(lambda: scores.is_file() and scores.stat().st_ino != before)
     wait_for(lambda: list(study.results.glob("unfinished/small/sums/published")))
-    unlock(study)
 
 
 @sequence("all killed while it extracts", {EXTRACT: 1})
@@ -512,7 +507,14 @@ def _(study):
     run = extracting(study)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    unlock(study)
+
+
+# The next run waits for the extraction and takes up what it leaves.
+@sequence("Snakemake killed while it extracts, which goes on", {EXTRACT: 1}, {})
+def _(study):
+    run = extracting(study)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
 
 
 # Whether the extraction dies with the terminal or ends before: that no lock is left counts.

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.workflow
 PLAYED = (
     "begun with one lens, then two more",
     "a run that fails twice, then mended",
-    "Snakemake killed while it extracts, which ends by itself",
+    "Snakemake killed while it extracts, which goes on",
     "the terminal closed while it extracts",
 )
 QUICK = [own for own in SEQUENCES if not own.runs]

@@ -9,9 +9,10 @@ import torch
 
 from strata import asked
 from strata.extraction.earlier import look_up
-from strata.files import KEPT, PUBLISHED, link, sweep
+from strata.files import link
 from strata.store import Scores, write_dump, write_scores
 from strata.study import Study
+from strata.unfinished import KEPT
 
 SETTINGS = asked.extraction_asked("error", "choice_end", "auto", False, False)
 FACTS = {"revision": "r", "tokenizer_hash": "t", "task_hash": "i"}
@@ -121,17 +122,6 @@ def test_dumps_that_are_gone_or_others_are_not_taken(tmp_path):
         link(dump.parent / layer, kept / layer)
         (dump.parent / layer).unlink()
     assert look_up(tmp_path, own, WANTED, ["raw"], LAYERS).dumps == [kept / name for name in LAYERS]
-
-
-def test_the_end_of_a_run_keeps_what_is_not_finished(tmp_path):
-    for name in ("done", "begun"):
-        (tmp_path / "small" / name).mkdir(parents=True)
-        (tmp_path / "small" / name / "state.h5").touch()
-    (tmp_path / "small" / "done" / PUBLISHED).touch()
-    (tmp_path / KEPT / "small").mkdir(parents=True)
-    sweep(tmp_path)
-    assert sorted(path.name for path in (tmp_path).rglob("*")) == ["begun", "small", "state.h5"]
-    sweep(tmp_path / "not there")
 
 
 def test_leftovers_are_what_the_study_has_not(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from models import SHAPES, byte_tokenizer, make_model, score
 
 from strata.errors import StrataError
 from strata.extraction.readout import Readout
+from strata.extraction.stream import Stream
 from strata.extraction.task import select_by_length
 from strata.extraction.tree import tokenize
 from strata.extraction.twin import naive_logprob
@@ -185,8 +186,31 @@ def test_activations_that_are_not_finite_are_an_error(tmp_path):
     with torch.no_grad():
         lm.model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
     lm.save_pretrained(tmp_path)
-    with pytest.raises(StrataError, match="not finite after layer 2"):
+    with pytest.raises(StrataError, match=r"^item 'a': .* not finite after layer 2 \(\d+ of"):
         score(tmp_path, ITEMS)
+
+
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("batch_tokens", [1, 1024])
+def test_activations_that_are_not_finite_are_named_by_their_item(
+    tmp_path, monkeypatch, batch_tokens, number
+):
+    make_model(tmp_path)
+    run = Stream._run
+
+    def broken(self, layer, batch):
+        ran, extremes = run(self, layer, batch)
+        ends = sum(len(item.choices) for item in ITEMS[: number + 1])
+        at = self.place[self.tree.choice_end[ends - 1]]
+        if layer.index == 1 and batch.first <= at < batch.last:
+            self.hidden[at, 3] = float("inf")
+            extremes = [*torch.aminmax(self.hidden[at])]
+        return ran, extremes
+
+    monkeypatch.setattr(Stream, "_run", broken)
+    name = ITEMS[number].id
+    with pytest.raises(StrataError, match=rf"^item '{name}': .* after layer 2 \(1 of"):
+        score(tmp_path, ITEMS, batch_tokens=batch_tokens)
 
 
 texts = st.text(alphabet="ab :\n0é", min_size=1, max_size=8)

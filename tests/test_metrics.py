@@ -13,6 +13,7 @@ from strata.measures.metrics import (
     subtask_nodes,
     with_lengths,
 )
+from strata.measures.settling import distributions
 from strata.names import BLIND, MC1, MC1_BLIND, MC1_CHARS, MC1_PMI, METRICS, NORMED
 from strata.store import Scores
 
@@ -207,8 +208,9 @@ def test_a_score_that_is_no_number_is_refused_with_model_layer_and_item(lens, va
     for metric in METRICS:
         with pytest.raises(StrataError, match=r"of m on t: .*lens, layer 1, item '1', choice 1: "):
             item_values(scores, lens, metric)
-    with pytest.raises(StrataError, match="layer 1, item '1'"):
-        metrics_table(scores, "m", "t")
+    for whole in (lambda: metrics_table(scores, "m", "t"), lambda: distributions(scores, lens)):
+        with pytest.raises(StrataError, match="layer 1, item '1'"):
+            whole()
 
 
 @pytest.mark.parametrize(

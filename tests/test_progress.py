@@ -21,16 +21,15 @@ from test_extract import ITEMS
 from tqdm import tqdm
 from workflow import ROOT
 
-from strata.errors import StrataError
 from strata.extraction import machine
 from strata.extraction import progress as module
 from strata.extraction.progress import Progress, publish
 from strata.extraction.stream import Stream
-from strata.files import PUBLISHED, sweep
 from strata.items import write_items
 from strata.models.checkpoint import describe
 from strata.models.linears import ONEDNN, TORCH, has_onednn
 from strata.store import read_attributes
+from strata.unfinished import PUBLISHED, sweep
 
 
 class Extraction:
@@ -52,7 +51,7 @@ class Extraction:
         files = [self.folder / "a.jsonl", self.folder / "b.jsonl"]
         command = [ROOT / "scripts" / "extract.py", "--tasks", "a", "b", "--items", *files]
         command += ["--model", self.folder / "tiny.json", "--device", "cpu", *options]
-        command += ["--lenses", "reference", "raw", "normed", "--work", self.folder / "work"]
+        command += ["--lenses", "reference", "raw", "normed", "--work", self.folder / "unfinished"]
         command += ["--scores", *self.scores, "--dumps", *self.dumps, "--log", self.log]
         process = os.fork()
         if process:
@@ -79,11 +78,12 @@ class Extraction:
     def outputs(self) -> list[bytes]:
         return [path.read_bytes() for path in [*self.scores, *self.dumps]]
 
-    def clear(self) -> None:
-        """Removes what Snakemake removes of a job that did not finish."""
+    def clear(self, noted: bool = False) -> None:
+        """Removes what Snakemake removes of a job that did not finish, at the end of a run; noted:
+        whether it had, and the results were removed later."""
         for path in [*self.scores, *self.dumps]:
             path.unlink(missing_ok=True)
-        sweep(self.folder / "work")  # the end of a run
+        sweep(self.folder, lambda path: noted, [])
 
 
 @pytest.fixture
@@ -96,11 +96,12 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(extraction)
     assert extraction.run() == 0
     took = time.monotonic() - start
     expected = extraction.outputs()
+    extraction.clear(noted=True)
     went_on, kills, rng = 0, 0, random.Random(0)
     while kills < 20 or went_on < 5:  # a busy machine may be slow to come to the layers
         kills += 1
         assert kills < 100
-        extraction.clear()
+        extraction.clear(noted=True)
         process = extraction.start()
         time.sleep(rng.uniform(0, took))
         os.kill(process, signal.SIGKILL)
@@ -110,7 +111,7 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(extraction)
         log = extraction.log.read_text()
         went_on += "going on after layer" in log or "an earlier run finished it" in log
         assert extraction.outputs() == expected
-        assert (extraction.folder / "work" / "a" / PUBLISHED).exists()
+        assert (extraction.folder / "unfinished" / "a" / PUBLISHED).exists()
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -128,9 +129,9 @@ def test_it_goes_on_after_the_last_layer_saved(extraction, stop):
 
     assert extraction.run() == 0
     expected = extraction.outputs()
-    extraction.clear()
+    extraction.clear(noted=True)
     assert extraction.run("--no-self-check", before=stop_at_layer_five) != 0
-    left = extraction.folder / "work" / "a"
+    left = extraction.folder / "unfinished" / "a"
     assert {f"layer_{layer}.h5" for layer in range(6)} < {path.name for path in left.iterdir()}
     assert not any(path.exists() for path in extraction.scores + extraction.dumps)
     assert extraction.run() == 0
@@ -159,7 +160,7 @@ def test_it_goes_on_with_the_library_it_was_begun_with(extraction, monkeypatch):
     expected = extraction.outputs()
     made = [read_attributes(path)[0]["linears"] for path in extraction.scores + extraction.dumps]
     assert set(made) == {ONEDNN}
-    extraction.clear()
+    extraction.clear(noted=True)
     assert extraction.run("--no-self-check", before=die_at_layer_five) == -signal.SIGKILL
     choose(TORCH)
     assert extraction.run() == 0
@@ -179,7 +180,7 @@ def test_what_other_settings_left_is_removed_and_not_used(extraction):
     assert extraction.run() == 0
     assert "going on" not in extraction.log.read_text()
     first = extraction.outputs()
-    extraction.clear()
+    extraction.clear(noted=True)
     assert extraction.run() == 0
     assert extraction.outputs() == first
 
@@ -188,7 +189,7 @@ def test_what_other_settings_left_is_removed_and_not_used(extraction):
 def test_a_full_disk_is_named_and_what_is_finished_is_kept(extraction, size):
     assert extraction.run() == 0
     expected = extraction.outputs()
-    extraction.clear()
+    extraction.clear(noted=True)
 
     def fill_up():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -227,13 +228,30 @@ def test_an_unreadable_shard_is_named(extraction):
     assert "going on after layer" in extraction.log.read_text()
 
 
-def test_two_extractions_of_one_task_keep_out_of_each_others_way(tmp_path):
-    first = Progress(tmp_path / "task", {"a": 1})
-    with pytest.raises(StrataError, match="task is in use by another extraction"):
-        Progress(tmp_path / "task", {"a": 1})
-    first.release()
-    sweep(tmp_path)
-    Progress(tmp_path / "task", {"a": 1})
+def test_two_extractions_of_one_task_wait_for_each_other(extraction):
+    assert extraction.run() == 0
+    expected = extraction.outputs()
+    extraction.clear(noted=True)
+
+    def pause():
+        original = Stream.advance
+
+        def advance(self, *rest):
+            time.sleep(0.1)
+            original(self, *rest)
+
+        Stream.advance = advance
+
+    first = extraction.start("--no-self-check", before=pause)
+    state = extraction.folder / "unfinished" / "b" / "identity.json"
+    while not state.exists():
+        time.sleep(0.01)
+    assert extraction.run() == 0
+    assert os.waitpid(first, os.WNOHANG) != (0, 0)  # it ended before
+    said = extraction.log.read_text()
+    assert "a is in use by another extraction of the same model and task: waiting" in said
+    assert said.count("an earlier run finished it") == 2
+    assert extraction.outputs() == expected
 
 
 def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import runpy
 import select
 import shutil
@@ -37,6 +38,9 @@ LIBRARIES = (
     *("torch", "safetensors.torch", "tokenizers", "transformers.models.llama.modeling_llama"),
     *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
 )
+
+# In the environment: bytes beyond which no file grows that a script writes, as on a full disk.
+FILE_SIZE = "STRATA_TEST_FILE_SIZE"
 
 # Begun with nothing but itself. What is neither Snakemake nor a script, the interpreter does.
 CLIENT = """
@@ -109,6 +113,8 @@ def become(client: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.executable = program  # jobs are warm too
+    if (size := int(environment.get(FILE_SIZE, 0))) and words[0].endswith(".py"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     atexit.register(lambda: end(client, status))  # after all that registers later
     status = run(words)
 

@@ -12,11 +12,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-# Marks the folder of an extraction whose results have their final names.
-PUBLISHED = "published"
-# The folder of dumps that a job may take up though Snakemake removes them before it runs.
-KEPT = "kept"
-
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -105,10 +100,3 @@ def link(source: Path, target: Path) -> None:
             os.link(source, part)
         except OSError:
             shutil.copyfile(source, part)
-
-
-def sweep(folder: str | Path) -> None:
-    """Removes from `folder` what published extractions left and what was kept for them."""
-    for mark in list(Path(folder).rglob(PUBLISHED)):
-        shutil.rmtree(mark.parent)
-    shutil.rmtree(Path(folder) / KEPT, ignore_errors=True)

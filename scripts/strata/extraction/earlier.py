@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from strata.asked import LAYERS, Made, includes, made_extraction
-from strata.files import KEPT
 from strata.store import Scores, read_scores
+from strata.unfinished import KEPT
 
 
 @dataclass

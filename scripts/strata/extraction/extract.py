@@ -16,7 +16,7 @@ from strata.errors import StrataError
 from strata.extraction.lanes import in_lanes, lanes_of
 from strata.extraction.progress import Progress
 from strata.extraction.readout import Readout
-from strata.extraction.stream import Stream
+from strata.extraction.stream import NotFiniteError, Stream
 from strata.extraction.task import Task
 from strata.extraction.tree import batches
 from strata.models.memory import one_message
@@ -58,7 +58,7 @@ def extract(
     rows = batches(tree, batch_tokens)
     lanes = lanes_of(model.device.type, len(rows))
     with one_message(model.device), in_lanes(lanes, model.linears) as each:
-        stream = Stream(model, tree, rows, where, progress.stream if progress else None, each)
+        stream = Stream(model, tree, rows, where, progress.folder if progress else None, each)
         readout = Readout(stream, tuple(lenses), each, lanes)
         dump = _dump_of(stream, scores, position, on_layer)
         logprob = _climb(stream, readout, dump, progress, scores, layers)
@@ -121,7 +121,10 @@ def _climb(
             pace.update(nodes)
         for index, layer in model.layers(max(done, 0)):
             pace.set_description(f"layer {index + 1} of {count}", refresh=False)
-            stream.advance(index, layer, pace.update)
+            try:
+                stream.advance(index, layer, pace.update)
+            except NotFiniteError as error:
+                raise StrataError(f"{_whose(error.choice, scores)[0]}: {error}") from None
             finish(index + 1)
     logging.info("%d layers in %.1f s", count - max(done, 0), time.monotonic() - started)
     return {lens: np.stack(values) for lens, values in logprob.items()}
@@ -130,11 +133,16 @@ def _climb(
 def _refuse_infinite(values: np.ndarray, lens: str, layer: int, scores: Scores) -> None:
     if not np.isfinite(values).all():
         number = int(np.argmin(np.isfinite(values)))
-        where = "a prompt without the question", number
-        if number < len(scores.item):
-            where = f"item {scores.ids[scores.item[number]]!r}", scores.choice[number]
+        item, choice = _whose(number, scores)
         raise StrataError(
-            f"layer {layer}, {where[0]}: the log-probability of choice {where[1]} "
+            f"layer {layer}, {item}: the log-probability of choice {choice} "
             f"through the {LENSES[lens]} is {values[number]}, which is no number; the weights may "
             "be damaged, or their type too small for this model (`dtype: float32`)"
         )
+
+
+def _whose(choice: int, scores: Scores) -> tuple[str, int]:
+    """The item of a choice of the tree, in words, and the choice's number in it."""
+    if choice >= len(scores.item):
+        return "a prompt without the question", choice
+    return f"item {scores.ids[scores.item[choice]]!r}", int(scores.choice[choice])

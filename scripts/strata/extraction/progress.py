@@ -5,7 +5,6 @@ log-probabilities up to a layer. Every file is replaced as a whole, so a kill at
 the one before or the new one. Files get their final names when all of them are there.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -17,8 +16,9 @@ import numpy as np
 
 from strata.errors import StrataError
 from strata.extraction.stream import Stream
-from strata.files import PUBLISHED, atomic, link
+from strata.files import atomic, link
 from strata.store import Scores, read_state, write_scores, write_state
+from strata.unfinished import LOCK, hold, publish_mark
 
 # Saving takes at most this share of an extraction's time: where a layer takes more than ten times
 # its saving, every layer is saved.
@@ -28,18 +28,16 @@ SHARE = 0.1
 class Progress:
     """identity: all that the results depend on; what another identity left is removed.
 
-    scores: the file of the finished scores; stream: the file of a residual stream kept in one.
-    Raises StrataError if another process works in the folder.
+    scores: the file of the finished scores.
+    Waits while another process works in the folder.
     """
 
     def __init__(self, folder: str | Path, identity: dict, share: float = SHARE) -> None:
         self.folder, self.share = Path(folder), share
         self.state, self.scores = self.folder / "state.h5", self.folder / "scores.h5"
-        self.stream = self.folder / "stream.bin"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder / "lock")
+        self._lock = hold(self.folder)
         self._cost, self._since = 0.0, time.monotonic()
-        self._hold("identity.json", identity, ("lock",))
+        self._hold("identity.json", identity, (LOCK,))
 
     def _hold(self, name: str, value, kept: Iterable[str]) -> None:
         """Goes on with what a file of this name says is of the same value; else removes all but
@@ -56,7 +54,7 @@ class Progress:
     def ask(self, todo) -> None:
         """Says what is to be computed, where the rest is there already: a state of other parts is
         of no use."""
-        self._hold("todo.json", todo, ("lock", "identity.json"))
+        self._hold("todo.json", todo, (LOCK, "identity.json"))
 
     @property
     def finished(self) -> bool:
@@ -99,31 +97,16 @@ class Progress:
         """Keeps the scores; the state is not needed any more."""
         write_scores(self.scores, scores)
         self.state.unlink(missing_ok=True)
-        self.stream.unlink(missing_ok=True)
 
     def take(self, scores: Scores, dumps: Iterable[tuple[int, Path]]) -> None:
         """Finishes with what an earlier extraction left; dumps: with their layers."""
         publish((path, self.dump(layer)) for layer, path in dumps)
         self.finish(scores)
 
-    def release(self) -> None:
+    def release(self, results: Iterable[Path]) -> None:
         """Marks the folder as no longer needed once Snakemake has the results on record: until
-        then it would remove them, see sweep."""
-        (self.folder / PUBLISHED).touch()
-
-
-def _lock(path: Path):
-    file = path.open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StrataError(
-            f"{path.parent} is in use by another extraction of the same model and task; wait for "
-            "it or stop it (on a cluster: squeue, scancel)"
-        ) from None
-    except OSError:  # a file system without locks
-        logging.info("%s: no lock to be had on this file system", path.parent)
-    return file
+        then it would remove them, see unfinished.sweep."""
+        publish_mark(self.folder, results)
 
 
 def publish(files: Iterable[tuple[Path, Path]]) -> None:

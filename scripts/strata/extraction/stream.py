@@ -5,6 +5,8 @@ wherever it is kept: on the device, in host memory or in a file.
 """
 
 import logging
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +21,23 @@ from strata.models.memory import unless_full
 from strata.models.model import Model
 
 
+class NotFiniteError(StrataError):
+    """choice: number of the first choice of the row in which the stream is not finite."""
+
+    def __init__(self, layer: int, count: str, choice: int) -> None:
+        self.choice = choice
+        super().__init__(
+            f"the residual stream is not finite after layer {layer} ({count}). The weights may be "
+            "damaged, or the dtype too narrow: try `dtype: float32`"
+        )
+
+
 class Stream:
     """hidden: (nodes, d_model) in the model's dtype; node i of the tree is row place[i].
     prefix: (p, d_model), the common prefix, always on the device.
 
-    rows: the tree's row numbers of each batch (tree.batches). where: device, host or file; file:
-    what it is kept in then, left to the caller to remove. each: the map that batches go through,
-    see lanes.in_lanes.
+    rows: the tree's row numbers of each batch (tree.batches). where: device, host or file, one of
+    `folder`. each: the map that batches go through, see lanes.in_lanes.
     """
 
     def __init__(
@@ -34,7 +46,7 @@ class Stream:
         tree: TokenTree,
         rows: Sequence[np.ndarray],
         where: str = "device",
-        file: Path | None = None,
+        folder: Path | None = None,
         each: Callable = map,
     ) -> None:
         self.model, self.tree, self.each = model, tree, each
@@ -47,7 +59,7 @@ class Stream:
         self.place = np.empty_like(self.order)
         self.place[self.order] = np.arange(len(self.order))
         shape = len(self.order), model.config.hidden_size
-        self.hidden = _room(shape, model.dtype, model.device, where, file)
+        self.hidden = _room(shape, model.dtype, model.device, where, folder)
         tokens = torch.from_numpy(tree.prefix)
         self.prefix = model.embed(tokens, torch.arange(len(tokens)))
 
@@ -67,7 +79,8 @@ class Stream:
         """Runs decoder layer `index` (0-based) on the whole task, batch by batch; progress(tokens)
         is told of each.
 
-        Raises StrataError if what comes out is not finite, or one row is too long for the device.
+        Raises NotFiniteError if what comes out is not finite, and StrataError if one row is too
+        long for the device.
         """
         run = _LayerRun(self.model, layer, index)
         # Extremes show NaN and infinity alike, in one pass; looked at once a layer, since a look
@@ -83,12 +96,11 @@ class Stream:
             progress(ran[-1].last - ran[0].first)
         self.batches = done
         if not torch.isfinite(torch.stack(extremes)).all():
-            broken = sum(int((~torch.isfinite(part)).any(1).sum()) for part in self.parts())
-            raise StrataError(
-                f"the residual stream is not finite after layer {index + 1} ({broken} of "
-                f"{len(self.hidden)} tokens). The weights may be damaged, or the dtype too narrow: "
-                "try `dtype: float32`"
-            )
+            broken = torch.cat([(~torch.isfinite(part)).any(1) for part in self.parts()]).cpu()
+            node = self.order[broken.numpy()].min()
+            row = self.tree.rows[np.searchsorted(self.tree.rows, node, "right") - 1]
+            count = f"{int(broken.sum())} of {len(broken)} tokens"
+            raise NotFiniteError(index + 1, count, int(np.argmax(self.tree.choice_end >= row)))
 
     def _run(self, run: "_LayerRun", batch: "Batch") -> tuple[list["Batch"], list[torch.Tensor]]:
         """Moves a batch up; the batches it was run as, and their extremes."""
@@ -110,13 +122,18 @@ class Stream:
         return torch.split(self.hidden, 1 << 16)
 
 
-def _room(shape, dtype, device, where: str, file: Path | None) -> torch.Tensor:
+def _room(shape, dtype, device, where: str, folder: Path | None) -> torch.Tensor:
     if where == "device":
         return torch.empty(shape, dtype=dtype, device=device)
     if where == "host":
         return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
     size = shape[0] * shape[1]
-    return torch.from_file(str(file), shared=True, size=size, dtype=dtype).view(shape)
+    number, file = tempfile.mkstemp(suffix=".part", dir=folder)
+    os.close(number)
+    try:
+        return torch.from_file(file, shared=True, size=size, dtype=dtype).view(shape)
+    finally:
+        os.unlink(file)  # its memory is there as long as it is used, and nobody else finds it
 
 
 @dataclass(frozen=True)

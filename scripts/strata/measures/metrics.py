@@ -86,9 +86,7 @@ def item_values(scores: Scores, lens: str, metric: str) -> tuple[np.ndarray, np.
     """
     choices = Choices(scores)
     sources = {MC1_BLIND: [scores.blind], MC1_PMI: [scores.logprob, scores.blind]}
-    parts = [own[lens].astype(np.float64) for own in sources.get(metric, [scores.logprob])]
-    for part in parts if lens in LENSES else ():
-        _refuse_infinite(scores, lens, part)
+    parts = [_known(scores, lens, own) for own in sources.get(metric, [scores.logprob])]
     values = parts[0] - parts[1] if metric == MC1_PMI else parts[0]
     if metric in (MC1_TOKENS, MC1_BYTES, MC1_CHARS):
         own = {MC1_TOKENS: scores.tokens, MC1_BYTES: scores.bytes, MC1_CHARS: scores.chars}
@@ -155,9 +153,16 @@ def _whose(scores: Scores) -> str:
     return f"scores of {model} on {task}"
 
 
-def _refuse_infinite(scores: Scores, lens: str, values: np.ndarray) -> None:
+def log_probabilities(scores: Scores, lens: str) -> np.ndarray:
+    """(layers + 1, choices) float64 of a lens or a probe. Raises StrataError where those of a lens
+    are not finite."""
+    return _known(scores, lens, scores.logprob)
+
+
+def _known(scores: Scores, lens: str, source: dict[str, np.ndarray]) -> np.ndarray:
+    values = source[lens].astype(np.float64)
     wrong = ~np.isfinite(values)
-    if wrong.any():
+    if lens in LENSES and wrong.any():
         row, choice = np.argwhere(wrong)[0]
         item, number = scores.ids[scores.item[choice]], int(scores.choice[choice])
         raise StrataError(
@@ -165,6 +170,7 @@ def _refuse_infinite(scores: Scores, lens: str, values: np.ndarray) -> None:
             f"choice {number}: the log-probability is {values[row, choice]}, which is no "
             f"number; {AGAIN}"
         )
+    return values
 
 
 def true_mass(wide: np.ndarray, choices: Choices) -> np.ndarray:
@@ -197,7 +203,7 @@ def near_ties(scores: Scores, lens: str) -> np.ndarray:
     """(layers + 1, items) whether the best true choice and its strongest rival are within a step of
     the model's dtype, at the size of their scores: what other kernels or another card may turn."""
     choices = Choices(scores)
-    best, rival = choices.best_and_rival(choices.spread(scores.logprob[lens].astype(float)))
+    best, rival = choices.best_and_rival(choices.spread(log_probabilities(scores, lens)))
     size = np.maximum(np.abs(best), np.abs(rival))
     with np.errstate(divide="ignore"):
         step = 2.0 ** (np.floor(np.log2(size)) - STEPS[str(scores.attributes["dtype"])])

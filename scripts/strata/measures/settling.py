@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.measures.metrics import Choices
+from strata.measures.metrics import Choices, log_probabilities
 from strata.measures.statistics import clusters, estimate
 from strata.store import Scores
 
@@ -17,10 +17,11 @@ BINS = 10  # of as many items each, for the calibration error
 
 def distributions(scores: Scores, lens: str) -> tuple[np.ndarray, np.ndarray]:
     """Log-probabilities (layers + 1, items, widest) that add up to 1, -inf where there is no
-    choice; and which of them is the best true one, (items, widest)."""
+    choice; and which of them is the best true one, (items, widest). Raises StrataError where those
+    of a lens are not finite."""
     choices = Choices(scores)
     asked = choices.best | choices.false
-    wide = np.where(asked, choices.spread(scores.logprob[lens].astype(float)), -np.inf)
+    wide = np.where(asked, choices.spread(log_probabilities(scores, lens)), -np.inf)
     wide = wide - wide.max(-1, keepdims=True)
     return wide - np.log(np.exp(wide).sum(-1, keepdims=True)), choices.best
 

@@ -24,6 +24,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
         handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
     # A disk that fails under a mapped file is a signal, not an error: say at least where.
     faulthandler.enable()
+    # Where there is no space for the log, what is shown says why; the log's own error doesn't.
+    logging.raiseExceptions = False
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
     try:
         main(arguments)

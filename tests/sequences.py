@@ -517,6 +517,16 @@ def _(study):
     run.wait()
 
 
+# The end of a run of something else removes nothing that Snakemake has not noted.
+@sequence("all killed before an extraction is noted, then another target", {EXTRACT: 1}, {})
+def _(study):
+    run = extracting(study)
+    wait_for(lambda: list(study.results.glob("unfinished/small/sums/published")))
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert "left its locks: removed" in study.run("data")
+
+
 # Whether the extraction dies with the terminal or ends before: that no lock is left counts.
 @sequence("the terminal closed while it extracts", None)
 def _(study):

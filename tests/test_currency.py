@@ -4,7 +4,17 @@ was run to its end (sequences.py), and what the next run does then."""
 import shutil
 
 import pytest
-from sequences import SEQUENCES, base, computed, copied, costly, differences, fresh, logs_of
+from sequences import (
+    SEQUENCES,
+    base,
+    computed,
+    copied,
+    costly,
+    differences,
+    extracting,
+    fresh,
+    logs_of,
+)
 
 pytestmark = pytest.mark.workflow
 
@@ -13,6 +23,7 @@ PLAYED = (
     "begun with one lens, then two more",
     "a run that fails twice, then mended",
     "Snakemake killed while it extracts, which goes on",
+    "all killed before an extraction is noted, then another target",
     "the terminal closed while it extracts",
 )
 QUICK = [own for own in SEQUENCES if not own.runs]
@@ -46,6 +57,12 @@ def test_results_are_those_of_a_fresh_study(study, tmp_path, name):
         assert computed(study, logs) == own.computed
     assert study.jobs("tables") == {}
     assert differences(study, fresh(study, tmp_path / "fresh" / "study")) == []
+
+
+def test_a_run_that_is_alive_keeps_its_locks(study):
+    run = extracting(study)
+    assert "cannot be locked" in study.run("tables", check=False)
+    assert run.wait() == 0
 
 
 @pytest.mark.parametrize("target", ["tables", "figures"])

@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 
 import pytest
-from sequences import base, computed, copied, extracting, logs_of, started, wait_for
+from sequences import wait_for
 from workflow import ROOT
 
 from strata.unfinished import KEPT, LOCK, PUBLISHED, enter, hold, publish_mark, sweep
@@ -122,30 +121,3 @@ def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
     assert enter(tmp_path) == (None, "")
     assert (tmp_path / "locks").exists()
     hold(tmp_path / "task").close()
-
-
-@pytest.mark.workflow
-def test_what_ended_before_snakemake_noted_it_is_taken_up(tmp_path):
-    """Killed at the moment when the extraction has ended; another target is run in between, in
-    which an orphan's results may be noted by nobody."""
-    study = copied(base(tmp_path / "whole"), tmp_path / "study")
-    run = extracting(study)
-    wait_for(lambda: list(study.results.glob("unfinished/small/sums/published")))
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    logs = logs_of(study)
-    assert "left its locks: removed" in study.run("data")
-    study.run("tables")
-    assert computed(study, logs) == {}
-    log = study.results / "logs" / "extract" / "small" / "sums.log"
-    assert "an earlier run finished it" in log.read_text()
-    assert not (study.results / "unfinished").exists() or not list(
-        (study.results / "unfinished").rglob(PUBLISHED)
-    )
-    # One that is alive is not disturbed.
-    study.config["models"] = {"small": {"path": "small"}}
-    run = started(study, "tables")
-    wait_for(lambda: list((study.folder / ".snakemake" / "locks").glob("*")))
-    said = study.run("tables", check=False)
-    assert "cannot be locked" in said
-    assert run.wait() == 0

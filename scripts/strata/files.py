@@ -1,6 +1,7 @@
 """Writing without leaving halves behind, and the hashes that name a file's content."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -12,13 +13,18 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from strata.errors import StrataError
+
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; moves it to `path` at the end of the block.
 
     If the block raises, the temporary file is removed and `path` is left as it was. What a killed
-    process left of an earlier try is removed: a file has one writer at a time.
+    process left of an earlier try is removed: a file has one writer at a time. Raises StrataError
+    where there is no space for it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +34,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StrataError(
+            f"{path} cannot be written: {os.strerror(error.errno)}. Free space, then run again: "
+            "what is finished is kept"
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -63,7 +76,7 @@ def file_hash(path: str | Path) -> str:
         known = {path: one for path, one in _remembered().items() if os.path.exists(path)}
         known[key] = {"fingerprint": own, "sha256": digest}
         with (
-            contextlib.suppress(OSError),
+            contextlib.suppress(OSError, StrataError),
             atomic(cache("hashes.json")) as part,
         ):  # no home to keep it
             part.write_text(json.dumps(known), encoding="utf-8")

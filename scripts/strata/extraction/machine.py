@@ -207,7 +207,7 @@ def _kept(key: str, measure: Callable, keep: Callable[[], bool] = lambda: True):
         if not kept:
             return value
         known = {key: value} | _rates(path)  # another process may have measured meanwhile
-        with contextlib.suppress(OSError), atomic(path) as part:  # no home to keep it
+        with contextlib.suppress(OSError, StrataError), atomic(path) as part:  # no home for it
             part.write_text(json.dumps(known, indent=1), encoding="utf-8")
     return known[key]
 

@@ -1,0 +1,101 @@
+"""The fault campaign (campaign.py) plans what it says, and sees each kind of outcome."""
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from campaign import (
+    ANEW,
+    DAMAGE,
+    HANG,
+    LOST,
+    MUTE,
+    REFUSED,
+    SILENT,
+    TRACEBACK,
+    UNCHANGED,
+    Campaign,
+    Fault,
+    Job,
+    kind_of,
+    plan,
+    table,
+)
+from workflow import Study
+
+JOBS = [
+    Job("extract", ("results/tiny/models/a.json", "results/tiny/tasks/t.jsonl"), ("s/a/t.h5",)),
+    Job("measure", ("results/tiny/scores/a/t.h5", "results/tiny/asked/unrecorded"), ("m/a.csv",)),
+    Job("measure", ("results/tiny/scores/b/t.h5", "results/tiny/asked/unrecorded"), ("m/b.csv",)),
+    Job("prepare", ("sums.jsonl", "data/raw/x.json"), ("t.jsonl",)),
+]
+
+
+def test_every_rule_and_kind_of_file_meets_every_fault():
+    faults = plan(JOBS, 160, 0, [])
+    assert len(faults) == 160
+    damaged = {(fault.rule, fault.kind, fault.how) for fault in faults if fault.kind}
+    for job in JOBS:
+        for path in job.inputs:
+            for how in (*DAMAGE, "swap"):
+                assert ((job.rule, kind_of(path), how) in damaged) == (path != "sums.jsonl")
+    stopped = {(fault.rule, fault.how) for fault in faults if not fault.kind}
+    assert {(job.rule, "full disk") for job in JOBS} < stopped
+    assert plan(JOBS, 160, 0, []) == faults != plan(JOBS, 160, 1, [])
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_damage_is_damage(how):
+    rng = random.Random(0)
+    for content in (b"a", b"some text", bytes(range(1, 256)) * 9):
+        assert DAMAGE[how](content, rng) != content
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    study = Study(tmp_path / "whole", models=[])
+    for folder in (tmp_path / "own", study.folder):
+        path = folder / "results" / "tiny" / "metrics" / "a.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1\n")
+    return Campaign(study, tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (0, "done", None),
+        (None, "nothing", HANG),
+        (1, "error: x is damaged\nthen\n  error: x is damaged\n", REFUSED),
+        (1, "WorkflowError: something", MUTE),
+        (1, "error: x\nTraceback (most recent call last):\n  File", TRACEBACK),
+        (0, "Fatal Python error: Bus error", TRACEBACK),
+    ],
+)
+def test_what_a_run_said_is_judged(campaign, status, said, kind):
+    found = campaign._judge(status, said, Path())
+    assert (found and found.kind) == kind
+
+
+def test_what_a_run_left_is_compared(campaign, tmp_path):
+    fault, own = Fault("measure", "scores .h5", "flip", JOBS[1], 0), tmp_path / "own"
+    path = own / "results/tiny/metrics/a.csv"
+    damaged = own / "results/tiny/scores.h5"
+    damaged.write_text("other")
+    (campaign.study.results / "scores.h5").write_text("some")
+    assert campaign._compare(fault, own, [damaged], {}).kind == UNCHANGED
+    damaged.write_text("some")
+    assert campaign._compare(fault, own, [damaged], {}).kind == ANEW
+    path.write_text("2\n")
+    assert campaign._compare(fault, own, [damaged], {}).kind == SILENT
+    path.write_text("1\n")
+    log = own / "results/tiny/logs/extract/a/t.log"
+    log.parent.mkdir(parents=True)
+    killed = Fault("extract", "", "kill all", JOBS[0], signal.SIGKILL)
+    log.write_text("t:\nlenses: raw\n")
+    assert campaign._compare(killed, own, [], {"a/t": "state"}).kind == LOST
+    log.write_text("t:\nlenses: raw\ngoing on after layer 2\n")
+    assert campaign._compare(killed, own, [], {"a/t": "state"}).kind != LOST
+    assert campaign._compare(killed, own, [], {"a/t": "scores"}).kind == LOST
+    assert "| kill all | 1 |" in table([(killed, campaign._compare(killed, own, [], {}))])

@@ -26,6 +26,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     faulthandler.enable()
     # Where there is no space for the log, what is shown says why; the log's own error doesn't.
     logging.raiseExceptions = False
+    # HDF5 complains again, with a traceback, when it lets go of a file that it could not write.
+    sys.unraisablehook = lambda lost: logging.debug("%s: %s", lost.err_msg, lost.exc_value)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
     try:
         main(arguments)

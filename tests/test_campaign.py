@@ -54,6 +54,7 @@ def test_damage_is_damage(how):
 
 @pytest.fixture
 def campaign(tmp_path):
+    (tmp_path / "whole").mkdir()
     study = Study(tmp_path / "whole", models=[])
     for folder in (tmp_path / "own", study.folder):
         path = folder / "results" / "tiny" / "metrics" / "a.csv"

@@ -6,9 +6,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
-from sequences import wait_for
 from workflow import ROOT
 
 from strata.unfinished import KEPT, LOCK, PUBLISHED, enter, hold, publish_mark, sweep
@@ -58,7 +58,8 @@ def test_a_folder_that_was_swept_while_one_waited_is_made_anew(tmp_path, caplog)
     first = hold(folder)
     second = threading.Thread(target=lambda: got.append(hold(folder)))
     second.start()
-    wait_for(lambda: "waiting for it to end" in caplog.text)
+    while "waiting for it to end" not in caplog.text:
+        time.sleep(0.01)
     shutil.rmtree(folder)
     first.close()
     second.join()

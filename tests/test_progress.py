@@ -242,7 +242,7 @@ def test_two_extractions_of_one_task_wait_for_each_other(extraction):
 
         Stream.advance = advance
 
-    first = extraction.start("--no-self-check", before=pause)
+    first = extraction.start(before=pause)
     state = extraction.folder / "unfinished" / "b" / "identity.json"
     while not state.exists():
         time.sleep(0.01)

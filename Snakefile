@@ -17,8 +17,8 @@ from strata.unfinished import enter
 
 ROOT = Path(workflow.basedir)
 
-if workflow.is_main_process and not workflow.dryrun:
-    print_lines(last=lambda: to_open())
+if workflow.is_main_process:
+    print_lines(last=lambda: to_open(), dry=lambda: workflow.dryrun)
 
 try:
     check_file(ROOT / "config.yaml")

@@ -22,16 +22,21 @@ EVENTS = {LogEvent.RESOURCES_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, 
 
 class Lines(logging.Formatter):
     """own: the formatter in whose place it stands, which writes all that is of no job. last: what
-    is said where nothing is to be done."""
+    is said where nothing is to be done. dry: whether the run is a dry one, which Snakemake itself
+    writes; known when it begins, not when the Snakefile is read."""
 
-    def __init__(self, own: logging.Formatter, last: Callable[[], str]) -> None:
+    def __init__(
+        self, own: logging.Formatter, last: Callable[[], str], dry: Callable[[], bool]
+    ) -> None:
         super().__init__()
-        self.own, self.last = own, last
+        self.own, self.last, self.dry = own, last, dry
         self.begun: set[int] = set()  # a job that is tried again keeps its number
         self.total = 0
 
     def format(self, record: logging.LogRecord) -> str:
         """A line, or nothing, which Snakemake's handler does not print."""
+        if self.dry():
+            return self.own.format(record)
         event, text = getattr(record, "event", None), str(record.msg or "")
         if event == LogEvent.RUN_INFO:
             self.total = record.stats["total"]
@@ -51,10 +56,10 @@ def _logs(files) -> str:
     return f" ({', '.join(map(str, files))})" if files else ""
 
 
-def print_lines(last: Callable[[], str]) -> None:
+def print_lines(last: Callable[[], str], dry: Callable[[], bool]) -> None:
     """Has the handler of Snakemake's that prints to the screen print lines."""
     from snakemake.logging import logger
 
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
-            handler.setFormatter(Lines(handler.formatter, last))
+            handler.setFormatter(Lines(handler.formatter, last, dry))

@@ -117,7 +117,7 @@ def main(arguments: argparse.Namespace) -> None:
     for job in jobs:
         job.publish()
     for job in jobs:
-        job.progress.release([*job.dumps, job.own])
+        job.progress.release([*job.dumps.values(), job.own])
     logging.info("peak memory: %s", peak_memory(device))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from strata.asked import few_layers, looked_at
+from strata.checkpoints import checkpoints
 from strata.errors import StrataError
 from strata.files import located
 from strata.models.checkpoint import read_config, read_info
@@ -389,25 +390,3 @@ def _without_suffix(name: str) -> str:
 
 def _pick(entries: dict[str, dict], names: Iterable[str]) -> dict[str, dict]:
     return {name: entries[name] for name in names}
-
-
-def checkpoints(name: str, entry: dict) -> tuple[dict[str, dict], dict[str, dict]]:
-    """The models an entry stands for, by name: one, or a checkpoint for each of its `steps`; and
-    of each checkpoint run, label of the run, and step."""
-    if "steps" not in entry:
-        return {name: entry}, {}
-    shared, label = {**entry}, entry.get("label", name)
-    steps = sorted(shared.pop("steps"))
-    where = "path" if "path" in entry else "revision"
-    if "{step}" not in entry.get(where, ""):
-        raise StrataError(
-            f"config key models.{name}.steps: say where the checkpoint of a step is, by {{step}} "
-            f"in `{where}:`"
-        )
-    made, training = {}, {}
-    for step in steps:
-        place = entry[where].replace("{step}", str(step))
-        model = f"{name}-step{step}"
-        made[model] = {**shared, where: place, "label": f"{label}, step {step}"}
-        training[model] = {"run": name, "label": label, "step": step}
-    return made, training

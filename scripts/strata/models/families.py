@@ -9,7 +9,7 @@ FAMILIES = {
     # Fewer heads of keys than of queries.
     "llama": Family(
         known="LLaMA 1 to 3, SmolLM 1 and 2, TinyLlama, Yi, Vicuna",
-        real="stories260K",
+        real="stories260K, SmolLM2 135M (Q4_1)",
         tiny={"num_key_value_heads": 2},
     ),
     # The same, and every layer sees a window only; shorter here than the items of the tests.
@@ -63,6 +63,7 @@ FAMILIES = {
     # which is of the layers without a window alone.
     "gemma3_text": Family(
         known="Gemma 3 270M and 1B",
+        real="Gemma 3 270M (Q4_K_M)",
         scaled=True,
         windows="by type",
         rotary="by type",

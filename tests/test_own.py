@@ -833,7 +833,7 @@ WRONG = [
     ("own.zip", b"PK\x03\x04\x14\x00", {}, "a zip archive or a spreadsheet: unpack it"),
     ("own.jsonl", "<!DOCTYPE html><html>404</html>", {}, "a web page, perhaps an error's"),
     ("own.parquet", "version https://git-lfs.github.com/spec/v1\n", {}, "run git lfs pull"),
-    ("own.tar.gz", gzip.compress(b"x" * 257 + b"ustar\0"), {}, "a tar archive: unpack it"),
+    ("own.tar.gz", gzip.compress(b"x" * 257 + b"ustar\0", mtime=0), {}, "a tar archive: unpack it"),
     ("own.jsonl", GOOD.replace("0}", "NaN}"), {}, r"no label; `skip: \[no label\]`"),
     ("own.json", '[["Q?", ["u", "v"], 0], {"a": 1}]', {}, "row 1: the field 'choices' is missing"),
     # fields

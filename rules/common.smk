@@ -3,6 +3,7 @@
 
 import csv
 import functools
+import io
 import json
 import operator
 import os
@@ -13,6 +14,7 @@ from strata import STAGES
 from strata import asked
 from strata.errors import nearest
 from strata.files import file_hash, link
+from strata.integrity import verified
 from strata.models.checkpoint import (
     content_of,
     local_adapter,
@@ -120,8 +122,11 @@ def growing(mem_mb, runtime):
 # What `snakemake plan` has found, by (model, task).
 PLAN = {}
 if Path(R, "plan.csv").is_file():
-    with open(f"{R}/plan.csv", newline="", encoding="utf-8") as file:
-        PLAN = {(row["model"], row["task"]): row for row in csv.DictReader(file)}
+    try:
+        rows = csv.DictReader(io.StringIO(verified(f"{R}/plan.csv").decode(), newline=""))
+        PLAN = {(row["model"], row["task"]): row for row in rows}
+    except StrataError as error:
+        print(f"{error}, by `snakemake plan`; no job goes by it", file=sys.stderr)
 
 
 def planned(model, column, default, scale, least, join=max):

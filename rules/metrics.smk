@@ -19,5 +19,6 @@ rule measure:
     message:
         "Measuring {wildcards.model} on {wildcards.task}."
     shell:
-        "{RUN}/measure.py --scores {input.scores} --items {input.jsonl} --model {wildcards.model} --task {wildcards.task}"
+        "{RUN}/measure.py --scores {input.scores} --items {input.jsonl}"
+        " --info {R}/models/{wildcards.model}.json --model {wildcards.model} --task {wildcards.task}"
         " --lenses {params.lenses} --out {output.metrics} --best {output.best} --log {log}"

@@ -63,7 +63,8 @@ rule report:
     message:
         "Report: every table and figure of the study {study.name} on one page, {output.page}."
     shell:
-        "printf '%s\n' {params.study:q} > {output.study} &&"
+        "{RUN}/draft.py --study {params.study:q} --shown {R}/tables {R}/figures --out {output.study}"
+        " --log {log} &&"
         " {PYTHON} -m snakemake tables figures --snakefile {params.snakefile:q} --nolock"
         " --report {params.draft} --report-stylesheet {input.style:q} --configfile {output.study} > {log} 2>&1 &&"
         " {RUN}/seal.py --page {params.draft} --out {output.page}"

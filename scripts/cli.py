@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.integrity import Refused
 from strata.names import WEIGHTS
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
     """Runs `main(arguments)`; a StrataError or OSError ends the script with its message and exit
-    status 1, an interrupt with one word and 130.
+    status 1, an interrupt with one word and 130. A file that is refused is set aside.
 
     `arguments.log`, where there is one, is a file that receives what is also shown on stderr.
     """
@@ -30,6 +31,9 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
     try:
         main(arguments)
+    except Refused as error:
+        logging.error("error: %s", error.set_aside())
+        sys.exit(1)
     except (StrataError, OSError) as error:  # OSError: no space left, no permission
         logging.error("error: %s", error)
         sys.exit(1)

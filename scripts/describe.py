@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import cli
 from strata import STAGES
-from strata.files import atomic
+from strata.integrity import sealed
 from strata.models.checkpoint import ModelInfo, content_of, describe
 from strata.models.gguf.header import is_gguf
 from strata.models.model import Model
@@ -18,7 +18,7 @@ def main(arguments: argparse.Namespace) -> None:
     info = describe(arguments.model, options)
     asked = {"content": content_of(options), "stage": STAGES["describe"]}
     info = replace(info, parameters=check(info), asked=asked)
-    with atomic(arguments.out) as part:
+    with sealed(arguments.out) as part:
         part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
 
 

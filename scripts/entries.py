@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.files import file_hash
+from strata.integrity import hold
 from strata.report.catalogue import CATALOGUE
 from strata.report.entry import FORMS, MAPPINGS, OPTIONAL, SCORED
 from strata.report.frames import READERS, read_json, read_labels, read_tasks
@@ -48,6 +50,10 @@ def _read(name: str, arguments: argparse.Namespace):
     from strata.measures.metrics import with_lengths  # most tables and figures need no HDF5
 
     items = read_tasks(arguments.jsonl)
+    hashes = {Path(path).stem: file_hash(path) for path in arguments.jsonl}
+    for path, own in zip(getattr(arguments, name), found.values(), strict=True):
+        if "task_hash" in own.attributes:
+            hold(path, own.attributes, {"task_hash": hashes.get(own.attributes["task"])})
     return {
         (model, task): with_lengths(own.with_lenses(arguments.lenses or own.logprob), items[task])
         for (model, task), own in found.items()

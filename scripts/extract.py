@@ -29,6 +29,7 @@ from strata.extraction.progress import Progress, publish
 from strata.extraction.selfcheck import OFF, self_check
 from strata.extraction.task import read_task
 from strata.files import file_hash
+from strata.integrity import verify_file
 from strata.items import Item, read_items
 from strata.models.checkpoint import read_info, verify
 from strata.models.linears import ONEDNN, has_onednn
@@ -155,6 +156,7 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
     for number, (task, items, scores) in enumerate(tasks):
         paths = map(Path, arguments.dumps[number * len(layers) :])
         dumps = dict(zip(layers, paths, strict=False))
+        verify_file(items)  # or what is unfinished would be taken for another task's
         facts = {
             "revision": info.revision,
             "tokenizer_hash": info.tokenizer_hash,

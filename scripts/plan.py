@@ -13,7 +13,7 @@ from strata.extraction.machine import choose_device, memory_of, product_rate, re
 from strata.extraction.placement import Memory
 from strata.extraction.plan import Setting, as_text, plan_row
 from strata.extraction.task import read_task
-from strata.files import atomic
+from strata.integrity import sealed
 from strata.items import read_items
 from strata.models.checkpoint import outline, tokenizer_hash
 from strata.models.model import Skeleton
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> None:
             rows.append({"model": name, "task": task, **row})
         logging.info("%s: %d items", task, len(items))
     rows.sort(key=lambda row: list(models).index(row["model"]))
-    with atomic(arguments.out) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with sealed(arguments.out) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

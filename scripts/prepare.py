@@ -6,20 +6,23 @@ import logging
 
 import cli
 from strata import STAGES
-from strata.files import atomic, file_hash
+from strata.files import file_hash
+from strata.integrity import sealed, verify_file
 from strata.items import write_items
 from strata.tasks.download import verify_raw
-from strata.tasks.sources import files, prepare
+from strata.tasks.sources import files, prepare, sets
 
 
 def main(arguments: argparse.Namespace) -> None:
     options = json.loads(arguments.options)
     verify_raw(files(options), arguments.raw, arguments.datasets)
+    for path in sets(options):
+        verify_file(path)
     items, audit = prepare(arguments.task, options, arguments.raw)
     write_items(arguments.out, items)
     audit["asked"] = {"options": options, "stage": STAGES["prepare"]}
     audit["items_sha256"] = file_hash(arguments.out)
-    with atomic(arguments.audit) as part:
+    with sealed(arguments.audit) as part:
         part.write_text(json.dumps(audit, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     logging.info("%s: %d items", arguments.task, len(items))
 

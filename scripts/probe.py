@@ -8,19 +8,33 @@ import cli
 from strata import STAGES, __version__
 from strata.asked import probes_asked
 from strata.errors import StrataError
-from strata.files import atomic
+from strata.integrity import Refused, extraction_of, sealed
 from strata.items import read_items
 from strata.measures.probe_rows import probe_table
 from strata.measures.probing import Plan, probe_task
-from strata.store import read_scores, write_decisions
+from strata.store import Dump, read_dump, read_scores, write_decisions
 
 
 def main(arguments: argparse.Namespace) -> None:
     plan = Plan(**json.loads(arguments.plan))
     scores = read_scores(arguments.scores)
     items = read_items(arguments.items) if arguments.calculation else None
+    own = extraction_of(scores.attributes)
+
+    def read(dump: tuple[int, str]) -> Dump:
+        layer, path = dump
+        return read_dump(path, {**own, "layer": layer})
+
+    layers = scores.looked_at
+    if len(layers) != len(arguments.dumps):
+        raise StrataError(
+            f"{arguments.scores} is of {len(layers)} layers, not as many as the dumps"
+        )
     try:
-        decisions = probe_task(scores, arguments.dumps, plan, items, arguments.threads)
+        dumps = list(zip(layers, arguments.dumps, strict=True))
+        decisions = probe_task(scores, dumps, plan, items, arguments.threads, read)
+    except Refused:
+        raise
     except StrataError as error:
         raise StrataError(f"{arguments.model}, {arguments.task}: {error}") from None
     attributes = decisions.scores.attributes | {
@@ -35,7 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
     decisions = replace(decisions, attributes=attributes)
     table = probe_table(decisions, arguments.model, arguments.task)
     write_decisions(arguments.decisions, decisions)
-    with atomic(arguments.out) as part:
+    with sealed(arguments.out) as part:
         table.to_csv(part, index=False)
 
 

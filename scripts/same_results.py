@@ -48,7 +48,11 @@ def compare_folders(before: Path, after: Path) -> Iterator[str]:
 
 def files_of(folder: Path) -> set[str]:
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(path) for path in paths if path.parts[0] not in NO_RESULTS}
+    return {
+        str(path)
+        for path in paths
+        if path.parts[0] not in NO_RESULTS and path.suffix not in (".sha256", ".refused")
+    }
 
 
 def content(path: Path) -> object:

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 import cli
-from strata.files import atomic
+from strata.integrity import extraction_of, sealed
 from strata.measures.probing import Plan
 from strata.measures.transfer import transfer_table
-from strata.store import read_decisions, read_dump
+from strata.store import Dump, read_decisions, read_dump
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -16,14 +16,19 @@ def main(arguments: argparse.Namespace) -> None:
     dumps: dict[str, list[str]] = {}
     for path in arguments.dumps:
         dumps.setdefault(Path(path).parent.name, []).append(path)
+
+    def read(task: str, row: int) -> Dump:
+        own = extraction_of(decisions[task].attributes)
+        return read_dump(dumps[task][row], {**own, "layer": decisions[task].looked_at[row]})
+
     table = transfer_table(
         decisions,
-        lambda task, row: read_dump(dumps[task][row]),
+        read,
         arguments.model,
         Plan(**json.loads(arguments.plan)),
         arguments.threads,
     )
-    with atomic(arguments.out) as part:
+    with sealed(arguments.out) as part:
         table.to_csv(part, index=False)
 
 

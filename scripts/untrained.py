@@ -4,7 +4,7 @@ import argparse
 import json
 
 import cli
-from strata.files import atomic
+from strata.integrity import sealed
 from strata.models.checkpoint import describe, read_info
 from strata.models.untrained import write_untrained
 
@@ -15,7 +15,7 @@ def main(arguments: argparse.Namespace) -> None:
     own = {"tokenizer": trained.tokenizer, "adapter": trained.adapter}
     write_untrained(trained.folder, arguments.weights, **own)
     info = describe(trained.name, {"path": arguments.weights})
-    with atomic(arguments.out) as part:
+    with sealed(arguments.out) as part:
         part.write_text(json.dumps(info.dict(), indent=1) + "\n", encoding="utf-8")
 
 

@@ -46,7 +46,8 @@ def extracted(studies: Path, name: str, lenses=("raw",), dumps: bool = True, **c
     for layer in range(2) if dumps else ():
         dump = studies / study / "activations" / model / task / LAYERS[layer]
         values = torch.zeros(2, 3)
-        write_dump(dump, values, values[:1], scores.item, scores.choice, flags, scores.attributes)
+        named = {**scores.attributes, "layer": layer}
+        write_dump(dump, values, values[:1], scores.item, scores.choice, flags, named)
     return path
 
 

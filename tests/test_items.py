@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from strata.errors import StrataError
+from strata.integrity import beside
 from strata.items import Item, audit, read_items, write_items
 
 
@@ -42,6 +43,7 @@ def test_a_malformed_line_is_named(tmp_path, line):
     path = tmp_path / "t.jsonl"
     write_items(path, [item()])
     path.write_text(path.read_text() + line + "\n")
+    beside(path).unlink()  # a file by hand
     with pytest.raises(StrataError, match=r"t\.jsonl, line 2: not an item"):
         read_items(path)
 

@@ -139,6 +139,31 @@ def test_it_goes_on_after_the_last_layer_saved(extraction, stop):
     assert extraction.outputs() == expected
 
 
+@pytest.mark.parametrize("name", ["layer_2.h5", "batch_tokens.json"])
+def test_what_is_damaged_of_an_unfinished_extraction_is_not_used(extraction, name):
+    def die_at_layer_five():
+        original = Stream.advance
+
+        def advance(self, index, *rest):
+            if index == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+            original(self, index, *rest)
+
+        Stream.advance = advance
+
+    assert extraction.run("--no-self-check") == 0
+    expected = extraction.outputs()
+    extraction.clear(noted=True)
+    assert extraction.run("--no-self-check", before=die_at_layer_five) == -signal.SIGKILL
+    left = extraction.folder / "unfinished" / "a" / name
+    left.write_bytes(left.read_bytes()[:-1] + b"x")
+    assert extraction.run("--no-self-check") == 0
+    log = extraction.log.read_text()
+    assert f"a/{name} is damaged, or was changed: it is not what was written: beginning anew" in log
+    assert "going on" not in log
+    assert extraction.outputs() == expected
+
+
 @pytest.mark.skipif(not has_onednn(), reason="this torch has no oneDNN of float32")
 def test_it_goes_on_with_the_library_it_was_begun_with(extraction, monkeypatch):
     def choose(library):

@@ -317,7 +317,7 @@ def test_files_round_trip_in_full_precision(tmp_path, small):
     write_table(table, tmp_path / "out" / "layers_a")
     written = pd.read_csv(tmp_path / "out" / "layers_a.csv")
     assert 1 / 3 in list(written["value"])
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
         "layers_a.csv",
         "layers_a.html",
         "layers_a.md",

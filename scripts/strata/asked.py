@@ -6,21 +6,23 @@ file among its job's inputs, written anew only where what is there does not answ
 neither numpy nor h5py until scores are looked at.
 """
 
+import contextlib
 import json
+import logging
 import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from strata import STAGES
 from strata.errors import StrataError
 from strata.files import atomic, file_hash, fingerprint
+from strata.integrity import FACTS, Refused, verified, verify_file
 from strata.names import LENSES
 
 Made = dict[str, Any]
-# What, beside the settings it was asked for, a file of an extraction depends on.
-FACTS = ("revision", "tokenizer_hash", "task_hash")
 LAYERS = "layers"  # which are read out, where not all are
 
 
@@ -64,10 +66,20 @@ def read_asked(path: str | Path) -> Made:
 
 
 def _read_json(path: str | Path) -> Made:
+    """Nothing of a file that is not there, or damaged."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(verified(path))
+    except Refused as error:
+        _say(f"{error.path} {error.reason}: it is made anew")
+        return {}
     except (OSError, ValueError):
         return {}
+
+
+@cache
+def _say(message: str) -> None:
+    """Once a process; by a logger of its own, since Snakemake's process has its own root."""
+    logging.getLogger("strata").warning("%s", message)
 
 
 def made_model(path: Path) -> Made | None:
@@ -131,14 +143,14 @@ def extraction_asked(
 
 
 def made_extraction(path: Path) -> Made | None:
-    """What a file of scores or a dump was made for: settings, FACTS, names and its lenses; None
-    where it is not there or does not say."""
+    """What a file of scores or a dump was made for: settings, FACTS, names and its lenses, of a
+    dump its layer; None where it is not there, damaged or does not say."""
     attributes, held = _attributes(path)
     wanted = (*FACTS, "model", "task")
     if not {"asked", *wanted} <= attributes.keys():  # of an earlier Strata
         return None
     lenses = [lens for lens in LENSES if lens in held]  # in the order of requests
-    facts = {key: attributes[key] for key in wanted}
+    facts = {key: attributes[key] for key in (*wanted, "layer") if key in attributes}
     return {**json.loads(attributes["asked"]), **facts, "lenses": lenses}
 
 
@@ -148,6 +160,9 @@ def _attributes(path: Path) -> tuple[Made, list[str]]:
 
     try:
         return read_attributes(path)
+    except Refused as error:
+        _say(f"{error.path} {error.reason}: it is not used")
+        return {}, []
     except StrataError:
         return {}, []
 
@@ -155,13 +170,20 @@ def _attributes(path: Path) -> tuple[Made, list[str]]:
 def made_scores(path: Path, model: str, task: str, info: Path, items: Path) -> Made | None:
     """As made_extraction, but None too for scores of other names, or of another model than the one
     described in `info`, or of other items than `items`, where these are there."""
-    known: Made = {"model": model, "task": task}
-    if info.is_file():
-        known |= {key: _read_json(info).get(key) for key in ("revision", "tokenizer_hash")}
-    if items.is_file():
-        known["task_hash"] = file_hash(items)
+    known = {"model": model, "task": task, **facts_of(info, items)}
     made = made_extraction(path)
     return made if made and all(made[key] == value for key, value in known.items()) else None
+
+
+def facts_of(info: Path, items: Path) -> Made:
+    """The FACTS of an extraction of the model described in `info` on the task of `items`, as far as
+    these are there and whole."""
+    described = _read_json(info)
+    facts = {key: described[key] for key in FACTS if key in described}
+    with contextlib.suppress(OSError, Refused):
+        verify_file(items)
+        facts["task_hash"] = file_hash(items)
+    return facts
 
 
 def covers(own: Made, asked: Made) -> bool:

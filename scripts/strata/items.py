@@ -1,5 +1,6 @@
 """The one form every task is brought into: multiple-choice items, and what is wrong with a set."""
 
+import io
 import json
 import re
 from collections.abc import Iterable
@@ -7,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.files import atomic
+from strata.integrity import sealed, verified
 
 # What a spreadsheet runs in a csv: a cell that begins so, after whatever may part cells there.
 FORMULA = re.compile(r"\s*([=@＝＠]|[+\-＋－].*[(|!])")
@@ -96,7 +97,7 @@ class Item:
 
 
 def write_items(path: str | Path, items: Iterable[Item]) -> None:
-    with atomic(path) as part, part.open("w", encoding="utf-8") as file:
+    with sealed(path) as part, part.open("w", encoding="utf-8") as file:
         for item in items:
             fields = asdict(item)
             for optional in ("partner", "fillings", "measured"):
@@ -112,19 +113,18 @@ def read_items(path: str | Path) -> list[Item]:
     """
     items: list[Item] = []
     seen: set[str] = set()
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                fields = json.loads(line)
-                for several in {"choices", "correct", "fillings", "measured"} & fields.keys():
-                    fields[several] = tuple(fields[several])
-                item = Item(**fields)
-            except (ValueError, TypeError, KeyError, AttributeError, StrataError) as error:
-                raise StrataError(f"{path}, line {number}: not an item ({error})") from None
-            if item.id in seen:
-                raise StrataError(f"{path}, line {number}: the id {item.id!r} comes twice")
-            seen.add(item.id)
-            items.append(item)
+    for number, line in enumerate(io.BytesIO(verified(path)), 1):
+        try:
+            fields = json.loads(line)
+            for several in {"choices", "correct", "fillings", "measured"} & fields.keys():
+                fields[several] = tuple(fields[several])
+            item = Item(**fields)
+        except (ValueError, TypeError, KeyError, AttributeError, StrataError) as error:
+            raise StrataError(f"{path}, line {number}: not an item ({error})") from None
+        if item.id in seen:
+            raise StrataError(f"{path}, line {number}: the id {item.id!r} comes twice")
+        seen.add(item.id)
+        items.append(item)
     return items
 
 

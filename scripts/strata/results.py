@@ -1,19 +1,29 @@
 """The results of a study as frames and arrays: `strata.open("results/embedded")`."""
 
+import io
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from strata.asked import facts_of
 from strata.errors import StrataError, known
 from strata.files import located
+from strata.integrity import extraction_of, verified
 from strata.items import read_items
 from strata.measures.metrics import with_lengths
 from strata.report import frames
-from strata.store import Decisions, Dump, Scores, read_decisions, read_dump, read_scores
+from strata.store import (
+    Decisions,
+    Dump,
+    Scores,
+    read_attributes,
+    read_decisions,
+    read_dump,
+    read_scores,
+)
 
 
 class Results:
@@ -36,7 +46,7 @@ class Results:
     def _selected(self) -> tuple[list[str], list[str]]:
         path = self.folder / "study.json"
         if path.is_file():
-            chosen = json.loads(path.read_text(encoding="utf-8"))["select"]
+            chosen = json.loads(verified(path))["select"]
             return chosen["models"], chosen["tasks"]
         scores = sorted(self.folder.glob("scores/*/*.h5"))
         return sorted({own.parent.name for own in scores}), sorted({own.stem for own in scores})
@@ -64,7 +74,8 @@ class Results:
     def table(self, name: str) -> pd.DataFrame:
         """A table of the study by its name, such as "emergence" or "layers_micro-l"."""
         paths = {path.stem: path for path in self.folder.glob("tables/*.csv")}
-        return pd.read_csv(paths[known(name, sorted(paths), "tables of the study")])
+        path = paths[known(name, sorted(paths), "tables of the study")]
+        return pd.read_csv(io.BytesIO(verified(path)))
 
     def items(self, task: str) -> pd.DataFrame:
         """The questions of a task by their ids: group, subtask, prompt, choices, the flags of those
@@ -75,13 +86,15 @@ class Results:
     def scores(self, model: str, task: str) -> Scores:
         """Log-probabilities of every choice at every layer, by lens (layers + 1, choices); where a
         study looks at some layers (`layers`), a row for each of its `looked_at`."""
-        found = self._of(read_scores, "scores", model, task)
+        path = self._of("scores", model, task)
         items = self.folder / "tasks" / f"{task}.jsonl"
+        facts = facts_of(self.folder / "models" / f"{model}.json", items)
+        found = read_scores(path, {"model": model, "task": task, **facts})
         return with_lengths(found, read_items(items)) if items.exists() else found
 
     def decisions(self, model: str, task: str) -> Decisions:
         """What the probes say of every choice, held out, a row for each layer of `looked_at`."""
-        return self._of(read_decisions, "probes", model, task)
+        return read_decisions(self._of("probes", model, task))
 
     def dump(self, model: str, task: str, layer: int) -> Dump:
         """The residual stream at one layer, 0 (embedding) to the last: activations (choices,
@@ -93,10 +106,9 @@ class Results:
         if layer not in paths:
             there = ", ".join(map(str, paths)) or "none"
             raise StrataError(f"{folder} has no layer {layer}; there are {there}")
-        found = read_dump(paths[layer])
-        if (stated := int(found.attributes["layer"])) != layer:
-            raise StrataError(f"{paths[layer]} is of layer {stated}, not {layer}; delete it")
-        return found
+        scores = self.folder / "scores" / model / f"{task}.h5"
+        own = extraction_of(read_attributes(scores)[0]) if scores.exists() else {}
+        return read_dump(paths[layer], {**own, "layer": layer})
 
     def choices(self, model: str, task: str, lens: str) -> pd.DataFrame:
         """A row a choice that was scored, by its item's id and number: its text, whether it is
@@ -114,12 +126,12 @@ class Results:
         values = pd.DataFrame(scores.logprob[lens].T, index, scores.looked_at, dtype=float)
         return left.join(values)
 
-    def _of(self, read: Callable, kind: str, model: str, task: str):
+    def _of(self, kind: str, model: str, task: str) -> Path:
         names = (
             known(model, self.models, "models of the study"),
             known(task, self.tasks, "tasks of the study"),
         )
-        return read(self._path(f"{kind}/{names[0]}/{names[1]}.h5"))
+        return self._path(f"{kind}/{names[0]}/{names[1]}.h5")
 
     def _path(self, name: str) -> Path:
         path = self.folder / name

@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from strata.errors import StrataError
-from strata.files import atomic
+from strata.integrity import FRONT, Refused, hold, sealed, verify_file
 from strata.names import LENSES
 
 LOOKED_AT = "looked_at"  # attribute: the layers that were read out, where not all were
@@ -186,7 +186,8 @@ TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped", "partners", "overlong")
 def _writing(path: str | Path):
     # Network file systems may refuse HDF5's locks; one writer a file needs none.
     try:
-        with atomic(path) as part, h5py.File(part, "w", locking="best-effort") as file:
+        options = {"locking": "best-effort", "userblock_size": FRONT}
+        with sealed(path) as part, h5py.File(part, "w", **options) as file:
             yield file
     except (OSError, RuntimeError) as error:  # HDF5 raises both, and says much
         number = re.search(r"errno = (\d+)", str(error))
@@ -202,23 +203,27 @@ def _writing(path: str | Path):
 @contextmanager
 def _reading(path: str | Path):
     try:
+        verify_file(path)
         with h5py.File(path, "r", locking="best-effort") as file:
             yield file
-    except (OSError, KeyError) as error:
-        raise StrataError(f"{path} {_reason(path, error)}") from None
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise _refusal(path, error) from None
 
 
-def _reason(path: str | Path, error: OSError | KeyError) -> str:
+def _refusal(path: str | Path, error: Exception) -> StrataError:
     """Why a file can't be read, and what to do: only a damaged one is to be deleted."""
     number = getattr(error, "errno", None)
     if number in (errno.EAGAIN, errno.EACCES) and os.access(path, os.R_OK):
-        return (
-            "is locked by a process that writes or shows it: let it end, then run again (where the "
-            "file system itself refuses locks, set HDF5_USE_FILE_LOCKING=FALSE)"
+        return StrataError(
+            f"{path} is locked by a process that writes or shows it: let it end, then run again "
+            "(where the file system itself refuses locks, set HDF5_USE_FILE_LOCKING=FALSE)"
         )
     if number is not None:
-        return f"cannot be read: {os.strerror(number)}. It may be whole: mend that, then run again"
-    return f"cannot be read as a file of Strata's ({error}): it is damaged; delete it and run again"
+        return StrataError(
+            f"{path} cannot be read: {os.strerror(number)}. It may be whole: mend that, then run "
+            "again"
+        )
+    return Refused(path, f"cannot be read as a file of Strata's ({error}): it is damaged")
 
 
 def write_dump(
@@ -248,8 +253,10 @@ def _write_tensor(file: h5py.File, name: str, tensor) -> None:
     dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=kind)
 
 
-def read_dump(path: str | Path) -> Dump:
+def read_dump(path: str | Path, expected: Mapping[str, Any] | None = None) -> Dump:
+    """expected: what its attributes must say (integrity.hold), else it is refused."""
     with _reading(path) as file:
+        hold(path, file.attrs, expected or {})
         return Dump(
             **{name: _read_floats(file[name]) for name in ("activations", "prompts")},
             **{name: file[name][()] for name in ("item", "choice", "correct")},
@@ -271,8 +278,10 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         _write_choices(file, scores)
 
 
-def read_scores(path: str | Path) -> Scores:
+def read_scores(path: str | Path, expected: Mapping[str, Any] | None = None) -> Scores:
+    """expected: as of read_dump."""
     with _reading(path) as file:
+        hold(path, file.attrs, expected or {})
         return _read_choices(file)
 
 

@@ -59,7 +59,9 @@ def _dumps(scores: Path, asked: Made, layers: Sequence[str]) -> list[Path]:
     results, own = scores.parents[2], Path(scores.parent.name, scores.stem)
     for folder in (results / "activations" / own, results / "unfinished" / KEPT / own):
         paths = [folder / name for name in layers]
-        if paths and all(_answers(path, asked) for path in paths):
+        numbers = asked.get(LAYERS) or range(len(paths))
+        each = zip(numbers, paths, strict=False)
+        if paths and all(_answers(path, asked | {"layer": layer}) for layer, path in each):
             return paths
     return []
 

@@ -17,6 +17,7 @@ import numpy as np
 from strata.errors import StrataError
 from strata.extraction.stream import Stream
 from strata.files import atomic, link
+from strata.integrity import Refused, sealed, verify_file
 from strata.store import Scores, read_state, write_scores, write_state
 from strata.unfinished import LOCK, hold, publish_mark
 
@@ -38,18 +39,30 @@ class Progress:
         self._lock = hold(self.folder)
         self._cost, self._since = 0.0, time.monotonic()
         self._hold("identity.json", identity, (LOCK,))
+        self._drop_damaged()
 
     def _hold(self, name: str, value, kept: Iterable[str]) -> None:
         """Goes on with what a file of this name says is of the same value; else removes all but
         what is `kept`, and says so."""
         path, text = self.folder / name, json.dumps(value, sort_keys=True)
-        known = path.is_file() and path.read_text(encoding="utf-8") == text
+        known = path.is_file() and path.read_bytes() == text.encode()
         for file in self.folder.iterdir():
             if file.name not in kept and (not known or file.suffix == ".part"):
                 file.unlink()
         if not known:
             with atomic(path) as part:
                 part.write_text(text, encoding="utf-8")
+
+    def _drop_damaged(self) -> None:
+        """Begins anew where what an earlier run left is not what it wrote."""
+        try:
+            for file in self.folder.iterdir():
+                verify_file(file)
+        except Refused as error:
+            logging.warning("%s %s: beginning anew", error.path, error.reason)
+            for file in self.folder.iterdir():
+                if file.name not in (LOCK, "identity.json"):
+                    file.unlink()
 
     def ask(self, todo) -> None:
         """Says what is to be computed, where the rest is there already: a state of other parts is
@@ -64,7 +77,7 @@ class Progress:
         """What the stopped run chose for `name`, else `value`, kept for the next."""
         path = self.folder / f"{name}.json"
         if not path.is_file():
-            with atomic(path) as part:
+            with sealed(path) as part:
                 part.write_text(json.dumps(value), encoding="utf-8")
         return json.loads(path.read_text(encoding="utf-8"))
 

@@ -5,31 +5,29 @@ Imports neither torch nor transformers, so that it can be asked for cheap facts.
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from strata.errors import StrataError
 from strata.files import file_hash, located
+from strata.integrity import verified
 from strata.models.adapter import CONFIG as ADAPTER
 from strata.models.adapter import WEIGHTS as ADAPTER_WEIGHTS
 from strata.models.adapter import read_adapter
 from strata.models.families import FAMILIES, REFUSED
 from strata.models.gguf.config import config_of
-from strata.models.gguf.header import is_gguf, part_names, parts, read_header
+from strata.models.gguf.header import is_gguf, parts, read_header
 from strata.models.gguf.tokenizer import tokenizer_facts
+from strata.models.hub import fetch, of_hub
 from strata.models.package import package_file, package_name, verify_package
 from strata.models.quantised import scheme_of
 from strata.models.tensors import open_tensors
 
-WANTED: tuple[str, ...] = ("*.json", "*.safetensors", "tokenizer*", "*.model")
-WANTED += ("merges.txt", "vocab.txt", "chat_template.jinja")
 TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
 # Of old: tokens by their roles, tokens added, a tokenizer.json for some versions of transformers.
 TOKENIZER_FILES += ("special_tokens_map.json", "added_tokens.json", "tokenizer.*.json")
-UNWANTED = ("consolidated*", "original/*")  # the same weights in another form
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class ModelInfo:
 
     folder: or the GGUF file; tokenizer: the folder of the tokenizer, where that is another;
     adapter: the folder of the adapter that is merged into it, adapter_of: the model that this says
-    it is of; parameters: all its weights, 0 in a description of before they were counted.
+    it is of; parameters: all its weights, 0 in a description of before they were counted; content:
+    of what comes from a hub, whose revision is a commit, what a local one's revision would be.
     """
 
     name: str
@@ -56,6 +55,7 @@ class ModelInfo:
     adapter: str = ""
     adapter_of: str = ""
     parameters: int = 0
+    content: str = ""
 
     def dict(self) -> dict:
         return asdict(self)
@@ -174,7 +174,7 @@ def adapter_files(folder: str | Path) -> list[Path]:
 def local_adapter(options: dict) -> str | None:
     """The folder of an entry's adapter, where it is one."""
     own = options.get("adapter")
-    return own if own and not _of_hub(own) else None
+    return own if own and not of_hub(own) else None
 
 
 def other_tokenizer(options: dict) -> str | None:
@@ -249,8 +249,10 @@ def describe(name: str, options: dict) -> ModelInfo:
     config = read_config(folder)
     adapter = _adapter_of(options)
     files = open_tensors(folder, adapter["folder"]).files
-    if revision is None:
-        revision = local_revision(folder, files)
+    content = local_revision(folder, files)
+    revision = revision or content
+    if adapter["folder"]:
+        content += f" + {_adapter_hash(adapter['folder'])}"
     info = ModelInfo(
         name=name,
         folder=str(folder),
@@ -265,6 +267,7 @@ def describe(name: str, options: dict) -> ModelInfo:
         tokenizer="" if tokenizer == folder else str(tokenizer),
         adapter=adapter["folder"],
         adapter_of=adapter["of"],
+        content="" if content == revision + adapter["revision"] else content,
     )
     declared = {"num_hidden_layers": options.get("layers"), **options.get("shape", {})}
     for key, value in declared.items():
@@ -282,7 +285,7 @@ def _adapter_of(options: dict) -> dict[str, str]:
     own = options.get("adapter")
     if not own:
         return dict.fromkeys(("folder", "revision", "of"), "")
-    if _of_hub(own):
+    if of_hub(own):
         folder, commit = fetch(own, options.get("adapter_revision"))
     else:
         folder, commit = Path(own), ""
@@ -302,10 +305,11 @@ def local_revision(folder: Path, files: Sequence[Path]) -> str:
 
 
 def verify(info: ModelInfo) -> None:
-    """Raises StrataError if a local folder or file holds another model or adapter than the one
-    described: exchanged under its path, it would go by the other's revision."""
-    folder, (whole, _, adapter) = Path(info.folder), info.revision.partition(" + ")
-    # A hub's snapshot goes by its commit.
+    """Raises StrataError if a folder or file holds another model or adapter than the one described:
+    exchanged under its path, it would go by the other's revision."""
+    folder = Path(info.folder)
+    # A hub's, described by an earlier Strata, goes by its commit.
+    whole, _, adapter = (info.content or info.revision).partition(" + ")
     good = not adapter.startswith("sha256:") or _adapter_hash(info.adapter) == adapter
     if whole.startswith("sha256:"):
         files = open_tensors(folder, info.adapter).files
@@ -319,38 +323,6 @@ def verify(info: ModelInfo) -> None:
         )
 
 
-def fetch(
-    hub: str, revision: str | None = None, weights: bool = True, file: str | None = None
-) -> tuple[Path, str]:
-    """Downloads a hub model (safetensors, tokenizer, configuration; or of `file`, a GGUF, all parts
-    and nothing else) into the hub cache. revision: main, if not another.
-
-    Returns its folder, or the file, and the commit. Raises StrataError when it cannot be had.
-    """
-    from huggingface_hub import snapshot_download
-
-    revision = revision or "main"
-    unwanted = list(UNWANTED if weights else (*UNWANTED, "*.safetensors"))
-    wanted = list(WANTED)
-    if file:
-        wanted, unwanted = part_names(file), []
-    try:
-        folder = snapshot_download(
-            hub, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted
-        )
-    except Exception as error:  # the hub client has many kinds: network, gated, unknown, disk
-        reason = str(error).strip().splitlines()[0]
-        raise StrataError(
-            f"the model {hub!r} (revision {revision}) cannot be fetched from the hub: {reason}\n"
-            "Check the id and your network; a gated model needs `hf auth login` and its terms "
-            "accepted; or download it elsewhere and give `path:` instead of `hub:`"
-        ) from None
-    found = Path(folder, file or "")
-    if file and not found.is_file():
-        raise StrataError(f"the hub's {hub!r} (revision {revision}) has no file {file}")
-    return found, Path(folder).name
-
-
 def tokenizer_of(options: dict, model: Path) -> Path:
     """Where the tokenizer of a model is that was found: in its folder or GGUF file, or for a GGUF
     where the entry says, a folder or hub id."""
@@ -359,12 +331,7 @@ def tokenizer_of(options: dict, model: Path) -> Path:
 
 
 def _tokenizer_folder(where: str) -> Path:
-    return fetch(where, weights=False)[0] if _of_hub(where) else Path(where)
-
-
-def _of_hub(where: str) -> bool:
-    """Whether it is a hub id rather than a local folder."""
-    return not Path(where).is_dir() and bool(re.fullmatch(r"[^/.][^/]*/[^/]+", where))
+    return fetch(where, weights=False)[0] if of_hub(where) else Path(where)
 
 
 def outline(options: dict) -> tuple[dict, Path]:
@@ -388,7 +355,7 @@ def read_info(
     adapter: str | None = None,
 ) -> ModelInfo:
     """What `describe` found; folder, tokenizer, adapter: where they are now, if not there."""
-    info = ModelInfo(**json.loads(Path(path).read_text(encoding="utf-8")))
+    info = ModelInfo(**json.loads(verified(path)))
     return replace(
         info,
         folder=folder or info.folder,

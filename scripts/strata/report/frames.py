@@ -1,13 +1,15 @@
 """The files of a study as frames: their columns, readers and what is refused."""
 
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.integrity import verified
 from strata.items import Item, read_items
 from strata.models.checkpoint import ModelInfo, read_info
 
@@ -121,7 +123,8 @@ def _read(
     frames = []
     for path in paths:
         try:
-            frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
+            content = io.BytesIO(verified(path))
+            frame = pd.read_csv(content, dtype=kinds, keep_default_na=False, na_values=[""])
         except (ValueError, OSError) as error:
             raise StrataError(f"{path}: cannot be read as {what} ({error})") from None
         missing = [column for column in columns if column not in frame]
@@ -138,18 +141,27 @@ def read_scores(paths: Iterable[str | Path]) -> dict[tuple[str, str], "Scores"]:
     """Scores by (model, task)."""
     from strata import store
 
-    return _by_pair(map(store.read_scores, paths))
+    return _by_pair(paths, store.read_scores)
 
 
 def read_decisions(paths: Iterable[str | Path]) -> dict[tuple[str, str], "Decisions"]:
     """Decisions of probes by (model, task)."""
     from strata import store
 
-    return _by_pair(map(store.read_decisions, paths))
+    return _by_pair(paths, store.read_decisions)
 
 
-def _by_pair(files: Iterable) -> dict[tuple[str, str], Any]:
-    return {(own.attributes["model"], own.attributes["task"]): own for own in files}
+def _by_pair(paths: Iterable[str | Path], read: Callable) -> dict[tuple[str, str], Any]:
+    found: dict[tuple[str, str], Any] = {}
+    for path in paths:
+        own = read(path)
+        model, task = own.attributes["model"], own.attributes["task"]
+        if (model, task) in found:
+            raise StrataError(
+                f"{path} is of {model} on {task}, as another of the files that are read"
+            )
+        found[model, task] = own
+    return found
 
 
 def read_models(paths: Iterable[str | Path]) -> list[ModelInfo]:
@@ -161,7 +173,7 @@ def read_audits(paths: Iterable[str | Path]) -> list[dict]:
     audits = []
     for path in paths:
         try:
-            audit = json.loads(Path(path).read_text("utf-8"))
+            audit = json.loads(verified(path))
             rows, leaks = list(map(dict, audit["rows"])), dict(audit.get("leaks", {}))
             audits.append({"task": audit["task"], "rows": rows, "leaks": leaks})
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from strata.files import atomic
+from strata.integrity import sealed
 
 # Characters of a row that fit a text block of 16 cm in \footnotesize, and rows that fit a page; a
 # column of longer cells than WRAP is set in lines of that many.
@@ -59,7 +59,7 @@ def write_table(table: Table, stem: str | Path) -> None:
         ".txt": table.heading + "\n",
     }
     for suffix, content in contents.items():
-        with atomic(stem.with_name(stem.name + suffix)) as part:
+        with sealed(stem.with_name(stem.name + suffix)) as part:
             part.write_text(content, encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from strata.errors import StrataError
 from strata.files import atomic, git_blob, sha256
+from strata.integrity import Refused
 from strata.tasks.prompts import read_script
 
 TIMEOUT = 30, 60  # seconds to connect, and between two pieces
@@ -54,7 +55,7 @@ def fetch(row: dict[str, str], out: str | Path, mirror: str | None = None) -> No
 
 
 def verify_raw(paths: Iterable[str], raw: str | Path, datasets: str | Path) -> None:
-    """Raises StrataError for a file of the raw folder that is not the one that is pinned: downloads
+    """Raises Refused for a file of the raw folder that is not the one that is pinned: downloads
     are verified, but what lies there may have been changed, or copied there."""
     rows = read_datasets(datasets)
     for path in paths:
@@ -66,10 +67,11 @@ def verify_raw(paths: Iterable[str], raw: str | Path, datasets: str | Path) -> N
         found = sha256(content) if row["sha256"] else git_blob(content)
         expected = row["sha256"] or row["git_blob"]
         if found != expected:
-            raise StrataError(
-                f"{file} is not the pinned file: expected {kind} {expected}, found {found}. It was "
-                "changed since it was downloaded, or put there by hand; delete it and run again "
-                f"(or, if it is meant, pin it in {datasets})"
+            raise Refused(
+                file,
+                f"is not the pinned file: expected {kind} {expected}, found {found}. It was "
+                "changed since it was downloaded, or put there by hand (if it is meant, pin it in "
+                f"{datasets})",
             )
 
 

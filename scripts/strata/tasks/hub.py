@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.files import atomic
+from strata.integrity import sealed
 
 FOLDER = Path("data/hub")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -60,7 +60,7 @@ def fetch_set(own: dict[str, str], out: str | Path) -> str:
             f"{_named(own)} cannot be had from the hub ({type(error).__name__}: {reason}). Without "
             "a network, download the data elsewhere and name the folder or file by `path:`"
         ) from None
-    with atomic(out) as part:
+    with sealed(out) as part:
         rows.to_parquet(part)
         table = parquet.read_table(part)
         note = json.dumps({**own, "commit": commit, "rows": table.num_rows}).encode()

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import io
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -13,7 +14,9 @@ from string import Template
 import pandas as pd
 
 from strata import __version__
+from strata.asked import facts_of
 from strata.errors import StrataError
+from strata.integrity import verified
 from strata.items import Item, read_items
 from strata.models.checkpoint import read_info
 from strata.names import (
@@ -71,7 +74,7 @@ def parts(results: Path, study: dict) -> Iterator[Part]:
         (PRINTS, [f"figures/{stem}.pdf" for stem in study["figures"]]),
     ):
         for name in names:
-            yield Part(name, group, (results / name).read_bytes())
+            yield Part(name, group, verified(results / name))
     for task in tasks:
         items = read_items(results / "tasks" / f"{task}.jsonl")
         for model in models:
@@ -82,7 +85,9 @@ def scored(
     results: Path, model: str, task: str, items: list[Item], lenses: list[str]
 ) -> Iterator[Part]:
     """What a model makes of a task's choices, a part a lens."""
-    scores = read_scores(results / "scores" / model / f"{task}.h5")
+    described = results / "models" / f"{model}.json", results / "tasks" / f"{task}.jsonl"
+    own = {"model": model, "task": task, **facts_of(*described)}
+    scores = read_scores(results / "scores" / model / f"{task}.h5", own)
     for lens in lenses:
         if lens in scores.logprob:
             yield Part(f"scores/{model}/{task}/{lens}", ITEMS, answers(scores, lens, items))
@@ -123,7 +128,7 @@ def about(results: Path, study: dict) -> dict:
 def read_findings(path: Path) -> pd.DataFrame:
     """The findings table's csv as measures.findings made it."""
     try:
-        rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        rows = pd.read_csv(io.BytesIO(verified(path)), keep_default_na=False, na_values=[""])
         return rows.drop(columns="says").fillna(dict.fromkeys(FINDINGS_TEXTS, ""))
     except (ValueError, KeyError, OSError) as error:
         raise StrataError(f"{path}: cannot be read as findings ({error})") from None
@@ -132,7 +137,7 @@ def read_findings(path: Path) -> pd.DataFrame:
 def files(results: Path, study: dict, kind: str) -> Iterator[dict]:
     """The tables or figures that the page holds: stem, kind, the question they answer, caption."""
     for stem, entry in study[f"{kind}s"].items():
-        caption = (results / f"{kind}s" / f"{stem}.txt").read_text("utf-8").strip()
+        caption = verified(results / f"{kind}s" / f"{stem}.txt").decode().strip()
         question = CATALOGUE[kind][entry].question
         yield {"stem": stem, "kind": kind, "entry": entry, "question": question, "caption": caption}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from strata.files import atomic
+from strata.integrity import sealed
 from strata.report.kit import drawing
 from strata.report.kit.look import look, resolve_style
 from strata.report.style import STYLE
@@ -31,7 +31,7 @@ def write_figure(figure: Figure, stem: str | Path) -> None:
     """Writes stem.pdf and stem.png, and its label, the sentence that says what it shows, as
     stem.txt; the same figure gives the same bytes."""
     stem = Path(stem)
-    with atomic(stem.with_name(stem.name + ".txt")) as part:
+    with sealed(stem.with_name(stem.name + ".txt")) as part:
         part.write_text(f"{figure.get_label()}\n", encoding="utf-8")
     # No dates, no versions: a redraw of the same data is the same file.
     nameless = {
@@ -39,5 +39,5 @@ def write_figure(figure: Figure, stem: str | Path) -> None:
         ".png": {"Software": None},
     }
     for suffix, metadata in nameless.items():
-        with look(STYLE), atomic(stem.with_name(stem.name + suffix)) as part:
+        with look(STYLE), sealed(stem.with_name(stem.name + suffix)) as part:
             figure.savefig(part, format=suffix[1:], dpi=figure.dpi, metadata=metadata)

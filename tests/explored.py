@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from strata.asked import facts_of
 from strata.items import Item, audit, write_items
 from strata.measures.metrics import metrics_table
 from strata.measures.precision import precision
@@ -111,6 +112,8 @@ def write_study(results: Path) -> dict:
     for (model, task), own in found.items():
         for folder in ("metrics", "scores"):
             (results / folder / model).mkdir(parents=True, exist_ok=True)
+        described = results / "models" / f"{model}.json", results / "tasks" / f"{task}.jsonl"
+        own.attributes.update(facts_of(*described))
         write_scores(results / "scores" / model / f"{task}.h5", own)
         frame = metrics_table(own, model, task)
         frame.to_csv(results / "metrics" / model / f"{task}.csv", index=False)

@@ -85,6 +85,26 @@ def test_fits_are_those_of_scipy_on_the_literal_likelihood(d, trues):
             assert ours[:, target] == pytest.approx(theirs, abs=2e-3 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("penalty", [0.1, 1e-3])
+def test_features_that_go_together_take_few_steps_to_where_nothing_pulls(penalty):
+    item, true = choices([4] * 60, 2, 8)
+    rng = np.random.default_rng(9)
+    mixed = rng.normal(size=(240, 6)) @ (0.1 * np.eye(6) + rng.normal(size=(6, 6)))
+    z = within_items(mixed + 0.3 * true[:, :1], item)
+    asked = []
+
+    class Counted(Items):
+        def loss_and_slope(self, scores):
+            asked.append(scores)
+            return super().loss_and_slope(scores)
+
+    items = Counted(item, true)
+    found = Space(z, z.T @ z).minimise(items, penalty, np.zeros((6, 2)))
+    assert len(asked) < 20
+    pull = z.T @ items.loss_and_slope(z @ found)[1] / len(z) + penalty * found
+    assert np.abs(pull).max() < 1e-4
+
+
 def test_the_penalty_is_the_best_of_all_where_none_is_hopeless():
     item, true = choices([4] * 40, 3, 3)
     rng = np.random.default_rng(4)
@@ -102,6 +122,29 @@ def test_the_penalty_is_the_best_of_all_where_none_is_hopeless():
         [judge(space.minimise(Items(item, true), own, start), np.arange(3)) for own in grid]
     )
     assert (path(space, Items(item, true), grid, judge) == losses.argmin(0)).all()
+
+
+def test_weaker_penalties_are_left_alone_once_one_is_hopeless():
+    """A table of losses: from the strongest penalty down, each target until its loss is beyond a
+    tenth more than its least; of equal ones the stronger."""
+    grid, item = np.array([1e-3, 1e-2, 0.1, 1.0, 10.0]), np.array([0, 0])
+    losses = np.array([[0, 0, 0], [0, 0.9, 0.6], [1, 0.8, 0.5], [0.9, 0.87, 1], [0.9, 1, 1]])
+    fitted = []
+
+    class Table:
+        gram = np.eye(1)
+
+        def minimise(self, items, penalty, start):
+            assert start.shape == (1, items.true.shape[1])
+            fitted.append(penalty)
+            return start
+
+    def judge(weights, targets):
+        return losses[np.flatnonzero(grid == fitted[-1])[0], targets]
+
+    true = np.array([[True] * 3, [False] * 3])
+    assert path(Table(), Items(item, true), grid, judge).tolist() == [4, 2, 2]
+    assert fitted == [10, 1, 0.1, 0.01]
 
 
 def test_it_finds_the_true_choice_where_items_differ_more_than_their_choices():

@@ -60,7 +60,7 @@ def test_blocks_equal_the_whole_log_softmax(last, dtype, options):
 def test_logits_are_scaled_as_the_models_are_and_squashed_after(dtype):
     """In the dtype of the product, a step at a time: what bfloat16 rounds is rounded there."""
     hidden = torch.randn(5, SHAPE[1]).to(dtype)
-    plain, scaled = make(dtype=dtype), make(3.0, dtype=dtype, multiplier=1.7, divisor=0.6)
+    plain, scaled = make(dtype=dtype), make(3.0, dtype=dtype, multiplier=1.7, divisor=2.0)
     whole = slice(0, SHAPE[0])
     for lenses in (list(LENSES), [REFERENCE]):
         found = [
@@ -68,7 +68,7 @@ def test_logits_are_scaled_as_the_models_are_and_squashed_after(dtype):
         ]
         for lens in lenses:
             logits = found[0][lens].to(dtype if lens == REFERENCE else torch.float32)
-            own = torch.tanh(logits * 1.7 / 0.6 / 3.0) * 3.0
+            own = torch.tanh(logits * 1.7 / 2.0 / 3.0) * 3.0
             assert torch.equal(found[1][lens], own.float())
 
 
@@ -94,11 +94,20 @@ def test_the_normaliser_is_as_exact_as_float32_and_minds_no_outlier():
     assert (error <= 2e-6 + 2**-24 * truth.abs()).all()
 
 
-def test_a_float32_normed_stream_split_for_bfloat16_units_keeps_16_bits():
-    # The arithmetic of the CUDA path: two bfloat16 products, added up in float32.
+def test_blocks_are_as_many_as_there_are_lanes():
+    wanted = Wanted(np.arange(23), np.arange(23), np.zeros(23, int))
+    for lanes, sizes in ((1, [7, 7, 7, 2]), (4, [6, 6, 6, 5]), (50, [1] * 23)):
+        blocks = make().blocks(wanted, lanes=lanes)
+        assert [len(own.positions) for own in blocks] == sizes
+
+
+def test_a_float32_normed_stream_split_for_bfloat16_units_keeps_16_bits(monkeypatch):
+    """The parts that a card multiplies, their products added up in float32."""
+    monkeypatch.setattr(Unembedding, "_units", True)
     hidden, weight = torch.randn(20, 64), torch.randn(50, 64).bfloat16()
-    high = hidden.bfloat16()
-    low = (hidden - high).bfloat16()
+    high, low = make(dtype=torch.bfloat16)._exact(hidden)
+    assert high.dtype == low.dtype == torch.bfloat16
+    assert [own.tolist() for own in make(dtype=torch.bfloat16)._exact(high)] == [high.tolist()]
     split = high.double() @ weight.double().T + low.double() @ weight.double().T
     exact = hidden.double() @ weight.double().T
     scale = hidden.abs().double() @ weight.abs().double().T

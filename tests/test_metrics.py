@@ -2,19 +2,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from strata.errors import StrataError
 from strata.items import Item
 from strata.measures.comparisons import Reader, comparisons
 from strata.measures.metrics import (
+    baseline,
     item_values,
     metrics_of,
     metrics_table,
+    near_ties,
     subtask_nodes,
     with_lengths,
 )
 from strata.measures.settling import distributions
-from strata.names import BLIND, MC1, MC1_BLIND, MC1_CHARS, MC1_PMI, METRICS, NORMED
+from strata.names import BLIND, MC1, MC1_BLIND, MC1_CHARS, MC1_PMI, MC3, METRICS, NORMED
 from strata.store import Scores
 
 
@@ -51,11 +54,14 @@ def test_mc1_needs_the_best_true_choice_to_beat_every_false_one():
     scores = make_scores([won, other_true_wins, tied])
     assert first(scores, "mc1").tolist() == [1, 0, 0]
     assert item_values(scores, "normed", "mc1")[1][0].tolist() == [False, False, True]
+    row = metrics_table(scores, "m", "t").iloc[0]
+    assert (row["n"], row["value"], row["tie_rate"]) == (3, 1 / 3, 1 / 3)
 
 
 def test_mc3_counts_the_true_choices_that_beat_every_false_one():
-    scores = make_scores([[(-3, True), (-1, True), (-2, False), (-5, False)]])
-    assert first(scores, "mc3").tolist() == [0.5]
+    won, tied = (-2, False), (-1, False)
+    scores = make_scores([[(-3, True), (-1, True), own, (-5, False)] for own in (won, tied)])
+    assert first(scores, "mc3").tolist() == [0.5, 0]
 
 
 def test_mc2_is_the_probability_mass_on_true_choices():
@@ -249,6 +255,25 @@ def test_without_the_question_and_by_pmi():
     shown = table[(table["lens"] == NORMED) & (table["layer"] == 0)].set_index("metric")["value"]
     assert shown[MC1_PMI] == pytest.approx(1 / 3)
     assert set(table["metric"]) == set(METRICS)
+    # Two of three are right without the question at the last layer: more than by chance.
+    assert baseline(scores, NORMED, MC1).tolist() == [0.5] * 3
+    blind[-1, 3] = -7
+    assert baseline(scores, NORMED, MC1).tolist() == [1, 1, 0]
+    assert baseline(scores, NORMED, MC3).tolist() == [0.5] * 3
+    alone = replace(scores, blind={})
+    assert baseline(alone, NORMED, MC1).tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "step"), [("bfloat16", 2**-2), ("float16", 2**-5), ("float32", 2**-18)]
+)
+def test_scores_within_a_step_of_the_dtype_are_near_ties(dtype, step):
+    """Between 32 and 64 numbers are a step apart, from 64 on two: the larger score says which."""
+    assert step == 32 * torch.finfo(getattr(torch, dtype)).eps
+    pairs = [(-60, -60 - step), (-60 - step, -60), (-60, -60 - 2 * step), (-64, -64 + 2 * step)]
+    scores = make_scores([[(a, True), (b, False)] for a, b in pairs])
+    scores.attributes["dtype"] = dtype
+    assert near_ties(scores, NORMED)[0].tolist() == [True, True, False, True]
 
 
 def test_items_that_share_a_partner_are_one_another_s_kin():

@@ -17,6 +17,7 @@ from strata.measures.nulls import (
     by_answer,
     copied,
     excess,
+    fit_spread,
     redrawn,
 )
 from strata.measures.statistics import clusters
@@ -227,6 +228,18 @@ def test_the_interval_of_the_excess_holds_the_truth_with_few_draws():
         own = excess(values[0], values[1:], cluster)
         held += own.low <= 0 <= own.high
     assert 0.92 < held / runs < 0.985
+
+
+def test_two_redraws_are_enough_and_the_excess_stays_in_bounds():
+    rng = np.random.default_rng(6)
+    values, null = rng.integers(0, 2, 40).astype(float), rng.integers(0, 2, (2, 40)).astype(float)
+    found = excess(values, null, np.arange(40))
+    assert -1 <= found.low < found.value < found.high <= 1
+    assert 0 < found.stderr < 1
+    # The variance of two means is half their squared difference.
+    assert 40 < fit_spread(np.repeat([[0.0], [1.0]], 40, 1), np.arange(40)) < 1000
+    lost = excess(np.zeros(4), np.repeat([[1.0], [1.0], [0.8], [0.5]], 4, 1), np.arange(4))
+    assert lost.low == -1 < lost.value
 
 
 def test_clusters_number_as_they_do_elsewhere():

@@ -97,16 +97,16 @@ def test_scale_and_shift_of_a_feature_change_nothing(probe):
 @pytest.mark.parametrize("probe", ["ridge", "means", "conditional"])
 def test_features_that_training_never_sees_vary_say_nothing(probe, wide):
     layer = random_layer(n=60, d=80 if wide else 8)
-    x = layer.features.copy()
+    x, tested = layer.features.copy(), layer.fold == 1
     x[:, 1] = 3.7
-    x[:, 2] = np.where(layer.fold == 1, np.arange(60), 0)  # varies in one fold alone
-    decisions = fit(probe, Layer(x, layer.targets, layer.fold, layer.item), [0.01]).decisions
-    x[:, 1] = 0
-    x[layer.fold == 1, 2] = 1e6
-    again = fit(probe, Layer(x, layer.targets, layer.fold, layer.item), [0.01]).decisions
-    assert np.isfinite(decisions).all()
-    tested = layer.fold == 1
-    assert decisions[tested] == pytest.approx(again[tested], abs=1e-4)
+    # Varies in one fold alone; what rounding leaves of its variance in the others is above 0.
+    x[:, 2] = np.where(tested, (1e6 + 1e5 * np.arange(60)) / 7, 0)
+    with_them, without = (
+        fit(probe, Layer(own, layer.targets, layer.fold, layer.item), [0.01]).decisions
+        for own in (x, np.delete(x, [1, 2], 1))
+    )
+    assert np.isfinite(with_them).all()
+    assert with_them[tested] == pytest.approx(without[tested], abs=1e-4)
 
 
 @pytest.mark.parametrize("probe", ["ridge", "means", "conditional"])
@@ -172,7 +172,15 @@ def test_folds_that_mirrors_leave_nothing_of_are_no_folds():
     twice = [*names, ("a", ""), ("b", "")]
     folds = mirror_folds(twice, np.array([0, 1, 2, 0, 1]))
     assert folds_suffice(folds)
-    assert not folds_suffice(folds[[0, 1, 2, 3]])  # nothing of fold 1 judges for fold 0
+    assert not folds_suffice(folds[[0, 1, 2, 3]])
+    # Nothing is left to train on where folds 0 and 1 are held out, until there is.
+    left = [[0, 0], [1, 1], [2, 0], [2, 1]]
+    assert not folds_suffice(np.array(left))
+    assert folds_suffice(np.array([*left, [2, 2]]))
+    # Nothing of fold 1 judges for fold 0, until there is.
+    judged = [[0, 0], [1, 0], [2, 2], [3, 3]]
+    assert not folds_suffice(np.array(judged))
+    assert folds_suffice(np.array([*judged, [1, 1]]))
 
 
 def test_the_penalty_is_chosen_without_the_fold_to_be_tested():
@@ -214,6 +222,16 @@ def test_folds_keep_groups_whole_and_sizes_even(sizes, count, seed):
     filled = np.bincount(fold, minlength=count)
     assert filled.max() - filled.min() <= max(sizes)
     assert (fold == group_folds(groups, count, seed)).all()
+
+
+def test_the_largest_groups_are_dealt_out_first_in_each_stratum():
+    names = np.repeat([f"g{index}" for index in range(41)], [1] * 40 + [40])
+    fold = group_folds(names, 2, 0)
+    assert np.bincount(fold).tolist() == [40, 40]
+    sizes = np.arange(60) % 7 + 1
+    names = np.repeat([f"g{index}" for index in range(60)], sizes)
+    alone, one = (group_folds(names, 5, 0, own) for own in (None, ["one"] * len(names)))
+    assert (alone == one).all()
 
 
 def test_every_fold_has_its_share_of_each_stratum():

@@ -12,8 +12,9 @@ from strata.items import Item
 from strata.measures import probing
 from strata.measures.metrics import item_values
 from strata.measures.probe_rows import probe_table
+from strata.measures.probes import Layer, fit
 from strata.measures.probing import Plan, as_scores, probe_task, surface_features
-from strata.measures.readouts import input_features, truths
+from strata.measures.readouts import input_features, targets, truths
 from strata.measures.readouts import item_values as item_parts
 from strata.measures.transfer import best_layer, transfer_table
 from strata.store import Dump, Scores, read_decisions, write_decisions
@@ -95,6 +96,7 @@ def test_the_table_is_made_of_the_decisions_that_are_kept(found):
     values, _ = item_values(own, "ridge", "mc1")
     kept = row(table, layer=1, labels="true", probe="ridge", metric="mc1")
     assert kept.value == pytest.approx(values[1].mean())
+    assert "types" not in set(table.labels)  # no answer comes up again
     drawn = decisions.readings["residual/correct/ridge"].null[1, 0]
     null = row(table, layer=1, labels="redrawn", probe="ridge", metric="mc1")
     assert null.value == pytest.approx(drawn.mean())
@@ -264,10 +266,11 @@ def test_activations_that_are_not_finite_or_of_other_items_are_refused():
         probed(scores, [make_dump(make_scores(19), 1.0)])
 
 
-def test_choices_that_are_all_correct_are_refused():
+@pytest.mark.parametrize("kind", ["correct", "incorrect"])
+def test_choices_that_are_all_correct_or_all_incorrect_are_refused(kind):
     scores = make_scores(20)
-    scores = replace(scores, correct=np.ones_like(scores.correct))
-    with pytest.raises(StrataError, match="all choices are correct"):
+    scores = replace(scores, correct=np.full_like(scores.correct, kind == "correct"))
+    with pytest.raises(StrataError, match=f"all choices are {kind}:"):
         probed(scores, [make_dump(scores, 1.0)])
 
 
@@ -328,6 +331,20 @@ def test_what_is_read_off_the_prompt_s_end_stands_beside_its_text():
             assert planted["increment"].value == 0
 
 
+def test_the_classes_of_a_readout_have_one_penalty():
+    items, scores = calculation_items(60), make_scores(60, 2)
+    plan = replace(PLAN, kinds=("ridge",), draws=2)
+    dump = make_dump(scores, 0.0, 3)
+    dump.prompts[:, 0] += 3 * np.array(["/add" in item.subtask for item in items])
+    decisions = probed(scores, [dump], plan, items)
+    wanted = targets(truths(items, scores.ids)["operation"], 2, plan.seed)[0]
+    layer = Layer(dump.prompts, wanted, decisions.fold)
+    own, one = (fit("ridge", layer, plan.penalties, those) for those in (None, np.zeros(3)))
+    assert (own.penalty != one.penalty).any()
+    found = decisions.readings["residual/operation/ridge"].decisions[0]
+    assert found == pytest.approx(one.decisions)
+
+
 def test_the_text_s_features_are_its_digits_places_and_operators():
     items = [
         Item("a", "a", "int/1/add", "Do.\n\nQ: 17 + 2.5 = ?\nA:", (" 1", " 2"), (True, False), 0),
@@ -351,6 +368,7 @@ def test_a_result_of_zero_is_left_out():
     scores = make_scores(40, 2)
     decisions = probed(scores, [make_dump(scores, 1)], items=items)
     reading = decisions.readings["residual/result/ridge"]
+    assert reading.types.shape[1] == 0
     assert np.flatnonzero(np.isnan(reading.decisions[0, :, 0])).tolist() == [3]
     assert np.flatnonzero(np.isnan(reading.null[0, 0]).any(0)).tolist() == [3]
     table = probe_table(decisions, "m", "t")

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from strata.measures.bootstrap import bootstrapped, draw_groups, weighted_mean
+from strata.measures.bootstrap import bootstrapped, draw_groups, percentiles, weighted_mean
 from strata.measures.flips import sign_flip
 from strata.measures.statistics import (
     clusters,
     compare,
     contrast,
+    correlations,
+    detectable,
     estimate,
     freedom,
     holm,
@@ -22,12 +24,18 @@ from strata.measures.statistics import (
     standard_error,
     student,
     sums_of,
+    tails,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import coverage
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_numbers_in_any_order_of_tests():
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
 def test_without_groups_the_standard_error_is_the_ordinary_one():
@@ -41,6 +49,11 @@ def test_copies_of_items_in_one_group_add_no_certainty():
     once = standard_error(values, np.arange(40))
     thrice = standard_error(np.repeat(values, 3), np.repeat(np.arange(40), 3))
     assert thrice == pytest.approx(once)
+    for measure in (estimate, contrast):
+        one = measure(values, np.arange(40))
+        three = measure(np.repeat(values, 3), np.repeat(np.arange(40), 3))
+        assert (three.low, three.high) == pytest.approx((one.low, one.high))
+        assert (three.n, three.groups) == (120, 40)
 
 
 def test_the_interval_is_wilsons_for_independent_coin_flips():
@@ -64,12 +77,19 @@ def test_items_that_all_agree_still_have_an_interval():
     everything_right = estimate(np.ones(100), np.arange(100))
     assert everything_right.high == 1.0
     assert 0.95 < everything_right.low < 0.97
+    # As many as half right among as many: there is no spread, and no certainty either.
+    halves, coins = (
+        estimate(own, np.arange(100)) for own in (np.full(100, 0.5), np.arange(100) % 2)
+    )
+    assert (halves.low, halves.high) == pytest.approx((coins.low, coins.high), abs=1e-3)
 
 
 def test_one_group_tells_nothing_of_the_spread():
     single = estimate(np.array([1.0, 0.0]), np.zeros(2, int))
     assert (single.low, single.high) == (0.0, 1.0)
     assert np.isnan(single.stderr)
+    assert tails(np.array([1.0, 0.5]), np.zeros(2, int)) == (1, 1)
+    assert np.isnan(detectable(np.array([1.0, 0.5]), np.zeros(2, int)))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.data())
@@ -108,6 +128,12 @@ def test_the_correlation_within_groups_is_found():
     cluster = np.repeat(np.arange(4000), 3)
     values = np.sqrt(0.3) * RNG.normal(size=4000)[cluster] + np.sqrt(0.7) * RNG.normal(size=12000)
     assert intraclass(sums_of(values, cluster)) == pytest.approx(0.3, abs=0.03)
+    sizes = np.array([2, 3, 7])
+    parts = [RNG.normal(size=size) + place for place, size in enumerate(sizes)]
+    ratio = stats.f_oneway(*parts).statistic
+    average = (12 - (sizes**2).sum() / 12) / 2
+    found = intraclass(sums_of(np.concatenate(parts), np.repeat(np.arange(3), sizes)))
+    assert found == pytest.approx((ratio - 1) / (ratio - 1 + average))
 
 
 @given(
@@ -156,6 +182,36 @@ def test_a_name_that_all_items_share_tells_nothing_of_the_spread():
     found = estimate(RNG.random(4), clusters(["a", "b", "c", "d"], ["e"] * 4))
     assert (found.low, found.high) == (0.0, 1.0)
     assert np.isnan(compare(np.ones(2), np.zeros(2), clusters(["a", "b"], ["c", "c"])).p)
+
+
+NAMES = clusters(list("abcdefgh"), list("bxxyyzzf"))
+
+
+@pytest.mark.parametrize("cluster", [np.repeat(np.arange(4), [1, 1, 2, 4]), NAMES])
+def test_correlations_of_means_are_those_that_their_sum_s_variance_tells(cluster):
+    values = np.random.default_rng(9).normal(size=(2, 8))
+    one, other, both = (standard_error(own, cluster) for own in (*values, values.sum(0)))
+    expected = (both**2 - one**2 - other**2) / (2 * one * other)
+    assert 0.05 < abs(expected) < 0.95
+    found = correlations(sums_of(values, cluster))
+    assert found == pytest.approx(np.array([[1, expected], [expected, 1]]))
+
+
+@pytest.mark.parametrize("cluster", [np.repeat(np.arange(4), 2), NAMES])
+def test_p_is_where_the_interval_ends(cluster):
+    """An interval of confidence 1 - 2 p has its end at the threshold."""
+    values = np.array([0.9, 0.5, -0.2, 0.4, 0.1, 0.7, -0.1, 0.3])
+    for threshold in (0.0, 0.2):
+        above, below = tails(values, cluster, threshold)
+        assert 0.001 < above < 0.5
+        assert below == pytest.approx(1 - above)
+        assert contrast(values, cluster, 1, 1 - 2 * above).low == pytest.approx(threshold)
+    above, below = tails(-values, cluster, -0.2)
+    assert contrast(-values, cluster, 1, 1 - 2 * below).high == pytest.approx(-0.2)
+    if cluster is NAMES:  # no flips
+        for sign in (1, -1):
+            found = compare(sign * values, np.zeros(8), cluster)
+            assert found.p == pytest.approx(2 * tails(values, cluster)[0])
 
 
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=11), st.sampled_from([1.0, 0.3]))
@@ -232,9 +288,33 @@ def test_the_bootstrap_agrees_with_the_formula_where_there_is_one():
     assert (draws.sum(0) == 900).all()
     found = bootstrapped(weighted_mean(values, draws), cluster)
     plain = estimate(values, cluster)
+    assert (found.n, found.groups) == (900, 300)
     assert found.value == pytest.approx(plain.value)
     assert found.stderr == pytest.approx(plain.stderr, rel=0.06)
     assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.006)
+
+
+@pytest.mark.parametrize("groups", [2, 5, 30])
+def test_percentiles_give_a_normal_bootstrap_students_interval(groups):
+    """Its samples of a mean spread by (groups - 1) / groups too little."""
+    low, high = percentiles(groups)
+    reach = -stats.norm.ppf(low) * np.sqrt((groups - 1) / groups)
+    assert reach == pytest.approx(stats.t.ppf(0.975, groups - 1))
+    assert high == pytest.approx(1 - low)
+
+
+def test_a_bootstrap_of_two_groups_has_an_interval_of_all_its_samples():
+    found = bootstrapped(np.array([0.5, 0.1, 0.4, np.nan, 0.9]), np.array([0, 1, 1]))
+    assert (found.value, found.n, found.groups) == (0.5, 3, 2)
+    assert (found.low, found.high) == pytest.approx((0.1, 0.9), abs=0.02)
+
+
+def test_an_item_of_two_names_is_drawn_as_both_are():
+    once = draw_groups(np.arange(4), 50, 3)
+    names = np.array([[0, 1], [2, 2], [3, 1]])
+    assert (
+        draw_groups(names, 50, 3) == [once[0] + once[1] - 1, once[2], once[3] + once[1] - 1]
+    ).all()
 
 
 def test_the_bootstrap_covers_as_often_as_it_says():

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strata.errors import StrataError
-from strata.extraction.tree import TokenizedItem, batches, build_tree, common_prefix, tokenize
+from strata.extraction.tree import (
+    TokenizedItem,
+    batches,
+    build_tree,
+    chain,
+    common_prefix,
+    tokenize,
+)
 from strata.items import Item
 
 ITEM = Item("x", "x", "", "p", (" a", " b"), (True, False), 0)
@@ -79,8 +86,13 @@ def test_batches_hold_every_row_once_and_keep_their_budget(items, max_tokens):
     lengths = np.diff(tree.rows)
     parts = batches(tree, max_tokens)
     assert sorted(np.concatenate(parts)) == list(range(len(lengths)))
+    assert (np.diff(lengths[np.concatenate(parts)]) <= 0).all()
     for rows in parts:
         length = lengths[rows].max()
+        if rows is not parts[-1]:  # one row more is too many
+            more = len(rows) + 1
+            scores = more * length * (len(tree.prefix) + length)
+            assert more * length > max_tokens or scores > 4096 * max_tokens
         if len(rows) > 1:
             assert len(rows) * length <= max_tokens
             assert len(rows) * length * (len(tree.prefix) + length) <= 4096 * max_tokens
@@ -89,6 +101,40 @@ def test_batches_hold_every_row_once_and_keep_their_budget(items, max_tokens):
 def test_the_common_prefix_stops_short_of_the_last_prompt_token():
     items = [TokenizedItem(ITEM, [[1, 2, 3, 4], [1, 2, 3, 5]], [3, 3], [False, False])]
     assert common_prefix(items) == [1, 2]
+
+
+@pytest.mark.parametrize(("most", "rows"), [(4, [4]), (3, [3, 2]), (2, [2, 2, 2]), (1, [2, 2, 2])])
+def test_an_item_is_split_where_a_row_would_hold_too_many_nodes_and_not_before(most, rows):
+    items = [
+        TokenizedItem(ITEM, [[head, tail] for tail in (2, 3, 4)], [1] * 3, [False] * 3)
+        for head in (1, 5)
+    ]
+    assert np.diff(build_tree(items, most).rows).tolist() == rows * 2
+
+
+def test_a_chain_is_the_tree_of_one_sequence():
+    one, own = chain([7, 5, 7]), build_tree([TokenizedItem(ITEM, [[7, 5, 7]], [1], [False])])
+    for part in own.__dataclass_fields__:
+        assert getattr(one, part).tolist() == getattr(own, part).tolist()
+
+
+def pairs(texts, add_special_tokens=True):
+    """Two characters a token."""
+    return {
+        "input_ids": [
+            [ord(text[at]) * 1000 + ord((text + " ")[at + 1]) for at in range(0, len(text), 2)]
+            for text in texts
+        ]
+    }
+
+
+def test_what_is_given_is_known_and_where_a_token_lies_across_its_end():
+    items = [Item(p, "", "", p, ("yy", "zzz"), (True, False), 0) for p in ("even", "odd")]
+    even, odd = tokenize(pairs, items)
+    assert (even.starts, even.merged, even.longest) == ([2, 2], [False, False], 4)
+    # "od" "d " is given, "od" "dy" "y " and "od" "dz" "zz" are read.
+    assert (odd.starts, odd.merged) == ([2, 2], [True, True])
+    assert list(map(len, odd.sequences)) == [3, 3]
 
 
 def words(texts, add_special_tokens=True):
@@ -106,3 +152,8 @@ def test_tokenizing_in_chunks_is_tokenizing_at_once():
 def test_a_prompt_without_tokens_is_refused():
     with pytest.raises(StrataError, match=r"'odd'.*no token of the prompt"):
         tokenize(words, [Item("odd", "", "", " ", (" a", " b"), (True, False), 0)])
+
+
+def test_a_choice_that_adds_no_token_is_refused():
+    with pytest.raises(StrataError, match=r"'x'.*choice 1 \('y'\) adds no token"):
+        tokenize(pairs, [Item("x", "", "", "odd", ("yy", "y"), (True, False), 0)])

@@ -70,7 +70,14 @@ def checkout(folder: Path) -> Path:
         "rules",
         "scripts",
     ]
-    names += ["constraints.txt", "pyproject.toml", "README.md", "LICENSE", "benchmarks"]
+    names += [
+        "constraints.txt",
+        "hashes.txt",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "benchmarks",
+    ]
     for name in names:
         source = ROOT / name
         if source.is_dir():

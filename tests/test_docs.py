@@ -19,6 +19,8 @@ COMMANDS = ("snakemake", "make", "python", "export", "git", "pip")
 EXCEPTIONS = {
     "git clone": "the address is the reader's",
     "pip install": "tests/test_package.py does it, into an environment of its own",
+    "python -m pip install --no-deps mutmut": "tests/mutants.py alone needs it",
+    "python tests/": "the copy has no tests; test_campaign.py and its like run them",
     "data/datasets.csv ──": "a picture of the way of the data",
     "Snakefile        validates": "a picture of the house",
     "snakemake --executor cluster-generic": "its plugin is none of Strata's requirements",

@@ -513,6 +513,7 @@ def _(study):
 @sequence("Snakemake killed while it extracts, which goes on", {EXTRACT: 1}, {})
 def _(study):
     run = extracting(study)
+    wait_for((study.results / "unfinished" / "small" / "sums" / "identity.json").is_file)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
 

@@ -53,7 +53,7 @@ def device_options():
     given = {"batch-tokens": config["batch_tokens"], **memory}
     options = [f"--{name} {value}" for name, value in given.items() if value != "auto"]
     options += [] if config["self_check"] else ["--no-self-check"]
-    return " ".join([f"--device {config['device']} --weights {config['weights']}", *options])
+    return " ".join([f"--device {config['device']}", *options])
 
 
 DEVICE = device_options()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from strata.errors import StrataError
 from strata.integrity import Refused
-from strata.names import WEIGHTS
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
@@ -56,6 +55,5 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-tokens", type=int, help="default: as suits the device")
-    parser.add_argument("--weights", choices=WEIGHTS, default="auto")
     parser.add_argument("--host-memory", type=float, help=free)
     parser.add_argument("--device-memory", type=float, help=free)

@@ -1,9 +1,9 @@
-"""Scores tasks with a model at every layer and dumps the residual stream, in one pass a task."""
+"""Scores tasks with a model at every layer and dumps the residual stream, in one pass of it."""
 
 import argparse
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from strata import STAGES, __version__
 from strata.asked import LAYERS, extraction_asked, looked_at
 from strata.errors import StrataError
 from strata.extraction.earlier import Earlier, look_up
-from strata.extraction.extract import extract
+from strata.extraction.extract import OnLayer, Run, extract_all
 from strata.extraction.machine import (
     choose_device,
     choose_linears,
@@ -24,7 +24,7 @@ from strata.extraction.machine import (
     resident_memory,
     tidy_heap,
 )
-from strata.extraction.placement import batch_tokens_for, decide, needs_of
+from strata.extraction.placement import batch_tokens_for, decide, needs_of, together
 from strata.extraction.progress import Progress, publish
 from strata.extraction.selfcheck import OFF, self_check
 from strata.extraction.task import read_task
@@ -104,17 +104,16 @@ def main(arguments: argparse.Namespace) -> None:
     if todo and arguments.self_check:
         asked = arguments.lenses, arguments.chat
         checked = self_check(info.name, model, tokenizer, memory, todo, *asked)
+    scores = dict(zip(todo, run(jobs, arguments, info.name, model, tokenizer, memory), strict=True))
     for job in jobs:
-        logging.info("%s:", job.task)
-        if job.progress.finished:
-            logging.info("an earlier run finished it")
-        elif not job.open:
-            logging.info("it was extracted before: %s", job.found.names)
-            job.take(None)
+        if job.task in scores:
+            own = scores[job.task]
+            job.take(replace(own, attributes=own.attributes | checked[job.task]))
+        elif job.progress.finished:
+            logging.info("%s: an earlier run finished it", job.task)
         else:
-            model.linears = settle_linears(job, linears)
-            scores = run(job, arguments, info.name, model, tokenizer, memory)
-            job.take(replace(scores, attributes=scores.attributes | checked[job.task]))
+            logging.info("%s was extracted before: %s", job.task, job.found.names)
+            job.take(None)
     for job in jobs:
         job.publish()
     for job in jobs:
@@ -195,38 +194,51 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
         yield Job(task, items, attributes, found, lenses, dumped, progress, Path(scores), dumps)
 
 
-def run(job: Job, arguments: argparse.Namespace, name: str, model, tokenizer, memory) -> Scores:
-    """The pass of a task through the model, its dumps in the job's folder."""
-    logging.info("lenses: %s", " ".join(job.lenses))
-    context = getattr(model.config, "max_position_embeddings", None)
-    options = arguments.overlong, arguments.chat, arguments.question_blind
-    read = read_task(tokenizer, job.read, context, *options)
-    facts = model.skeleton, read.tree
-    size = arguments.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
-    size = job.progress.settle("batch_tokens", size)
-    needs = needs_of(*facts, size, resident_memory(), model.device.type)
-    placement = decide(needs, memory, arguments.weights, len(arguments.tasks))
-    model.weights = placement.weights
-    logging.info("%s", placement.explain(needs, memory))
+def run(
+    jobs: Sequence[Job], arguments: argparse.Namespace, name: str, model, tokenizer, memory
+) -> list[Scores]:
+    """The pass of the open jobs' tasks through the model, their dumps in the jobs' folders."""
+    runs, needs = [], []
+    for job in jobs:
+        if job.open:
+            logging.info("%s: lenses %s", job.task, " ".join(job.lenses))
+            context = getattr(model.config, "max_position_embeddings", None)
+            options = arguments.overlong, arguments.chat, arguments.question_blind
+            read = read_task(tokenizer, job.read, context, *options)
+            facts = model.skeleton, read.tree
+            size = arguments.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
+            size = job.progress.settle("batch_tokens", size)
+            needs.append(needs_of(*facts, size, resident_memory(), model.device.type))
+            linears = settle_linears(job, model.linears)
+            runs.append(
+                Run(
+                    read,
+                    job.lenses,
+                    arguments.position,
+                    dump_of(job, linears) if job.dumped else None,
+                    size,
+                    progress=job.progress,
+                    linears=linears,
+                    name=f"{name} on {job.task}",
+                )
+            )
+    if not runs:
+        return []
+    whole = together(needs)
+    placement = decide(whole, memory)
+    logging.info("%s", placement.explain(whole, memory))
+    runs = [replace(own, where=placement.stream) for own in runs]
+    return extract_all(model, runs, jobs[0].attributes.get(LOOKED_AT))
+
+
+def dump_of(job: Job, linears: str) -> OnLayer:
+    """What writes the dumps of a job."""
 
     def dump(layer, activations, prompts, columns):
-        named = {**job.attributes, "linears": model.linears, "layer": layer}
+        named = {**job.attributes, "linears": linears, "layer": layer}
         write_dump(job.progress.dump(layer), activations, prompts, *columns, named)
 
-    try:
-        return extract(
-            model,
-            read,
-            job.lenses,
-            position=arguments.position,
-            on_layer=dump if job.dumped else None,
-            batch_tokens=size,
-            where=placement.stream,
-            progress=job.progress,
-            layers=job.attributes.get(LOOKED_AT),
-        )
-    except StrataError as error:
-        raise StrataError(f"{name} on {job.task}: {error}") from None
+    return dump
 
 
 def settle_linears(job: Job, linears: str) -> str:

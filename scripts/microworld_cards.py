@@ -91,20 +91,19 @@ def measure(folder: Path):
     """MC1 of every task, layer and subtask, and the number of parameters."""
     import pandas as pd
 
-    from strata.extraction.extract import extract
+    from strata.extraction.extract import Run, extract_all
     from strata.extraction.task import read_task
     from strata.measures.metrics import metrics_table
     from strata.models.model import Model
     from strata.models.tokenizer import load_tokenizer
     from strata.tasks import microworld
 
-    model = Model(folder, "float32", weights="resident")
+    model = Model(folder, "float32")
     tokenizer = load_tokenizer(folder, model.config.vocab_size)
-    tables = []
-    for task in microworld.TASKS:
-        scores = extract(model, read_task(tokenizer, microworld.items(task), None), [NORMED])
-        tables.append(metrics_table(scores, folder.name, task))
-    table = pd.concat(tables)
+    read = [read_task(tokenizer, microworld.items(task), None) for task in microworld.TASKS]
+    found = extract_all(model, [Run(task, [NORMED]) for task in read])
+    each = zip(found, microworld.TASKS, strict=True)
+    table = pd.concat(metrics_table(scores, folder.name, task) for scores, task in each)
     return table[table.metric == MC1], count(folder)
 
 

@@ -27,26 +27,27 @@ def main(arguments: argparse.Namespace) -> None:
     skeletons, keys, tokenizers = outlines(models)
     process = resident_memory()
     memory, rates = machine(arguments, {skeleton.dtype for skeleton in skeletons.values()})
-    rows = []
+    device = memory, rates, process, arguments.batch_tokens
+    setting = Setting(arguments.lenses, *device, json.loads(arguments.layers))
+    read: dict[tuple, dict] = {}  # task -> Task and seconds, by what it is read by
     for task, path in zip(arguments.tasks, arguments.items, strict=True):
-        items, read = read_items(path), {}
-        took: dict[tuple, float] = {}
-        for name, skeleton in skeletons.items():
-            key = keys[name], getattr(skeleton.config, "max_position_embeddings", 0)
-            if key not in read:
+        items = read_items(path)
+        for key in keys.values():
+            if task not in read.setdefault(key, {}):
                 (*_, chat), context = key
                 options = arguments.overlong, chat, arguments.question_blind
                 begun = time.monotonic()
-                read[key] = read_task(tokenizers[key[0]], items, context, *options)
-                took[key] = time.monotonic() - begun
-            one_job = models[name].get("job") == "model"
-            tasks = len(arguments.tasks) if one_job else 1
-            device = memory, rates, process, arguments.batch_tokens, arguments.weights
-            setting = Setting(arguments.lenses, *device, tasks, json.loads(arguments.layers))
-            row = plan_row(skeleton, read[key], setting, took[key])
-            rows.append({"model": name, "task": task, **row})
+                own = read_task(tokenizers[key[0]], items, context, *options)
+                read[key][task] = own, time.monotonic() - begun
         logging.info("%s: %d items", task, len(items))
-    rows.sort(key=lambda row: list(models).index(row["model"]))
+    rows = []
+    for name, skeleton in skeletons.items():
+        tasks = read[keys[name]]
+        for task, (own, took) in tasks.items():
+            one_job = models[name].get("job") == "model"
+            beside = [other for other, _ in tasks.values() if other is not own] if one_job else []
+            row = plan_row(skeleton, own, setting, took, beside)
+            rows.append({"model": name, "task": task, **row})
     with sealed(arguments.out) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -55,18 +56,20 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def outlines(models: dict[str, dict]) -> tuple[dict[str, Skeleton], dict[str, tuple], dict]:
-    """Of each model its skeleton, and the key of its tokenizer among those in the third.
+    """Of each model its skeleton, the key of its tokenizer among those in the third, and what else
+    tasks are read by, its context.
 
-    Sizes of one family share a tokenizer, so each task is tokenized once for all of them.
+    Sizes of one family share all that, so each task is read once for all of them.
     """
     skeletons, keys, tokenizers = {}, {}, {}
     for name, options in models.items():
         shape, folder = outline(options)
         skeletons[name] = Skeleton(shape, options.get("dtype", "auto"))
         vocabulary, chat = skeletons[name].config.vocab_size, options.get("chat", False)
-        keys[name] = tokenizer_hash(folder), vocabulary, chat
-        if keys[name] not in tokenizers:
-            tokenizers[keys[name]] = load_tokenizer(folder, vocabulary, chat)
+        key = tokenizer_hash(folder), vocabulary, chat
+        keys[name] = key, getattr(skeletons[name].config, "max_position_embeddings", 0)
+        if key not in tokenizers:
+            tokenizers[key] = load_tokenizer(folder, vocabulary, chat)
     return skeletons, keys, tokenizers
 
 

@@ -92,14 +92,13 @@ def score(
     lenses=tuple(LENSES),
     tokenizer=None,
     dtype="auto",
-    weights="streamed",
     overlong="error",
     chat=False,
     adapter=None,
     **options,
 ):
     """Scores of `items` by the model in `folder`; options as those of extraction.extract."""
-    model = Model(folder, dtype, weights=weights, adapter=adapter)
+    model = Model(folder, dtype, adapter=adapter)
     context = getattr(model.config, "max_position_embeddings", None)
     task = read_task(tokenizer or byte_tokenizer(), items, context, overlong, chat)
     return extract(model, task, lenses, **options)

@@ -203,7 +203,7 @@ def _(study):
 
 @sequence("threads, batch size, placement, mirror", exact=False)
 def _(study):
-    study.config |= {"threads": 2, "batch_tokens": 64, "weights": "streamed", "mirror": "none"}
+    study.config |= {"threads": 2, "batch_tokens": 64, "mirror": "none"}
 
 
 @sequence("labels of model and task")

@@ -195,7 +195,7 @@ extract(model, task, ["normed"])
 # The peak of this program alone: ru_maxrss begins with that of the process that started it.
 highest = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
 peak = 1024 * int(highest) - before
-print(peak, Placement("streamed", "device").device(needs) - needs.head, needs.layer)
+print(peak, Placement("device").device(needs) - needs.head, needs.layer)
 """
 
 

@@ -1,6 +1,7 @@
 """What the machine has, and where weights and residual stream go for it."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,59 +10,51 @@ from hypothesis import strategies as st
 
 from strata.errors import StrataError
 from strata.extraction import machine
-from strata.extraction.placement import Memory, Needs, Placement, decide
+from strata.extraction.placement import Memory, Needs, Placement, decide, together
 
 NEEDS = Needs(layer=10, layers=80, head=20, stream=50, batch=5, process=7)
 
 
 @pytest.mark.parametrize(
-    ("memory", "tasks", "expected"),
+    ("memory", "expected"),
     [
-        # A CPU: one memory for all. 155 = 80 + 20 + 50 + 5, and 7 for the process.
-        (Memory(162), 2, ("resident", "device")),
-        (Memory(161), 2, ("streamed", "device")),
-        (Memory(162), 1, ("streamed", "device")),  # each layer is used once anyway
-        (Memory(102), 1, ("streamed", "device")),
-        (Memory(101), 1, ("streamed", "file")),
-        (Memory(1), 1, ("streamed", "file")),
-        # A card, and the machine beside it.
-        (Memory(host=100, device=155), 2, ("resident", "device")),
-        (Memory(host=100, device=154), 2, ("streamed", "device")),
-        (Memory(host=100, device=95), 1, ("streamed", "device")),
-        (Memory(host=100, device=94), 1, ("streamed", "host")),
-        (Memory(host=76, device=94), 1, ("streamed", "file")),
+        # A CPU: one memory for all. 95 = 2 * 10 + 20 + 50 + 5, and 7 for the process.
+        (Memory(102), "device"),
+        (Memory(101), "file"),
+        (Memory(1), "file"),
+        # A card, and the machine beside it: 77 = 7 + 2 * 10 + 50.
+        (Memory(host=27, device=95), "device"),
+        (Memory(host=77, device=94), "host"),
+        (Memory(host=76, device=94), "file"),
     ],
 )
-def test_the_fastest_placement_that_memory_holds(memory, tasks, expected):
-    assert decide(NEEDS, memory, tasks=tasks) == Placement(*expected)
-
-
-def test_what_the_study_asks_for_is_kept():
-    assert decide(NEEDS, Memory(1000), "resident").weights == "resident"
-    assert decide(NEEDS, Memory(1000), "streamed", tasks=9).weights == "streamed"
-    assert decide(NEEDS, Memory(150), "resident") == Placement("resident", "file")
+def test_the_fastest_placement_that_memory_holds(memory, expected):
+    assert decide(NEEDS, memory) == Placement(expected)
 
 
 sizes = st.integers(1, 1 << 40)
 
 
-@given(st.builds(Needs, *[sizes] * 6), sizes, st.none() | sizes, st.integers(1, 3))
-def test_a_placement_that_needs_too_much_is_only_taken_where_none_fits(needs, host, card, tasks):
+@given(st.builds(Needs, *[sizes] * 6), sizes, st.none() | sizes)
+def test_a_placement_that_needs_too_much_is_only_taken_where_none_fits(needs, host, card):
     memory = Memory(host, card)
-    chosen = decide(needs, memory, tasks=tasks)
+    chosen = decide(needs, memory)
     if not memory.holds(chosen, needs):
-        assert not any(
-            memory.holds(Placement(weights, place), needs)
-            for weights in ("streamed", "resident" if tasks > 1 else "streamed")
-            for place in (("device", "file") if card is None else ("device", "host", "file"))
-        )
+        places = ("device", "file") if card is None else ("device", "host", "file")
+        assert not any(memory.holds(Placement(place), needs) for place in places)
+
+
+def test_tasks_of_one_job_need_every_stream_and_one_batch_at_a_time():
+    other = replace(NEEDS, stream=30, batch=9, process=8)
+    assert together([NEEDS, other]) == replace(NEEDS, stream=80, batch=9, process=8)
+    assert together([NEEDS]) == NEEDS
 
 
 def test_the_log_says_what_was_decided_and_whether_it_fits():
-    said = Placement("streamed", "file").explain(NEEDS, Memory(1))
-    for words in ("weights streamed", "in a file", "it may fail"):
+    said = Placement("file").explain(NEEDS, Memory(1))
+    for words in ("a layer at a time", "in a file", "it may fail"):
         assert words in said
-    assert "may fail" not in Placement("streamed", "device").explain(NEEDS, Memory(1000))
+    assert "may fail" not in Placement("device").explain(NEEDS, Memory(1000))
 
 
 def test_jobs_side_by_side_get_cards_of_their_own(tmp_path, monkeypatch):

@@ -78,9 +78,9 @@ def loaded(model):
     return [not next(layer.parameters()).is_meta for layer in model.skeleton.layers]
 
 
-def test_streamed_layers_leave_no_weights_behind(tmp_path):
+def test_layers_leave_no_weights_behind(tmp_path):
     make_model(tmp_path)
-    model = Model(tmp_path, weights="streamed")
+    model = Model(tmp_path)
     for index, layer in model.layers():
         assert all(not p.is_meta for p in layer.parameters())
         assert loaded(model) == [number == index for number in range(3)]
@@ -88,15 +88,6 @@ def test_streamed_layers_leave_no_weights_behind(tmp_path):
     for _ in model.layers(1):
         break  # an error in the middle of a layer
     assert not any(loaded(model))
-
-
-def test_resident_layers_are_read_once(tmp_path):
-    make_model(tmp_path)
-    model = Model(tmp_path, weights="resident")
-    first = [layer for _, layer in model.layers()]
-    assert all(loaded(model))
-    (tmp_path / "model.safetensors").unlink()
-    assert [layer for _, layer in model.layers()] == first
 
 
 def break_missing_folder(folder):

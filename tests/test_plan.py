@@ -89,10 +89,11 @@ def test_time_follows_from_measured_rates_or_is_unknown(tiny):
     row = plan_row(*tiny, setting(rates={"float32": 1e6}))
     work = row["block_operations"] + row["lens_operations"]
     assert row["seconds"] == pytest.approx(work / 1e6 / 0.75 + START, abs=0.1)
-    shared = plan_row(*tiny, setting(rates={"float32": 1e6}, tasks=5), tokenizing=7)
+    beside = [tiny[1]] * 4
+    shared = plan_row(*tiny, setting(rates={"float32": 1e6}), tokenizing=7, beside=beside)
     assert shared["seconds"] == pytest.approx(row["seconds"] - 0.8 * START + 7, abs=0.2)
     row = plan_row(*tiny, setting(memory=None))
-    assert [row[key] for key in ("seconds", "weights", "stream", "host_bytes")] == [None] * 4
+    assert [row[key] for key in ("seconds", "stream", "host_bytes")] == [None] * 3
     text = as_text([{"model": "m", "task": "t", **row}])
     assert text.count("unknown") == 3
 

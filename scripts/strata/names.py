@@ -96,11 +96,10 @@ HEURISTICS = {
 CHOICE_END, PROMPT_END = "choice_end", "prompt_end"
 POSITIONS = (CHOICE_END, PROMPT_END)
 
-# Settings of an extraction: items longer than the model's context, the model's dtype, where its
-# weights are kept, what one job holds.
+# Settings of an extraction: items longer than the model's context, the model's dtype, what
+# one job holds.
 OVERLONG = ("error", "skip", "run")
 DTYPES = ("auto", "float32", "bfloat16")
-WEIGHTS = ("auto", "resident", "streamed")
 JOBS = ("task", "model")
 
 # The paper's models, as data/published names them.

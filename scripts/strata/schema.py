@@ -30,7 +30,6 @@ ENUMERATIONS = {
     "leak": names.LEAKS,
     "overlong": names.OVERLONG,
     "dtype": names.DTYPES,
-    "weights": names.WEIGHTS,
     "job": names.JOBS,
     "published_model": names.PUBLISHED_MODELS,
 }

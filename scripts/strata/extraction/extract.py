@@ -1,13 +1,15 @@
-"""The layer-major loop: each layer's weights once per task, each distinct token once per layer.
+"""The layer-major loop: each layer's weights once, each distinct token of a task once per layer.
 
-For each layer: run the common prefix and keep its keys and values, run every batch of rows on
-top of them, score the lenses on the predicting positions, hand out that layer's dump.
+For each layer and task: run the common prefix and keep its keys and values, run every batch of rows
+on top of them, score the lenses on the predicting positions, hand out that layer's dump.
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from strata.extraction.readout import Readout
 from strata.extraction.stream import NotFiniteError, Stream
 from strata.extraction.task import Task
 from strata.extraction.tree import batches
+from strata.models.linears import linears_by
 from strata.models.memory import one_message
 from strata.models.model import Model
 from strata.names import CHOICE_END, LENSES
@@ -30,7 +33,22 @@ OnLayer = Callable[
 ]
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Run:
+    """A task to be extracted from a model, and how; see `extract`. linears: whose products of
+    float32 are taken, None for the model's choice. name: what messages begin with."""
+
+    task: Task
+    lenses: Sequence[str]
+    position: str = CHOICE_END
+    on_layer: OnLayer | None = None
+    batch_tokens: int = 1024
+    where: str = "device"
+    progress: Progress | None = None
+    linears: str | None = None
+    name: str = ""
+
+
 def extract(
     model: Model,
     task: Task,
@@ -54,22 +72,119 @@ def extract(
     Raises StrataError for activations or scores that are not finite, and where memory runs out for
     a batch or block of one row, or for what cannot be halved.
     """
-    tree, scores = task.tree, task.scores
-    rows = batches(tree, batch_tokens)
-    lanes = lanes_of(model.device.type, len(rows))
-    with one_message(model.device), in_lanes(lanes, model.linears) as each:
-        stream = Stream(model, tree, rows, where, progress.folder if progress else None, each)
-        readout = Readout(stream, tuple(lenses), each, lanes)
-        dump = _dump_of(stream, scores, position, on_layer)
-        logprob = _climb(stream, readout, dump, progress, scores, layers)
-    own = {lens: values[:, : len(scores.item)] for lens, values in logprob.items()}
-    blind = (
-        {} if task.blind is None else {k: values[:, task.blind] for k, values in logprob.items()}
-    )
-    made = scores.attributes | {"linears": model.linears}
-    if layers is not None:
-        made[LOOKED_AT] = list(layers)
-    return replace(scores, logprob=own, blind=blind, attributes=made)
+    run = Run(task, lenses, position, on_layer, batch_tokens, where, progress)
+    return extract_all(model, [run], layers)[0]
+
+
+@torch.inference_mode()
+def extract_all(
+    model: Model, runs: Sequence[Run], layers: Sequence[int] | None = None
+) -> list[Scores]:
+    """The scores of several tasks, each as `extract` makes them, bit by bit: all of them go through
+    a layer before the next is read, so that weights are read once, however many there are."""
+    with one_message(model.device), ExitStack() as stack:
+        each_of = cache(lambda *lanes: stack.enter_context(in_lanes(*lanes)))
+        climbs = [_Climb(model, run, layers, each_of, len(runs)) for run in runs]
+        _climb(model, climbs)
+    return [climb.scores() for climb in climbs]
+
+
+def _climb(model: Model, climbs: Sequence["_Climb"]) -> None:
+    """Layer 0 to L: each is read once and every task taken up through it, from where an earlier run
+    of it was stopped."""
+    count, started = model.n_layers, time.monotonic()
+    first = max(0, min(climb.done for climb in climbs))
+    whole = (count + 1) * sum(climb.nodes for climb in climbs)
+    there = sum((climb.done + 1) * climb.nodes for climb in climbs)
+    with paced(whole, "layer 0", done=there) as pace:
+        for climb in climbs:
+            if climb.done < 0:
+                climb.embed()
+                pace.update(climb.nodes)
+        for index, layer in model.layers(first):
+            pace.set_description(f"layer {index + 1} of {count}", refresh=False)
+            for climb in climbs:
+                if climb.done <= index:
+                    climb.advance(index, layer, pace.update)
+    logging.info("%d layers in %.1f s", count - first, time.monotonic() - started)
+
+
+class _Climb:
+    """A task on its way up the layers. done: the last layer that it is through, -1 for none.
+
+    each_of: gives the map that works in so many lanes, by so much of a library (lanes.in_lanes).
+    together: how many tasks share the time, and with it what saving may take.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        run: Run,
+        layers: Sequence[int] | None,
+        each_of: Callable,
+        together: int,
+    ) -> None:
+        self.run, self.layers, self.together = run, layers, together
+        self.linears = run.linears or model.linears
+        rows = batches(run.task.tree, run.batch_tokens)
+        lanes = lanes_of(model.device.type, len(rows))
+        each = each_of(lanes, self.linears)
+        folder = run.progress.folder if run.progress else None
+        self.stream = Stream(model, run.task.tree, rows, run.where, folder, each)
+        self.readout = Readout(self.stream, tuple(run.lenses), each, lanes)
+        self.dump = _dump_of(self.stream, run.task.scores, run.position, run.on_layer)
+        self.logprob: dict[str, list] = {lens: [] for lens in run.lenses}
+        self.done = run.progress.resume(self.stream, self.logprob) if run.progress else -1
+
+    @property
+    def nodes(self) -> int:
+        return len(self.stream.hidden)
+
+    def embed(self) -> None:
+        with self._own():
+            self.stream.embed()
+            self._finish(0)
+
+    def advance(self, index: int, layer: torch.nn.Module, progress: Callable[[int], None]) -> None:
+        """Through decoder layer `index` (0-based), and all that is made of what comes out."""
+        scores = self.run.task.scores
+        with self._own():
+            try:
+                self.stream.advance(index, layer, progress)
+            except NotFiniteError as error:
+                raise StrataError(f"{_whose(error.choice, scores)[0]}: {error}") from None
+            self._finish(index + 1)
+
+    @contextmanager
+    def _own(self) -> Iterator[None]:
+        """The products that the run asks for, and its name before what goes wrong."""
+        try:
+            with linears_by(self.linears):
+                yield
+        except StrataError as error:
+            if not self.run.name:
+                raise
+            raise StrataError(f"{self.run.name}: {error}") from None
+
+    def _finish(self, layer: int) -> None:
+        if self.layers is None or layer in self.layers:
+            for lens, values in self.readout(layer).items():
+                _refuse_infinite(values, lens, layer, self.run.task.scores)
+                self.logprob[lens].append(values)
+            self.dump(layer)
+        if self.run.progress:
+            self.run.progress.offer(layer, self.stream, self.logprob, self.together)
+        self.done = layer
+
+    def scores(self) -> Scores:
+        scores, which = self.run.task.scores, self.run.task.blind
+        logprob = {lens: np.stack(values) for lens, values in self.logprob.items()}
+        own = {lens: values[:, : len(scores.item)] for lens, values in logprob.items()}
+        blind = {} if which is None else {k: values[:, which] for k, values in logprob.items()}
+        made = scores.attributes | {"linears": self.linears}
+        if self.layers is not None:
+            made[LOOKED_AT] = list(self.layers)
+        return replace(scores, logprob=own, blind=blind, attributes=made)
 
 
 def _dump_of(
@@ -89,45 +204,6 @@ def _dump_of(
             on_layer(layer, stream.at(wanted), stream.at(prompts), columns)
 
     return dump
-
-
-def _climb(
-    stream: Stream,
-    readout: Readout,
-    dump: Callable[[int], None],
-    progress: Progress | None,
-    scores: Scores,
-    layers: Sequence[int] | None,
-) -> dict[str, np.ndarray]:
-    """Layer 0 to L: move the stream up, score the lenses, hand out the dump."""
-    model, started = stream.model, time.monotonic()
-    logprob: dict[str, list] = {lens: [] for lens in readout.lenses}
-    done = progress.resume(stream, logprob) if progress else -1
-    count, nodes = model.n_layers, len(stream.hidden)
-    with paced((count + 1) * nodes, "layer 0", done=(done + 1) * nodes) as pace:
-
-        def finish(layer: int) -> None:
-            if layers is None or layer in layers:
-                for lens, values in readout(layer).items():
-                    _refuse_infinite(values, lens, layer, scores)
-                    logprob[lens].append(values)
-                dump(layer)
-            if progress:
-                progress.offer(layer, stream, logprob)
-
-        if done < 0:
-            stream.embed()
-            finish(0)
-            pace.update(nodes)
-        for index, layer in model.layers(max(done, 0)):
-            pace.set_description(f"layer {index + 1} of {count}", refresh=False)
-            try:
-                stream.advance(index, layer, pace.update)
-            except NotFiniteError as error:
-                raise StrataError(f"{_whose(error.choice, scores)[0]}: {error}") from None
-            finish(index + 1)
-    logging.info("%d layers in %.1f s", count - max(done, 0), time.monotonic() - started)
-    return {lens: np.stack(values) for lens, values in logprob.items()}
 
 
 def _refuse_infinite(values: np.ndarray, lens: str, layer: int, scores: Scores) -> None:

@@ -28,17 +28,15 @@ def lanes_of(device: str, pieces: int | None = None) -> int:
 @contextmanager
 def in_lanes(lanes: int, linears: str = TORCH) -> Iterator[Callable]:
     """`side_by_side` with torch's threads shared out, in inference mode as its caller is, products
-    of linear layers by the library `linears` (models/linears.py) there and in the caller's own
-    thread."""
+    of linear layers by the library `linears` (models/linears.py)."""
 
     def own(function: Callable, *arguments):
         with torch.inference_mode(), linears_by(linears):
             return function(*arguments)
 
-    with linears_by(linears):
-        if lanes == 1:
-            yield map
-            return
-        share = max(1, torch.get_num_threads() // lanes)
-        with side_by_side(lanes, partial(torch.set_num_threads, share)) as each:
-            yield lambda function, *arguments: each(partial(own, function), *arguments)
+    if lanes == 1:
+        yield lambda function, *arguments: map(partial(own, function), *arguments)
+        return
+    share = max(1, torch.get_num_threads() // lanes)
+    with side_by_side(lanes, partial(torch.set_num_threads, share)) as each:
+        yield lambda function, *arguments: each(partial(own, function), *arguments)

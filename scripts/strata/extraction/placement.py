@@ -1,10 +1,10 @@
-"""Where weights and residual stream are kept: what they need, and what memory there is.
+"""Where the residual stream is kept: what an extraction needs, and what memory there is.
 
 All sizes are bytes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,20 +43,18 @@ class Needs:
 
 @dataclass(frozen=True)
 class Placement:
-    """weights: resident or streamed; stream: device, host or file."""
+    """Of the residual stream: device, host or file."""
 
-    weights: str
     stream: str
 
     def device(self, needs: Needs) -> int:
-        """Peak on the device: all layers, or the one that runs and the one that is read."""
-        weights = needs.layers if self.weights == "resident" else 2 * needs.layer + needs.fusing
+        """Peak on the device: the layer that runs and the one that is read, and all beside them."""
         stream = needs.stream if self.stream == "device" else 0
-        return weights + needs.head + needs.batch + stream
+        return 2 * needs.layer + needs.fusing + needs.head + needs.batch + stream
 
     def explain(self, needs: Needs, memory: "Memory") -> str:
         """What was decided, for a log."""
-        weights = f"{gib(needs.layers)} of weights {self.weights}"
+        weights = f"{gib(needs.layers)} of weights, a layer at a time"
         stream = f"residual stream of {gib(needs.stream)} {PLACES[self.stream]}"
         expected, room = self.device(needs), memory.device
         if room is None:
@@ -83,16 +81,20 @@ class Memory:
         return placement.device(needs) <= self.device and placement.host(needs) <= self.host
 
 
-def decide(needs: Needs, memory: Memory, weights: str = "auto", tasks: int = 1) -> Placement:
-    """The fastest placement that memory holds, else the one that needs least.
+def together(needs: Sequence[Needs]) -> Needs:
+    """Of tasks that go through the layers in turn: every residual stream, one batch at a time."""
+    return replace(
+        needs[-1],
+        stream=sum(own.stream for own in needs),
+        batch=max(own.batch for own in needs),
+        process=max(own.process for own in needs),
+    )
 
-    A layer is used once a task, so keeping all of them pays for several tasks alone. weights:
-    what the study asks for. tasks: how many the model is extracted for.
-    """
-    kept = ["resident"] if tasks > 1 else []
-    choices = {"auto": [*kept, "streamed"]}.get(weights, [weights])
+
+def decide(needs: Needs, memory: Memory) -> Placement:
+    """The fastest placement that memory holds, else the one that needs least."""
     places = ["device", "file"] if memory.device is None else ["device", "host", "file"]
-    options = [Placement(weight, place) for place in places for weight in choices]
+    options = [Placement(place) for place in places]
     return next((option for option in options if memory.holds(option, needs)), options[-1])
 
 
@@ -108,7 +110,7 @@ def batch_tokens_for(skeleton, tree, memory: Memory, process: int) -> int:
     for place in ("device", "host"):
         for size in sizes:
             needs = needs_of(skeleton, tree, size, process, "cuda")
-            if memory.holds(Placement("streamed", place), needs):
+            if memory.holds(Placement(place), needs):
                 return size
     return sizes[-1]
 

@@ -18,6 +18,7 @@ from strata.extraction.placement import (
     gib,
     needs_of,
     q_width,
+    together,
 )
 from strata.extraction.readout import wanted_of
 from strata.extraction.task import Task
@@ -43,23 +44,42 @@ START = 10.0  # seconds until a job's first product: imports, tokenizer, the che
 @dataclass(frozen=True)
 class Setting:
     """How the study's models will run. memory: None where the device is not known. rates:
-    operations a second by dtype, None where not measured. batch_tokens: None for `auto`. tasks:
-    how many one job extracts. process: bytes of a process without items and tensors. layers: those
-    that are read out, as a study says it."""
+    operations a second by dtype, None where not measured. batch_tokens: None for `auto`. process:
+    bytes of a process without items and tensors. layers: those that are read out, as a study says
+    it."""
 
     lenses: Sequence[str]
     memory: Memory | None
     rates: dict[str, float] | None
     process: int
     batch_tokens: int | None = None
-    weights: str = "auto"
-    tasks: int = 1
     layers: str | Sequence[int] = "all"
 
 
-def plan_row(skeleton: Skeleton, task: Task, setting: Setting, tokenizing: float = 0.0) -> dict:
+def job_needs(skeleton: Skeleton, tasks: Sequence[Task], setting: Setting) -> Needs:
+    """What one job for these tasks needs."""
+    naive = sum(task.scores.attributes["naive_tokens"] for task in tasks)
+    distinct = sum(task.tree.distinct_tokens for task in tasks)
+    process = setting.process + BESIDE + NAIVE_TOKEN * naive + DISTINCT_TOKEN * distinct
+    card = setting.memory is None or setting.memory.device is not None
+    needs = []
+    for tree in (task.tree for task in tasks):
+        size = setting.batch_tokens
+        if size is None:
+            size = batch_tokens_for(skeleton, tree, setting.memory or Memory(0), process)
+        needs.append(needs_of(skeleton, tree, size, process, "cuda" if card else "cpu"))
+    return together(needs)
+
+
+def plan_row(
+    skeleton: Skeleton,
+    task: Task,
+    setting: Setting,
+    tokenizing: float = 0.0,
+    beside: Sequence[Task] = (),
+) -> dict:
     """A row of the plan: what extracting this task from this model takes; None where unknown.
-    tokenizing: seconds that reading the task took here."""
+    tokenizing: seconds that reading the task took here. beside: the other tasks of its job."""
     tree, scores, layers = task.tree, task.scores, len(skeleton.layers)
     read = len(looked_at(setting.layers, layers))
     alike = not skeleton.family.positions
@@ -73,12 +93,7 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting, tokenizing: float
         )
     )
     naive = scores.attributes["naive_tokens"]
-    process = setting.process + BESIDE + NAIVE_TOKEN * naive + DISTINCT_TOKEN * tree.distinct_tokens
-    size = setting.batch_tokens
-    if size is None:
-        size = batch_tokens_for(skeleton, tree, setting.memory or Memory(0), process)
-    card = setting.memory is None or setting.memory.device is not None
-    needs = needs_of(skeleton, tree, size, process, "cuda" if card else "cpu")
+    needs = job_needs(skeleton, [task, *beside], setting)
     dump = dump_bytes(skeleton, task)
     return {
         "items": len(scores.ids),
@@ -97,7 +112,7 @@ def plan_row(skeleton: Skeleton, task: Task, setting: Setting, tokenizing: float
         "layer_bytes": needs.layer,
         "weights_bytes": needs.layers,
         **placed(needs, setting),
-        "seconds": seconds(skeleton, setting, blocks + rounded, exact, tokenizing),
+        "seconds": seconds(skeleton, setting, blocks + rounded, exact, tokenizing, 1 + len(beside)),
         "least_difference": least_between(len(set(scores.groups))),
     }
 
@@ -150,14 +165,13 @@ def placed(needs: Needs, setting: Setting) -> dict:
     """Placement, and the peaks it leads to; without a card, all is in host memory."""
     memory = setting.memory
     if memory is None:
-        return dict.fromkeys(("weights", "stream", "device_bytes", "host_bytes"))
-    placement = decide(needs, memory, setting.weights, setting.tasks)
+        return dict.fromkeys(("stream", "device_bytes", "host_bytes"))
+    placement = decide(needs, memory)
     own, host = placement.device(needs), placement.host(needs)
     device: int | None = own
     if memory.device is None:
         device, host = None, own + needs.process
     return {
-        "weights": placement.weights,
         "stream": placement.stream,
         "device_bytes": device,
         "host_bytes": host,
@@ -165,7 +179,12 @@ def placed(needs: Needs, setting: Setting) -> dict:
 
 
 def seconds(
-    skeleton: Skeleton, setting: Setting, own: int, exact: int, tokenizing: float = 0.0
+    skeleton: Skeleton,
+    setting: Setting,
+    own: int,
+    exact: int,
+    tokenizing: float = 0.0,
+    tasks: int = 1,
 ) -> float | None:
     """own, exact: operations in the model's dtype and in float32. Beside them the start of the job,
     shared by its tasks, and the task's tokenizing."""
@@ -173,7 +192,7 @@ def seconds(
         return None
     dtype = str(skeleton.dtype).removeprefix("torch.")
     products = (own / setting.rates[dtype] + exact / setting.rates["float32"]) / SHARE
-    return round(START / setting.tasks + tokenizing + products, 1)
+    return round(START / tasks + tokenizing + products, 1)
 
 
 def as_text(rows: Sequence[dict]) -> str:
@@ -195,7 +214,7 @@ def as_text(rows: Sequence[dict]) -> str:
 
 def _line(row: dict) -> dict:
     counts = ("items", "choices", "naive_tokens", "distinct_tokens")
-    place = row.get("weights", ""), row.get("stream", "")
+    stream = row.get("stream", "")
     peaks = [row.get("device_bytes"), row.get("host_bytes")]
     return {
         "model": row["model"],
@@ -206,7 +225,7 @@ def _line(row: dict) -> dict:
         "lenses": _tera(row["lens_operations"]),
         "dumps": gib(row["dump_bytes"]),
         "a layer": gib(row["layer_bytes"]) if "layer_bytes" in row else "",
-        "weights, stream": "unknown" if place[0] is None else ", ".join(filter(None, place)),
+        "stream": "unknown" if stream is None else stream,
         "memory": " + ".join(gib(size) for size in peaks if size),
         "time": _time(row["seconds"]),
         "finds": _points(row.get("least_difference")),

@@ -24,6 +24,8 @@ from strata.unfinished import LOCK, hold, publish_mark
 # Saving takes at most this share of an extraction's time: where a layer takes more than ten times
 # its saving, every layer is saved.
 SHARE = 0.1
+# What a save is taken to cost until one was timed: seconds for a file, and bytes a second.
+FILE, RATE = 0.01, 300e6
 
 
 class Progress:
@@ -37,7 +39,8 @@ class Progress:
         self.folder, self.share = Path(folder), share
         self.state, self.scores = self.folder / "state.h5", self.folder / "scores.h5"
         self._lock = hold(self.folder)
-        self._cost, self._since = 0.0, time.monotonic()
+        self._cost: float | None = None  # seconds that the last save took
+        self._since = time.monotonic()
         self._hold("identity.json", identity, (LOCK,))
         self._drop_damaged()
 
@@ -84,16 +87,22 @@ class Progress:
     def dump(self, layer: int) -> Path:
         return self.folder / f"layer_{layer}.h5"
 
-    def offer(self, layer: int, stream: Stream, logprob: dict[str, list[np.ndarray]]) -> None:
-        """Saves the state after `layer`, unless too much of the time went into saving already."""
+    def offer(
+        self, layer: int, stream: Stream, logprob: dict[str, list[np.ndarray]], together: int = 1
+    ) -> None:
+        """Saves the state after `layer`, unless too much of the time would go into saving.
+        together: how many tasks save in this time."""
         start = time.monotonic()
-        if (start - self._since) * self.share >= self._cost:
+        cost = self._cost if self._cost is not None else FILE + stream.hidden.nbytes / RATE
+        if (start - self._since) * self.share >= cost * together:
             write_state(self.state, layer, stream.prefix, stream.parts(), logprob)
             self._since = time.monotonic()
             self._cost = self._since - start
 
     def resume(self, stream: Stream, logprob: dict[str, list[np.ndarray]]) -> int:
-        """Fills stream and logprob with the state saved last; returns its layer, -1 for none."""
+        """Fills stream and logprob with the state saved last; returns its layer, -1 for none. From
+        now on counts the time that a save is worth."""
+        self._since = time.monotonic()
         if not self.state.is_file():
             return -1
         try:
@@ -103,7 +112,8 @@ class Progress:
             return -1
         for lens, values in saved.items():
             logprob[lens].extend(values)
-        logging.info("going on after layer %d, where an earlier run was stopped", layer)
+        said = "%s: going on after layer %d, where an earlier run was stopped"
+        logging.info(said, self.folder.name, layer)
         return layer
 
     def finish(self, scores: Scores) -> None:

@@ -183,7 +183,7 @@ class Batch:
         if count == 1:
             raise StrataError(
                 f"a row of {length} tokens does not fit in the memory of {self.end.device}: "
-                "leave more of it free, set `weights: streamed`, or use `device: cpu`"
+                "leave more of it free, or use `device: cpu`"
             )
         logging.warning("out of memory: %d rows of %d tokens are halved", count, length)
         cut = count // 2

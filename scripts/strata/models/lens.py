@@ -101,7 +101,7 @@ class Unembedding:
         if count == 1:
             raise StrataError(
                 f"the logits of one position do not fit in the memory of {self.device}: leave more "
-                "of it free, set `weights: streamed`, or use `device: cpu`"
+                "of it free, or use `device: cpu`"
             )
         logging.warning("out of memory: the lenses of %d positions are halved", count)
         found = []

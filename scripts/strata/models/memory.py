@@ -43,6 +43,6 @@ def one_message(device: torch.device) -> Iterator[None]:
             raise
         raise StrataError(
             f"there is not enough memory for this model on {device} or beside it: leave more of it "
-            "free, say by `memory:` what may be used, set `weights: streamed` or a smaller "
-            "`batch_tokens`, or use `device: cpu`"
+            "free, say by `memory:` what may be used, set a smaller `batch_tokens`, or use "
+            "`device: cpu`"
         ) from None

@@ -111,9 +111,9 @@ class Model:
     """Parts of a model folder, on `device`, in `dtype` (see Skeleton), with what the folder
     `adapter` holds merged into them, if there is one.
 
-    weights: "resident" keeps every layer once read, "streamed" drops each after its use; both
-    read the next one while a layer runs. linears: whose products of float32 layers are taken, see
-    linears.py. Raises StrataError for a folder that is no model.
+    A layer's weights are dropped after its use; the next one's are read while it runs. linears:
+    whose products of float32 layers are taken, see linears.py. Raises StrataError for a folder that
+    is no model.
     """
 
     def __init__(
@@ -121,12 +121,11 @@ class Model:
         folder: str | Path,
         dtype: str = "auto",
         device: str | torch.device = "cpu",
-        weights: str = "streamed",
         adapter: str = "",
         linears: str = TORCH,
     ) -> None:
         exact_products()
-        self.folder, self.device, self.weights = Path(folder), torch.device(device), weights
+        self.folder, self.device = Path(folder), torch.device(device)
         self.adapter, self.linears = adapter, linears
         with one_message(self.device):
             stated = read_config(folder)
@@ -190,7 +189,7 @@ class Model:
 
     def layers(self, first: int = 0) -> Iterator[tuple[int, torch.nn.Module]]:
         """Decoder layers (0-based) from `first` to the last, each with its weights until the next
-        is asked for. No more than two hold weights at a time where they are streamed."""
+        is asked for. No more than two hold weights at a time."""
         layers = self.skeleton.layers
         with ThreadPoolExecutor(1) as reader:
             coming = reader.submit(self._read_layer, first)
@@ -198,14 +197,12 @@ class Model:
                 state = coming.result()
                 if index + 1 < self.n_layers:
                     coming = reader.submit(self._read_layer, index + 1)
-                if state is not None:
-                    layers[index].load_state_dict(state, assign=True)
-                    del state
+                layers[index].load_state_dict(state, assign=True)
+                del state
                 try:
                     yield index, layers[index]
                 finally:
-                    if self.weights == "streamed":
-                        layers[index].to("meta")
+                    layers[index].to("meta")
 
     def first(self, layers: int) -> "Model":
         """The model of its first layers alone and the head; the two share their weights."""
@@ -241,11 +238,9 @@ class Model:
         module.load_state_dict(state, assign=True)
         return module
 
-    def _read_layer(self, index: int) -> dict[str, torch.Tensor] | None:
-        """Weights of a decoder layer on the device; None if it has them already."""
+    def _read_layer(self, index: int) -> dict[str, torch.Tensor]:
+        """Weights of a decoder layer on the device."""
         layer = self.skeleton.layers[index]
-        if not next(layer.parameters()).is_meta:
-            return None
         return self._state(layer, f"{self.parts.prefix}{self.family.layers}.{index}.")
 
     def _state(

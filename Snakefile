@@ -72,13 +72,13 @@ if workflow.is_main_process:
 
 
 onsuccess:
-    tidy()
+    tidy(done=True)
     say_leftovers()
     print(to_open(), end="", file=sys.stderr)
 
 
 onerror:
-    tidy()
+    tidy(done=False)
     say_errors(log)
 
 

@@ -133,5 +133,5 @@ for model in study.models:
         shell:
             "{RUN}/extract.py --model {input.model} {params.folder} --items {input.jsonl}"
             " --tasks {params.tasks} {params.options} {DEVICE} --threads {threads}"
-            " --studies {STUDIES} --work {params.work}"
+            " --studies {STUDIES} --tokens {TOKENS:q} --work {params.work}"
             " --scores {output.scores} --dumps {output.dumps} --log {log}"

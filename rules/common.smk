@@ -9,6 +9,7 @@ import operator
 import os
 import re
 import shlex
+import shutil
 
 from strata import STAGES
 from strata import asked
@@ -39,6 +40,7 @@ R = study.results
 STUDIES = shlex.quote(str(Path(R).parent))  # all of them
 PYTHON = shlex.quote(sys.executable)
 RUN = f"{PYTHON} {shlex.quote(str(ROOT / 'scripts'))}"
+TOKENS = f"{R}/unfinished/tokens"
 DATASETS = ROOT / "data" / "datasets.csv"
 MIRROR = config["mirror"] or ""
 PROBE_PLAN = json.dumps(config["probes"])
@@ -307,8 +309,11 @@ def keep_from_removal(paths):
             link(file, kept)
 
 
-def tidy():
-    """Removes, at the end of a run, what was kept until Snakemake has it on record."""
+def tidy(done):
+    """Removes, at the end of a run, what was kept until Snakemake has it on record; of one that is
+    done, what its models shared too."""
+    if done:
+        shutil.rmtree(TOKENS, ignore_errors=True)
     # Of what it has marked, Snakemake does not know whether it is whole.
     marked = workflow.persistence._filter_incomplete_keys
     own = [path.replace("<results>", R) for path in all_dumps()]

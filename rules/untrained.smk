@@ -48,5 +48,5 @@ rule extract_untrained:
         "Scoring {params.tasks} with an untrained model of the shape of {wildcards.model}."
     shell:
         "{RUN}/extract.py --model {input.model} --items {input.jsonl} --tasks {params.tasks}"
-        " {params.options} {DEVICE} --threads {threads} --studies {STUDIES}"
+        " {params.options} {DEVICE} --threads {threads} --studies {STUDIES} --tokens {TOKENS:q}"
         " --work {R}/unfinished/untrained/{wildcards.model} --scores {output} --log {log}"

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from strata.extraction.machine import (
 )
 from strata.extraction.placement import batch_tokens_for, decide, needs_of, together
 from strata.extraction.progress import Progress, publish
+from strata.extraction.tokenized import read_once
 from strata.extraction.selfcheck import OFF, self_check
 from strata.extraction.task import read_task
 from strata.files import file_hash
@@ -203,8 +204,13 @@ def run(
         if job.open:
             logging.info("%s: lenses %s", job.task, " ".join(job.lenses))
             context = getattr(model.config, "max_position_embeddings", None)
-            options = arguments.overlong, arguments.chat, arguments.question_blind
-            read = read_task(tokenizer, job.read, context, *options)
+            options = context, arguments.overlong, arguments.chat, arguments.question_blind
+            hashes = job.attributes["tokenizer_hash"], job.attributes["task_hash"]
+            read = read_once(
+                arguments.tokens,
+                partial(read_task, tokenizer, job.read, *options),
+                *(*hashes, model.config.vocab_size, *options),
+            )
             facts = model.skeleton, read.tree
             size = arguments.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
             size = job.progress.settle("batch_tokens", size)
@@ -283,6 +289,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     cli.add_device_options(parser)
     parser.add_argument("--studies", help="folder of studies whose results may have it already")
+    parser.add_argument("--tokens", help="folder of tasks as they were read, for several models")
     parser.add_argument("--work", required=True, help="folder for what is not finished")
     parser.add_argument(
         "--scores", nargs="+", required=True, help="HDF5 files to write, one a task"

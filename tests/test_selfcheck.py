@@ -592,7 +592,7 @@ class Job:
 
 def test_an_extraction_loads_transformers_model_once_and_lets_it_go(tmp_path, monkeypatch):
     job, loaded, left = Job(tmp_path), [], []
-    load, proper = module.load, extract.extract
+    load, proper = module.load, extract.extract_all
 
     def count(part):
         loaded.append(load(part))
@@ -603,7 +603,7 @@ def test_an_extraction_loads_transformers_model_once_and_lets_it_go(tmp_path, mo
         return proper(*arguments, **options)
 
     monkeypatch.setattr(module, "load", count)
-    monkeypatch.setattr(extract, "extract", look)
+    monkeypatch.setattr(extract, "extract_all", look)
     for attributes in job.run():
         assert attributes["self_check"] == "whole model in float32"
         assert 0 < attributes["self_check_used"] <= 0.1

@@ -183,7 +183,7 @@ TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped", "partners", "overlong")
 
 
 @contextmanager
-def _writing(path: str | Path):
+def writing(path: str | Path):
     # Network file systems may refuse HDF5's locks; one writer a file needs none.
     try:
         options = {"locking": "best-effort", "userblock_size": FRONT}
@@ -201,7 +201,7 @@ def _writing(path: str | Path):
 
 
 @contextmanager
-def _reading(path: str | Path):
+def reading(path: str | Path):
     try:
         verify_file(path)
         with h5py.File(path, "r", locking="best-effort") as file:
@@ -231,7 +231,7 @@ def write_dump(
 ) -> None:
     """activations: (choices, d_model), prompts: (items, d_model): torch tensors, bfloat16 or
     float32, written bit by bit."""
-    with _writing(path) as file:
+    with writing(path) as file:
         _write_tensor(file, "activations", activations)
         _write_tensor(file, "prompts", prompts)
         file["item"], file["choice"], file["correct"] = item, choice, correct
@@ -255,7 +255,7 @@ def _write_tensor(file: h5py.File, name: str, tensor) -> None:
 
 def read_dump(path: str | Path, expected: Mapping[str, Any] | None = None) -> Dump:
     """expected: what its attributes must say (integrity.hold), else it is refused."""
-    with _reading(path) as file:
+    with reading(path) as file:
         hold(path, file.attrs, expected or {})
         return Dump(
             **{name: _read_floats(file[name]) for name in ("activations", "prompts")},
@@ -274,26 +274,26 @@ def _read_floats(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    with _writing(path) as file:
-        _write_choices(file, scores)
+    with writing(path) as file:
+        write_choices(file, scores)
 
 
 def read_scores(path: str | Path, expected: Mapping[str, Any] | None = None) -> Scores:
     """expected: as of read_dump."""
-    with _reading(path) as file:
+    with reading(path) as file:
         hold(path, file.attrs, expected or {})
-        return _read_choices(file)
+        return read_choices(file)
 
 
 def read_attributes(path: str | Path) -> tuple[dict, list[str]]:
     """The attributes of a file of scores or of a dump, and the lenses that it holds."""
-    with _reading(path) as file:
+    with reading(path) as file:
         return dict(file.attrs), list(file.get("logprob", ()))
 
 
 def write_decisions(path: str | Path, decisions: Decisions) -> None:
-    with _writing(path) as file:
-        _write_choices(file, decisions.scores)
+    with writing(path) as file:
+        write_choices(file, decisions.scores)
         file["fold"] = decisions.fold
         for name, reading in decisions.readings.items():
             for part in Reading.__dataclass_fields__:
@@ -307,7 +307,7 @@ def write_decisions(path: str | Path, decisions: Decisions) -> None:
 
 
 def read_decisions(path: str | Path) -> Decisions:
-    with _reading(path) as file:
+    with reading(path) as file:
         readings: dict[str, Reading] = {}
 
         def visit(name: str, node) -> None:
@@ -317,7 +317,7 @@ def read_decisions(path: str | Path) -> Decisions:
         file["readings"].visititems(visit)
         truths = file.get("truths", {})
         return Decisions(
-            _read_choices(file),
+            read_choices(file),
             file["fold"][()],
             readings,
             {
@@ -331,7 +331,7 @@ def read_decisions(path: str | Path) -> Decisions:
 def write_state(path: str | Path, layer: int, prefix, parts, logprob: dict[str, list]) -> None:
     """State of an extraction after `layer`. prefix: (p, d_model) tensor; parts: the residual
     stream in tensors (n, d_model); logprob: lens -> (choices,) arrays, layer 0 to `layer`."""
-    with _writing(path) as file:
+    with writing(path) as file:
         file.attrs["layer"] = layer
         file["prefix"] = _bits(prefix)
         for number, part in enumerate(parts):
@@ -348,7 +348,7 @@ def read_state(path: str | Path, prefix, parts) -> tuple[int, Any, dict[str, np.
     def tensor(dataset: h5py.Dataset, like) -> torch.Tensor:
         return torch.from_numpy(dataset[()]).view(like.dtype)
 
-    with _reading(path) as file:
+    with reading(path) as file:
         for number, part in enumerate(parts):
             part.copy_(tensor(file[f"stream/{number}"], part))
         logprob = {lens: values[()] for lens, values in file["logprob"].items()}
@@ -363,7 +363,7 @@ def _bits(tensor) -> np.ndarray:
     return tensor.view(torch.int16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
-def _write_choices(file: h5py.File, scores: Scores) -> None:
+def write_choices(file: h5py.File, scores: Scores) -> None:
     for part in ("logprob", "blind"):
         for lens, values in getattr(scores, part).items():
             file[f"{part}/{lens}"] = values
@@ -374,7 +374,7 @@ def _write_choices(file: h5py.File, scores: Scores) -> None:
     file.attrs.update(scores.attributes)
 
 
-def _read_choices(file: h5py.File) -> Scores:
+def read_choices(file: h5py.File) -> Scores:
     # Files of before 2026-11-27 have no partners, of before 2026-11-28 none of the other.
     names = [name for name in TEXT_FIELDS if name in file or name not in ("partners", "overlong")]
     texts: dict[str, Any] = {name: list(file[name].asstr()[()]) for name in names}

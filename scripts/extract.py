@@ -26,9 +26,9 @@ from strata.extraction.machine import (
 )
 from strata.extraction.placement import batch_tokens_for, decide, needs_of, together
 from strata.extraction.progress import Progress, publish
-from strata.extraction.tokenized import read_once
 from strata.extraction.selfcheck import OFF, self_check
 from strata.extraction.task import read_task
+from strata.extraction.tokenized import read_once
 from strata.files import file_hash
 from strata.integrity import verify_file
 from strata.items import Item, read_items

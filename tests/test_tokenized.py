@@ -9,8 +9,8 @@ from models import byte_tokenizer
 from test_extract import ITEMS
 from test_selfcheck import Job
 
-from strata.extraction.tokenized import read_once
 from strata.extraction.task import read_task
+from strata.extraction.tokenized import read_once
 from strata.extraction.tree import TokenTree
 from strata.store import write_scores
 

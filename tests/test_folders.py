@@ -114,6 +114,27 @@ def test_the_folder_of_a_configuration(tmp_path):
         files_of(tmp_path, "test", "medium")
 
 
+def test_the_files_of_a_split_are_its_parts(tmp_path):
+    for split, label in (("test", 1), ("dev", 0)):
+        for part in ("law", "world_history"):
+            path = tmp_path / "data" / split / f"{part}_{split}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{part}?,u,v,{label}\n{split}?,u,v,{1 - label}\n")
+    fields = {"question": 1, "choices": [2, 3], "label": 4, "subtask": "file"}
+    options = {"source": "file", "path": str(tmp_path / "data"), "split": "test", "header": False}
+    items, _ = prepare("mine", {**options, "fields": fields}, tmp_path)
+    assert [(item.subtask, item.best) for item in items] == [
+        *(("law", 1), ("law", 0), ("world_history", 1), ("world_history", 0)),
+    ]
+    # Where no file is called by a split, all are parts.
+    options = {**options, "path": str(tmp_path / "data" / "test"), "fields": fields}
+    for path in (tmp_path / "data" / "test").iterdir():
+        path.rename(path.with_name(path.name.replace("_test", "")))
+    without = {key: own for key, own in options.items() if key != "split"}
+    assert [i.subtask for i in prepare("mine", without, tmp_path)[0]] == [i.subtask for i in items]
+    assert len(own_files(without)) == 2
+
+
 def wrong_folders(folder: Path, kind: str) -> None:
     saved(folder, "test", 1)
     state = json.loads((folder / "state.json").read_text())

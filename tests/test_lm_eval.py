@@ -353,6 +353,11 @@ def test_python_of_a_task_is_named_and_never_run(folder):
     (folder / "utils.py").write_text("raise SystemExit('run')")
     with pytest.raises(StrataError, match=r"process_results is a Python function \(utils\.results"):
         asked(folder, "plain")
+    # What is measured there is not measured here, so its functions are no reason to refuse a task.
+    measured = {key: own for key, own in PLAIN.items() if key != "metric_list"}
+    text = yaml.safe_dump(measured) + "metric_list: [{metric: !function utils.f1}]\n"
+    (folder / "plain.yaml").write_text(text)
+    assert len(asked(folder, "plain")) == 5
     (folder / "plain.yaml").write_text("a: !!python/object/apply:os.system [exit]")
     with pytest.raises(StrataError, match=r"plain\.yaml is not valid YAML"):
         asked(folder, "plain")

@@ -1,11 +1,13 @@
 """A user's own file, in the shapes in which multiple-choice sets are published: what is right in
 it, how it is asked, and one message for whatever is wrong with it."""
 
+import bz2
 import contextlib
 import csv
 import gzip
 import io
 import json
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -410,6 +412,9 @@ FORMS = {
     "utf-16": lambda: separated(";").encode("utf-16"),
     "utf-8 with a mark": lambda: separated(",").encode("utf-8-sig"),
     "gz": lambda: gzip.compress(LINES.encode()),
+    "bz2": lambda: bz2.compress(LINES.encode()),
+    "xz": lambda: lzma.compress(separated(";").encode()),
+    "over several lines": lambda: "\n".join(json.dumps(r, indent=1) for r in objects()).encode(),
     "csv gz": lambda: gzip.compress(separated("\t").encode()),
     "parquet": parquet,
 }
@@ -449,7 +454,7 @@ cell = st.text(
 @given(st.lists(st.tuples(cell, cell, cell), min_size=1, max_size=4), st.sampled_from(",\t;|"))
 def test_csv_comes_back_as_python_wrote_it(tmp_path_factory, drawn, delimiter):
     cells = [row for row in drawn if row[1].strip() != row[2].strip() and row[1].strip()]
-    cells = [row for row in cells if row[2].strip()]
+    cells = [row for row in cells if row[2].strip() and row[0].strip()]
     if not cells:
         return
     out = io.StringIO()
@@ -688,6 +693,83 @@ FURTHER = {
         {"fields": FIELDS},
         [[0], [1]],
     ),
+    "letters of full width or in brackets, several": (
+        "own.jsonl",
+        "".join(
+            json.dumps({"question": "q?", "choices": ["u", "v", "w"], "label": own}) + "\n"
+            for own in ("（Ｂ）", "AC", "A, B", "C、A")
+        ),
+        {},
+        [[1], [0, 2], [0, 1], [0, 2]],
+    ),
+    "numbers in circles": (
+        "own.csv",
+        "question,a,b,label\nq?,u,v,②\nr?,u,v,①\n",
+        {"fields": FIELDS, "label_kind": "index1"},
+        [[1], [0]],
+    ),
+    "several keys": (
+        "own.jsonl",
+        json.dumps({"question": "q?", "choices": {"A": "u", "B": "v", "C": "w"}, "label": "BC"}),
+        {},
+        [[1, 2]],
+    ),
+    "words that are made of letters": (
+        "own.jsonl",
+        "".join(
+            json.dumps({"question": "q?", "choices": ["A", "AB", "B", "O"], "label": own}) + "\n"
+            for own in ("AB", "O")
+        ),
+        {},
+        [[1], [3]],
+    ),
+    "a letter before the answer, not before the choices": (
+        "own.jsonl",
+        "".join(
+            json.dumps({"question": "q?", "choices": ["u", "v"], "label": own}) + "\n"
+            for own in ("B. v", "A. u")
+        ),
+        {"strip": r"^[A-D]\. "},
+        [[1], [0]],
+    ),
+    "objects of one key each": (
+        "own.jsonl",
+        '{"question": "q?", "choices": [{"A": "u"}, {"B": "v"}], "label": "B"}\n',
+        {},
+        [[1]],
+    ),
+    "a tuple in a cell": (
+        "own.csv",
+        "question,choices,label\nq?,\"('u', 'v')\",B\n",
+        {},
+        [[1]],
+    ),
+    "columns beside data": (
+        "own.json",
+        json.dumps(
+            {"columns": ["question", "choices", "label"], "index": [0, 1]}
+            | {"data": [["q?", ["u", "v"], 1], ["r?", ["u", "v"], 0]]}
+        ),
+        {},
+        [[1], [0]],
+    ),
+    "dream, questions of rows that are lists, a passage of lines": (
+        "own.json",
+        json.dumps(
+            [
+                [["P", "."], [{"question": "q?", "choice": ["u", "v"], "answer": "v"}], "passage"],
+                [["Q."], [{"question": "r?", "choice": ["u", "v"], "answer": "u"}], "passage"],
+            ]
+        ),
+        {"rows": "2", "fields": {"context": 1, "choices": "choice", "label": "answer"}},
+        [[1], [0]],
+    ),
+    "truthfulqa, the best answer by its text": (
+        "own.jsonl",
+        '{"question": "q?", "right": ["u", "v"], "false": ["w"], "best": "v"}\n',
+        {"fields": {"correct": "right", "wrong": "false"}},
+        [[0, 1]],
+    ),
     "rows by their ids": (
         "own.json",
         json.dumps(
@@ -705,7 +787,11 @@ def test_further_shapes_are_read_right(tmp_path, name):
     items, _ = read(tmp_path / file, text.encode(), **{"fields": {}, **options})
     assert right(items) == expected
     assert len({item.id for item in items}) == len(items)
-    if "paragraphs" in text or "passage" in text:
+    if "best" in text:
+        assert items[0].best == 1
+    if name.startswith("dream"):
+        assert items[0].prompt == "P: P\n.\nQ: q?\nA:"
+    elif "paragraphs" in text or "passage" in text:
         assert items[0].prompt == "P: P.\nQ: q?\nA:"
         assert len({item.group for item in items}) == 1
     if "between" in options:
@@ -757,7 +843,7 @@ def test_rows_left_out_are_counted_by_reason(tmp_path):
         "skipped_no_label": 2,
         "skipped_contradiction": 1,
     }
-    for reason in ("all right", "none right", "one choice", "no label", "contradiction"):
+    for reason in reasons:
         others = [own for own in reasons if own != reason]
         with pytest.raises(StrataError, match=rf"own\.jsonl, line \d: .*`skip: \[{reason}\]`"):
             read(tmp_path / "own.jsonl", data, fields={}, skip=others)
@@ -830,6 +916,11 @@ WRONG = [
         {},
         "null characters; say its `encoding:`, such as utf-16-le",
     ),
+    ("own.bz2", bz2.compress(GOOD.encode() * 99)[:-9], {}, "damaged bzip2 file, perhaps cut short"),
+    ("own.xz", lzma.compress(GOOD.encode() * 99)[:-9], {}, "damaged xz file"),
+    ("own.zst", b"\x28\xb5\x2f\xfd", {}, "seems to be compressed by zstd: unpack it"),
+    ("own.xml", "<?xml version='1.0'?><a/>", {}, "seems to be XML: save its rows"),
+    ("own.json", "{\n}\n{\n", {}, r"not valid JSON \(Extra data, line 3"),
     ("own.zip", b"PK\x03\x04\x14\x00", {}, "a zip archive or a spreadsheet: unpack it"),
     ("own.jsonl", "<!DOCTYPE html><html>404</html>", {}, "a web page, perhaps an error's"),
     ("own.parquet", "version https://git-lfs.github.com/spec/v1\n", {}, "run git lfs pull"),
@@ -851,8 +942,18 @@ WRONG = [
     ("own.jsonl", KEYED, {"fields": {"choices": "choices.t", "keys": "choices.l"}}, "but 1 keys"),
     ("own.jsonl", GOOD.replace('"u"', '"v"'), {}, "is there twice, right and wrong"),
     ("own.jsonl", GOOD.replace('"Q?"', "3"), {}, "expected a text, found 3"),
+    ("own.jsonl", GOOD.replace("Q?", " "), {}, r"or a choice is empty; `skip: \[empty\]`"),
+    ("own.csv", CSV + "Q?,,v,1\n", {}, r"line 2: .*or a choice is empty; `skip: \[empty\]`"),
     ("own.jsonl", GOOD, {"fields": {"correct": "question"}}, "the field 'wrong' is missing"),
     # labels
+    ("own.jsonl", GOOD.replace("0", '"AA"'), {}, "line 1: .*names none of the 2 choices"),
+    ("own.jsonl", GOOD.replace("0", '"AB"'), {}, "all its choices are right"),
+    (
+        "own.jsonl",
+        '{"question": "Q?", "c": ["x", "z", "1"], "w": ["y"], "best": "1"}\n',
+        {"fields": {"correct": "c", "wrong": "w"}},
+        "the best choice '1' names none",
+    ),
     ("own.jsonl", GOOD.replace("0", "3"), {}, "line 1: .*names none of the 2 choices"),
     ("own.jsonl", GOOD.replace("0", '"E"'), {}, "line 1: .*names none"),
     ("own.jsonl", GOOD.replace("0", "1"), {}, "`label_kind: index` or `label_kind: index1`"),

@@ -86,13 +86,6 @@ SHAPES: dict[str, tuple[list[dict], list[tuple[str, list[str], list[int]]]]] = {
     ),
     "logiqa": (
         [
-            {"label": "ad"[n], "context": "p.", "question": f"q{n}?", "options": list("uvwx")}
-            for n in (0, 1)
-        ],
-        [(f"P: p.\nQ: q{n}?\nA:", [" u", " v", " w", " x"], [3 * n]) for n in (0, 1)],
-    ),
-    "logiqa_txt": (
-        [
             {"label": "ad"[n], "context": "p.", "question": f"q{n}?"}
             | {place: f"{place}.{own}" for place, own in zip("ABCD", "uvwx", strict=True)}
             for n in (0, 1)
@@ -209,6 +202,7 @@ def there(tmp_path, monkeypatch):
     def write(options: dict, rows: list[dict]) -> None:
         if "path" in options:
             path = Path(options["path"])
+            path = path if path.suffix else path / options["split"] / "law.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = [",".join(map(str, own)) for own in (rows[0], *(row.values() for row in rows))]
             if options.get("form") == "blocks":
@@ -238,6 +232,8 @@ def test_a_recipe_asks_what_it_should_of_a_file_of_its_set_s_shape(name, there):
     parts = {item.subtask for item in items}
     if isinstance(options.get("config"), list):
         assert parts == set(options["config"])
+    if options.get("fields", {}).get("subtask") == "file":
+        assert parts == {"law"}
     about = options["about"]
     assert about["paper"]
     assert len(options.get("revision", "0" * 40)) == 40

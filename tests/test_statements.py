@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import make_model, score
 from test_probing import PLAN, make_dump, probed
+from workflow import Study
 
 from strata.errors import StrataError
 from strata.measures.probe_rows import probe_table
+from strata.report.frames import read_probes
 from strata.tasks.sources import prepare
 
 CITIES = """statement,label,city
@@ -114,6 +116,25 @@ def test_a_probe_of_statements_finds_their_truth_and_no_more(tmp_path):
         assert row["layer"] == 0 or row["value"] > 0.99  # Phi(2.8) is 0.997
 
 
+@pytest.mark.workflow
+def test_a_study_of_statements_goes_from_the_file_to_the_explorer(tmp_path):
+    rows = [{"statement": f"It is {n}.", "label": int(n % 3 == 0)} for n in range(60)]
+    (tmp_path / "said.jsonl").write_text(lines([*rows, rows[0]]))
+    study = Study(tmp_path, models=["small"], tasks=["said"])
+    study.config["tasks"]["said"] = {"source": "file", "path": "said.jsonl", "ask": "statements"}
+    study.run("explorer")
+    audit = json.loads((study.results / "tasks" / "said.audit.json").read_text())["rows"][0]
+    assert (audit["items"], audit["choices_mean"], audit["repeated"]) == (20, 3, 1)
+    probes = read_probes([study.results / "probes" / "small" / "said.csv"])
+    found = probes.query("features == 'residual' and metric == 'auroc' and labels == 'true'")
+    assert set(found["layer"]) == {0, 1, 2}
+    # At the embedding all end in the same token, so nothing is defined there.
+    assert found.query("layer > 0")["value"].between(0, 1).all()
+    for table in ("probes", "lens_vs_probe", "overall", "layers_small"):
+        assert "said" in (study.results / "tables" / f"{table}.csv").read_text()
+    assert (study.results / "explorer.html").stat().st_size > 100_000
+
+
 def test_what_comes_again_is_left_out_and_counted(tmp_path):
     again = CITIES + "Oslo is in Peru.,0,Oslo\n"
     items, audit = read(tmp_path, again)
@@ -134,7 +155,11 @@ def test_what_comes_again_is_left_out_and_counted(tmp_path):
     [
         (CITIES, {"fields": {"statement": "claim"}}, "line 2: the field 'claim' is missing"),
         (CITIES.replace("0", "2"), {}, "line 3: .*the label '2' names none of the 2 choices"),
-        (CITIES + ",1,Bonn\n", {}, r"line 7: .*the statement is empty; `skip: \[empty\]"),
+        (
+            CITIES + ",1,Bonn\n",
+            {},
+            r"line 7: .*statement or a choice is empty; `skip: \[empty\]",
+        ),
         (CITIES + "Oslo is in Peru.,1,Oslo\n", {}, r"line 7: .*twice, right and wrong"),
         (
             CITIES + "Bonn is in Peru.,0,Bonn\n",

@@ -15,8 +15,7 @@ from strata.names import LETTERED
 from strata.tasks.fields import Fields, options_of, render
 from strata.tasks.labels import Answer
 from strata.tasks.prompts import Prompt
-from strata.tasks.reading import shown, text
-from strata.tasks.rows import Row
+from strata.tasks.reading import Row, shown, text
 
 LISTED = "Question: {question}\n{options}\nAnswer:"
 LISTED_ALL = 7  # choices, of which all orders can be asked
@@ -40,9 +39,10 @@ def templates(options: dict) -> dict[str, str | None]:
 
 
 def passage_of(fields: Fields) -> str:
-    """The passage that a question is about; an empty one is none."""
+    """The passage that a question is about, a text or its lines; an empty one is none."""
     context = fields.get("context")
-    passage = text(context) if context is not None and context != "" else ""
+    lines = context if isinstance(context, list) else [context]
+    passage = "\n".join(text(own) for own in lines if own not in (None, ""))
     return passage if passage.strip() else ""
 
 

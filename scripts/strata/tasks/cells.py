@@ -26,15 +26,16 @@ class Written(float):
 
 
 def held(value: object) -> list | dict | None:
-    """A list or object that a cell holds: as JSON, or as Python, numpy or pandas write one; None
-    where it holds none."""
-    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
+    """A list, tuple or object that a cell holds: as JSON, or as Python, numpy or pandas write one;
+    None where it holds none."""
+    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{", "("):
         return None
     for read in (json.loads, _literal, lambda own: _literal(NUMPY.sub(r"\1", own))):
         try:
             found = read(value)
         except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
             continue
+        found = list(found) if isinstance(found, tuple) else found
         return found if isinstance(found, list | dict) else None
     return None
 

@@ -37,9 +37,9 @@ class Fields:
     """A row of a user's file, read by our names for its fields.
 
     names: what the task's entry calls them: a path (`question.stem`: the field `stem` of the field
-    `question`, of each one where that is a list), or the number of a column, from 1; null: none. A
-    field that is named must be there; others are optional in `get`. between: a regular expression
-    of what parts the texts of a list that is one text.
+    `question`, of each one where that is a list), or the number of a column, from 1, where none is
+    called so; null: none. A field that is named must be there; others are optional in `get`.
+    between: a regular expression of what parts the texts of a list that is one text.
     """
 
     def __init__(self, row: dict, names: dict, between: str | None = None) -> None:
@@ -65,11 +65,12 @@ class Fields:
 
     def at(self, path: Place):
         """The value at a path. Raises Missing where there is none."""
-        if isinstance(path, int):
+        if isinstance(path, int) and str(path) not in self.row:
             values = list(self.row.values())
             if not 1 <= path <= len(values):
                 raise ValueError(f"there is no column {path}, but {len(values)}, from 1")
             return values[path - 1]
+        path = str(path)
         if path in self.row:
             return self.row[path]
         value: object = self.row
@@ -88,7 +89,7 @@ class Fields:
             texts = _texts_of(self, spec)
             return Choices(texts, [str(path).split(".")[-1] for path in spec][: len(texts)])
         found = self.at(spec)
-        value = found if isinstance(found, dict) else held(found)
+        value = found if isinstance(found, dict) else _one_each(held(found) or found)
         if isinstance(value, dict):  # where rows have other keys, columns of a file hold nothing
             value = {key: own for key, own in value.items() if own is not None}
         if isinstance(value, dict) and value:
@@ -163,6 +164,14 @@ def _texts(value: object) -> list[str]:
     if not texts or not all(isinstance(each, str) for each in texts):
         raise ValueError(f"expected a list of texts, found {shown(value)}")
     return [text(each) for each in texts]
+
+
+def _one_each(value: object) -> object:
+    """Objects of one key each, all others', as the one object that they are together."""
+    if not isinstance(value, list) or not all(isinstance(v, dict) and len(v) == 1 for v in value):
+        return value
+    together = {key: own for each in value for key, own in each.items()}
+    return together if len(together) == len(value) > 1 else value
 
 
 def _is_flag(value: object) -> bool:

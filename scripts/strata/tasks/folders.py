@@ -19,8 +19,20 @@ NAMES = {
 }
 
 
+def _words(split: str) -> str:
+    """A pattern of what names a split in a file's name."""
+    return rf"(^|[/._-])({'|'.join(map(re.escape, NAMES.get(split, (split,))))})(?=[/._-]|$)"
+
+
+def part_of(file: Path, split: str | None) -> str:
+    """Of which part a file is, by its name, where a split is a file a part (a subject, a language):
+    `abstract_algebra_test.csv`, of the split test, of abstract_algebra. Empty for none."""
+    name = re.sub(r"-\d+-of-\d+$", "", file.name.split(".")[0])
+    return re.sub(_words(split), "", name).strip("._-") if split else name
+
+
 def files_of(folder: Path, split: str | None = None, config: str | None = None) -> list[Path]:
-    """The files of a split, in their order. split: may be left out where there is one alone;
+    """The files of a split, in their order. split: may be left out where no file is called by one;
     config: the folder in which the data set has its files of this name.
 
     Raises StrataError, saying what there is, where it is not clear which files are meant.
@@ -66,12 +78,12 @@ def _published(folder: Path, split: str | None) -> list[Path]:
     )
     names = [str(path.relative_to(folder)) for path in files]
     if split is None:
-        if len(files) != 1:
+        splits = [name for name in names if any(re.search(_words(own), name) for own in NAMES)]
+        if len(files) != 1 and (splits or len({path.parent for path in files}) != 1):
             raise _unknown(folder, "split", split, names)
         return files
     exact = [path for path in files if path.name.split(".")[0] == split]
-    words = "|".join(map(re.escape, NAMES.get(split, (split,))))
-    pattern = re.compile(rf"(^|[/._-])({words})([/._-]|$)")
+    pattern = re.compile(_words(split))
     found = exact or [path for path, name in zip(files, names, strict=True) if pattern.search(name)]
     if not found:
         raise _unknown(folder, "split", split, names)

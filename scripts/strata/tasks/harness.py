@@ -19,8 +19,8 @@ from strata.items import Item
 from strata.limits import limited
 from strata.names import CSV
 from strata.tasks.lm_eval import Config, Function, configs_of
-from strata.tasks.reading import at, question_group, shown
-from strata.tasks.rows import Row, read_rows
+from strata.tasks.reading import Row, at, question_group, shown
+from strata.tasks.rows import read_rows
 
 SEED = 1234  # its own, of worked examples
 

@@ -7,16 +7,19 @@ choices, the row is refused.
 
 import json
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
 
-from strata.names import FLAGS, FLAGS1, INDEX, INDEX1, LABELINGS, LETTER, TEXT
+from strata.names import FLAGS, FLAGS1, INDEX, INDEX1, KEY, LABELINGS, LETTER
 from strata.tasks.reading import at, shown
 
 NUMBER = re.compile(r"([0-9]+)(?:\.0+)?")  # a column with gaps is written as fractions
-AROUND = " \t\r\n\u00a0()[].:"  # what may stand around a letter or number: `(B)`, `2.`
+AROUND = " \t\r\n()[].:、"  # what may stand around a letter or number: `(B)`, `2.`
+BETWEEN = re.compile(r"[\s,;/、]+")  # and between letters: `B, D`
 
 
 @dataclass(frozen=True)
@@ -101,21 +104,45 @@ def _read(kind: str, row: Labelled) -> Answer | None:
     if row.best is None:
         return Answer(tuple(right), right[0])
     best = _places(named, row.best, row)
+    if kind in (FLAGS, FLAGS1) and isinstance(row.best, str):  # or its text, where that is clear
+        called = _called(row.choices, row.best)
+        best = best or called if not (best and called) or best == called else []
     return Answer(tuple(right), best[0]) if best else None
 
 
 def _places(kind: str, value: object, row: Labelled) -> list[int]:
-    """The choices that one label names: none, one, or of equal choices named by their text all."""
+    """The choices that one label names: none, one, or all of equal choices named by their text and
+    of several letters or names of one character (`BD`, `B, D`)."""
     if kind in (INDEX, INDEX1):
         digit = _digit(value)
         place = -1 if digit is None else digit - (kind == INDEX1)
     elif kind == LETTER:
-        letter = value.strip(AROUND) if isinstance(value, str) else ""
-        single = len(letter) == 1 and letter.isascii()
-        place = ascii_uppercase.find(letter.upper()) if single else -1
+        letters, own = list(ascii_uppercase[: len(row.choices)]), _plain(value)
+        own = own.upper() if len(own) == 1 else own
+        return _each(own, lambda name: [letters.index(name)] if name in letters else [])
+    elif kind == KEY:
+        return _each(value, lambda name: _called(row.keys or (), name))
     else:
-        return _called(row.choices if kind == TEXT else row.keys or (), value)
+        return _called(row.choices, value)
     return [place] if 0 <= place < len(row.choices) else []
+
+
+def _each(value: object, find: Callable[[Any], list[int]]) -> list[int]:
+    """What a label names, or else what all its parts do, or its characters, each one choice."""
+    if (whole := find(value)) or not isinstance(value, str):
+        return whole
+    parts = BETWEEN.split(value.strip(AROUND))
+    found = [find(part) for part in (parts if len(parts) > 1 else parts[0])]
+    right = [places[0] for places in found if len(places) == 1]
+    return right if 1 < len(set(right)) == len(found) else []
+
+
+def _plain(value: object) -> str:
+    """A text without what stands around a letter or number, its characters of full width, in
+    circles or the like plain."""
+    if not isinstance(value, str):
+        return ""
+    return unicodedata.normalize("NFKC", value).strip(AROUND)
 
 
 def _called(names: Sequence[str], value: object) -> list[int]:
@@ -140,7 +167,7 @@ def _spellings(value: object) -> set[str]:
 def _digit(value: object) -> int | None:
     """A whole number, or a text of one alone."""
     if isinstance(value, str):
-        found = NUMBER.fullmatch(value.strip(AROUND))
+        found = NUMBER.fullmatch(_plain(value))
         return int(found[1]) if found else None
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -263,8 +263,9 @@ def _checked(path: Path, settings: dict, functions: bool) -> list[Path]:
             continue
         if key.split(".")[-1] not in RUN:
             raise StrataError(
-                f"{path}: {key} is a Python function ({value.name}), which changes more than what "
-                "is asked, and is not supported"
+                f"{path}: {key} is a Python function ({value.name}), which may be all that says "
+                "what is asked or which answers are right, and is not supported; ask its data by "
+                "an entry of your own (docs/tasks.md)"
             )
         if not functions:
             raise StrataError(

@@ -30,8 +30,8 @@ from strata.tasks.fields import Choices, Fields, render
 from strata.tasks.folders import DATA, files_of
 from strata.tasks.hub import DEFAULT, set_file, set_folder, set_of
 from strata.tasks.labels import Answer, Labelled, read_labels
-from strata.tasks.reading import at, question_group, shown, text
-from strata.tasks.rows import Row, read_rows
+from strata.tasks.reading import Row, at, question_group, shown, text
+from strata.tasks.rows import read_rows
 
 
 def read_own(task: str, options: dict, raw: Path) -> tuple[list[Item], dict]:
@@ -130,6 +130,7 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
             fields = Fields(changed, names, options.get("between"))
             choices = _choices(fields, options)
             label = labels[number] if labels is not None else _label(fields, choices)
+            label = _stripped(label, options.get("strip"))
             reason = _unfit(fields, choices, label, options)
             if reason in skip:
                 skipped[reason] += 1
@@ -244,6 +245,15 @@ def _label(fields: Fields, choices: Choices) -> object:
     return held(label) or label
 
 
+def _stripped(label: object, strip: str | None) -> object:
+    """A label without what is taken from the choices, unless that is all of it."""
+    if isinstance(label, list):
+        return [_stripped(own, strip) for own in label]
+    if strip is None or not isinstance(label, str):
+        return label
+    return re.sub(strip, "", label, count=1) or label
+
+
 def _unfit(fields: Fields, choices: Choices, label: object, options: dict) -> str | None:
     """Why a row cannot be asked, as far as it alone says."""
     if label is None or label != label or label in ("", -1, "-1") or label == []:
@@ -255,8 +265,9 @@ def _unfit(fields: Fields, choices: Choices, label: object, options: dict) -> st
     if len(choices.texts) < 2:
         return ONE_CHOICE
     empty = not all(own.strip() for own in choices.texts)
-    question = None in templates(options).values() and fields.need("question") in ("", None)
-    return EMPTY if empty or question else None
+    own = fields.need("question") if None in templates(options).values() else "asked otherwise"
+    unasked = own is None or (isinstance(own, str) and not own.strip())
+    return EMPTY if empty or unasked else None
 
 
 def refuse(reason: str | None) -> None:
@@ -265,12 +276,11 @@ def refuse(reason: str | None) -> None:
         NO_LABEL: "it has no label",
         NONE_RIGHT: "the label names no choice: all its flags are 0",
         ONE_CHOICE: "it has but one choice",
-        EMPTY: "its question or a choice is empty",
+        EMPTY: "its question, its statement or a choice is empty",
         ALL_RIGHT: "all its choices are right",
         CONTRADICTION: "a choice is there twice, right and wrong: take one of the two out",
     }
-    # An empty choice makes an item all the same: the audit counts it.
-    if reason is not None and reason != EMPTY:
+    if reason is not None:
         raise ValueError(f"{said[reason]}; `skip: [{reason}]` leaves such rows out, counted")
 
 

@@ -6,11 +6,21 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from strata.errors import StrataError
 from strata.items import Item
 from strata.tasks.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a file. number: its line, or where lines don't count its place, from 1."""
+
+    number: int
+    unit: str
+    fields: dict
 
 
 def read_text(path: Path) -> str:
@@ -42,6 +52,14 @@ class at:
             if isinstance(error, json.JSONDecodeError):
                 reason = f"{error.msg}, column {error.colno}"
             raise StrataError(f"{self.place}: malformed ({reason})") from None
+
+
+def other_form(path: Path, stated: str, found: str, form: str) -> StrataError:
+    """For a file in another form than the one stated."""
+    return StrataError(
+        f"{path} is no {stated}, as the task states, but seems to be {found}: say `form: {form}`, "
+        "or leave it out"
+    )
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict]]:

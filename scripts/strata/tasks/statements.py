@@ -10,7 +10,7 @@ from pathlib import Path
 
 from strata.errors import StrataError
 from strata.items import Item
-from strata.names import ALL_RIGHT, CLOZE, CONTRADICTION, EMPTY, INDEX, NONE_RIGHT, STATEMENTS, TEXT
+from strata.names import ALL_RIGHT, CLOZE, CONTRADICTION, INDEX, NONE_RIGHT, STATEMENTS, TEXT
 from strata.tasks.asking import Asked, space
 from strata.tasks.own import counts_of, place_of, read_asked, refuse
 from strata.tasks.reading import at, question_group, text
@@ -73,9 +73,6 @@ def _distinct(
     """The statements, of each the first row, and how many rows say one again."""
     rows: dict[tuple[str, str], list[Asked]] = {}
     for one in asked:
-        with at(path, one.row.number, one.row.unit):
-            if not _said(one).strip():
-                raise ValueError(f"the statement is empty; `skip: [{EMPTY}]` leaves such rows out")
         rows.setdefault((_subtask(one), _said(one)), []).append(one)
     kept, again = [], 0
     for same in rows.values():

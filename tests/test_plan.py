@@ -16,13 +16,17 @@ from strata.errors import StrataError
 from strata.extraction import machine
 from strata.extraction.placement import Memory
 from strata.extraction.plan import (
+    CUDA_HOST,
+    READ,
     START,
+    WRITE,
     Setting,
     as_text,
     count_positions,
     layer_operations,
     least_between,
     plan_row,
+    seconds,
 )
 from strata.extraction.task import read_task
 from strata.models.checkpoint import describe, outline, read_config
@@ -96,6 +100,20 @@ def test_time_follows_from_measured_rates_or_is_unknown(tiny):
     assert [row[key] for key in ("seconds", "stream", "host_bytes")] == [None] * 3
     text = as_text([{"model": "m", "task": "t", **row}])
     assert text.count("unknown") == 3
+
+
+def test_weights_are_read_while_layers_run_and_dumps_written_when_they_are_done():
+    assert seconds(100.0, 5, 20 * READ, 30 * WRITE) == START + 5 + 100 + 30
+    assert seconds(10.0, 5, 20 * READ, 30 * WRITE) == START + 5 + 20 + 30
+    # Of five tasks in one job, each bears its share of what is done once.
+    assert seconds(10.0, 5, 100 * READ, 30 * WRITE, tasks=5) == START / 5 + 5 + 20 + 30
+    assert seconds(None, 5, 0, 0) is None
+
+
+def test_on_a_card_the_host_holds_what_cuda_takes(tiny):
+    card, none = (plan_row(*tiny, setting(memory=Memory(1 << 40, d))) for d in (1 << 36, None))
+    more = card["host_bytes"] + card["device_bytes"] - none["host_bytes"]
+    assert more >= CUDA_HOST
 
 
 def test_a_rate_is_measured_once(tmp_path, monkeypatch):

@@ -39,6 +39,10 @@ DISCORDANT = 0.2  # of items, on which two models or layers of one task differ
 NAIVE_TOKEN, DISTINCT_TOKEN, BESIDE = 5, 80, 56 << 20
 
 START = 10.0  # seconds until a job's first product: imports, tokenizer, the check of the model
+# Bytes a second of a disk, read and written: what a cluster's shared one gives, which nobody asked.
+READ, WRITE = 1e9, 300e6
+# What CUDA and its libraries hold of the host's memory, once a card is in use (not measured here).
+CUDA_HOST = 3 << 30
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def job_needs(skeleton: Skeleton, tasks: Sequence[Task], setting: Setting) -> Ne
     distinct = sum(task.tree.distinct_tokens for task in tasks)
     process = setting.process + BESIDE + NAIVE_TOKEN * naive + DISTINCT_TOKEN * distinct
     card = setting.memory is None or setting.memory.device is not None
+    process += CUDA_HOST * card
     needs = []
     for tree in (task.tree for task in tasks):
         size = setting.batch_tokens
@@ -94,7 +99,8 @@ def plan_row(
     )
     naive = scores.attributes["naive_tokens"]
     needs = job_needs(skeleton, [task, *beside], setting)
-    dump = dump_bytes(skeleton, task)
+    dump, weights = dump_bytes(skeleton, task), needs.layers + 2 * needs.head
+    products = product_seconds(skeleton, setting, blocks + rounded, exact)
     return {
         "items": len(scores.ids),
         "choices": len(scores.item),
@@ -112,7 +118,7 @@ def plan_row(
         "layer_bytes": needs.layer,
         "weights_bytes": needs.layers,
         **placed(needs, setting),
-        "seconds": seconds(skeleton, setting, blocks + rounded, exact, tokenizing, 1 + len(beside)),
+        "seconds": seconds(products, tokenizing, weights, read * dump, 1 + len(beside)),
         "least_difference": least_between(len(set(scores.groups))),
     }
 
@@ -178,21 +184,23 @@ def placed(needs: Needs, setting: Setting) -> dict:
     }
 
 
-def seconds(
-    skeleton: Skeleton,
-    setting: Setting,
-    own: int,
-    exact: int,
-    tokenizing: float = 0.0,
-    tasks: int = 1,
-) -> float | None:
-    """own, exact: operations in the model's dtype and in float32. Beside them the start of the job,
-    shared by its tasks, and the task's tokenizing."""
+def product_seconds(skeleton: Skeleton, setting: Setting, own: int, exact: int) -> float | None:
+    """own, exact: operations in the model's dtype and in float32. None where no rate is known."""
     if setting.rates is None:
         return None
     dtype = str(skeleton.dtype).removeprefix("torch.")
-    products = (own / setting.rates[dtype] + exact / setting.rates["float32"]) / SHARE
-    return round(START / tasks + tokenizing + products, 1)
+    return (own / setting.rates[dtype] + exact / setting.rates["float32"]) / SHARE
+
+
+def seconds(
+    products: float | None, tokenizing: float, read: float, written: float, tasks: int = 1
+) -> float | None:
+    """What a task takes of its job, which has so many. Weights (`read`, bytes) come while layers
+    run, dumps (`written`) go when a layer is done; start and reading are shared by all tasks."""
+    if products is None:
+        return None
+    running = max(products, read / READ / tasks)
+    return round(START / tasks + tokenizing + running + written / WRITE, 1)
 
 
 def as_text(rows: Sequence[dict]) -> str:

@@ -211,7 +211,7 @@ def test_the_audit_table_says_which_of_them_are_above_chance():
     halves = [replace(own, subtask=f"{own.group[0]}/s") for own in items]
     audits = [audit("t", halves, {})]
     table = audit_table(audits, {"t": halves}, {"tasks": {"t": "T"}})
-    tidy, shown = table.tidy.set_index("subtask"), table.shown.set_index("Subtask")
+    tidy, shown = table.tidy.set_index("subtask"), table.shown.droplevel("Task")
     assert list(tidy[f"{LONGEST}_mc1"]) == pytest.approx([0.75, 1, 0.5])
     # Of the second half nothing is known, and nothing above chance; the first says it all.
     assert tidy.loc["g", "above_chance"] == f"{LONGEST}, {FREQUENT}"

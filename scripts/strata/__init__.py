@@ -21,7 +21,7 @@ STAGES = {
     "untrained": 1,
     "metrics": 4,
     "probes": 5,
-    "tables": 8,
+    "tables": 9,
     "figures": 9,
     "explorer": 2,
 }

@@ -11,7 +11,7 @@ from strata.integrity import sealed
 
 # Characters of a row that fit a text block of 16 cm in \footnotesize, and rows that fit a page; a
 # column of longer cells than WRAP is set in lines of that many.
-TEX_WIDTH = 118
+TEX_WIDTH = 106
 TEX_ROWS = 45
 WRAP = 30
 TEX_CM = 16 / TEX_WIDTH

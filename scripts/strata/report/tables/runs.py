@@ -65,7 +65,7 @@ def audit_table(audits: list[dict], items: dict[str, list[Item]], labels: dict) 
     caption += " ".join(f"{_spoken(kind)}: {words}." for kind, words in said.items())
     whole = tidy[tidy["subtask"] == "all"]
     title = heading("The audit of the items", whole.assign(n=whole["items"]), labels)
-    return Table(tidy, shown.set_index("Task"), title, caption)
+    return Table(tidy, shown.set_index(["Task", "Subtask"]), title, caption)
 
 
 def _guessed(items: list[Item]) -> dict[str, dict[str, object]]:

@@ -282,6 +282,34 @@ class TestInABrowser:
         drawn_values = [1 - y / height for _, y in sorted(spots)]
         np.testing.assert_allclose(drawn_values, rows["value"], atol=1e-6)
 
+    def test_long_names_of_lines_are_broken_not_cut(self, browser, drawn):
+        """They were cut to beginnings that read alike."""
+        charts = made_of.own("charts.js")
+        name = "Floating point · 2 digits · Mix-2"
+        for width, letters in ((1280, 100), (390, 25)):
+            reader = Reader(browser, drawn[0] / "explorer.html", width)
+            asked = f"inLines({json.dumps(name)}, {width})"
+            lines = browser.evaluate(f"(() => {{ {charts}\n return {asked}; }})()").split("\n")
+            assert " ".join(lines) == name
+            assert max(map(len, lines)) <= letters
+            reader.go("#maps?task=parts&model=one")
+            labels = "[...document.querySelectorAll('.chart .role-axis-label text')]"
+            browser.wait(f"{labels}.length > 0")
+            inside = "(b => b.left >= 0 && b.right <= innerWidth)(t.getBoundingClientRect())"
+            assert browser.evaluate(f"{labels}.every(t => {inside})")
+
+    def test_the_keyboard_opens_an_item_and_comes_back_to_its_line(self, reader):
+        reader.go("#items?task=plain&model=two")
+        focus = "document.activeElement.innerText"
+        reader.browser.evaluate("document.querySelectorAll('table.items a')[3].focus()")
+        question = reader.browser.evaluate(focus)
+        self.press(reader, "Enter", "\r")
+        reader.wait_for("#items?task=plain&model=two&item=plain%2F3")
+        assert reader.browser.evaluate(focus) == "Close ×"
+        self.press(reader, "Enter", "\r")
+        reader.wait_for("#items?task=plain&model=two")
+        assert reader.browser.evaluate(focus) == question
+
     def test_values_and_intervals_are_told_on_hover(self, reader, drawn):
         rows = pd.read_csv(drawn[0] / "metrics" / "one" / "parts.csv")
         rows = rows.query("lens == 'normed' and metric == 'mc1'").set_index(["subtask", "layer"])

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from pictures import assert_legible, lines, texts
+from PIL import Image
 from study import NO_BEST, rows, study
 
 from strata.errors import StrataError
@@ -226,6 +227,20 @@ def test_the_same_data_gives_the_same_bytes(kind, tmp_path):
     assert b"/CreationDate" not in pdf
     assert b"/CIDFontType2" in pdf  # TrueType outlines, no Type 3
     assert b"/Type3" not in pdf
+
+
+@pytest.mark.parametrize("kind", ["curves", "calculation"])
+def test_few_colours_of_a_png_look_like_all_of_them(kind, tmp_path):
+    figure = draw(kind, *study({"a": 5, "b": 32}), dpi=100)
+    figure.savefig(tmp_path / "all.png", dpi=figure.dpi)
+    write_figure(figure, tmp_path / "few")
+    drawn = [Image.open(tmp_path / f"{name}.png") for name in ("all", "few")]
+    of_all, of_few = (np.asarray(picture.convert("RGB")).astype(int) for picture in drawn)
+    assert len(np.unique(of_all.reshape(-1, 3), axis=0)) > 256
+    assert abs(of_all - of_few).max() <= 20  # of 255
+    assert drawn[1].info["dpi"] == pytest.approx((100, 100), abs=0.1)
+    sizes = [(tmp_path / f"{name}.png").stat().st_size for name in ("all", "few")]
+    assert sizes[1] < sizes[0] / 2
 
 
 def test_unknown_and_wrong_style_keys_are_refused():

@@ -22,8 +22,8 @@ STAGES = {
     "metrics": 4,
     "probes": 5,
     "tables": 9,
-    "figures": 9,
-    "explorer": 2,
+    "figures": 10,
+    "explorer": 3,
 }
 
 # What a reader of results or a program imports, by the module it is in. None is imported before it

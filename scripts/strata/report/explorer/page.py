@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 
 import pandas as pd
+from PIL import Image
 
 from strata import __version__
 from strata.asked import facts_of
@@ -135,11 +136,16 @@ def read_findings(path: Path) -> pd.DataFrame:
 
 
 def files(results: Path, study: dict, kind: str) -> Iterator[dict]:
-    """The tables or figures that the page holds: stem, kind, the question they answer, caption."""
+    """The tables or figures that the page holds: stem, kind, the question they answer, caption, and
+    of a figure the pixels of its width and height."""
     for stem, entry in study[f"{kind}s"].items():
         caption = verified(results / f"{kind}s" / f"{stem}.txt").decode().strip()
         question = CATALOGUE[kind][entry].question
-        yield {"stem": stem, "kind": kind, "entry": entry, "question": question, "caption": caption}
+        own = {"stem": stem, "kind": kind, "entry": entry, "question": question, "caption": caption}
+        if kind == "figure":
+            with Image.open(results / "figures" / f"{stem}.png") as picture:
+                own["pixels"] = picture.size
+        yield own
 
 
 def _models(results: Path, models: dict) -> dict:

@@ -36,6 +36,8 @@ def verdicts(rows: pd.DataFrame, labels: dict, lens: str) -> list[dict]:
             "says": claim.says,
             "verdict": shown.loc[(claim.title, "all"), "Verdict"],
             "sentence": _sentence(shown.loc[claim.title]),
+            # Whether its threshold holds on both sides of zero.
+            "both": claim.side == "beyond",
         }
         for name, claim in CLAIMS.items()
         if claim.title in titles

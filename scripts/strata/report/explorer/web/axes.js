@@ -52,11 +52,12 @@ views.transfer = {
         columns: tasks.map((task) => names[task]),
         lines: tasks.map((task) => names[task]),
         title: "Read on",
+        lineTitle: "Fitted on",
         scheme: "redblue",
         room: place.clientWidth,
         step: 26,
       });
-      spec.encoding.x.axis.labelAngle = -40;
+      Object.assign(spec.encoding.x.axis, { labelAngle: -40, labelOverlap: false });
       await plot(place, "", spec, {
         columns: [
           ["Fitted on", taskLabel],
@@ -71,7 +72,7 @@ views.transfer = {
     }
     section.append(
       note(
-        `${metricLabel(metric)} in % of the probe fitted on the task of a row, read on that of a column; white is near chance.`,
+        `${metricLabel(metric)} in % of the probe fitted on the task of a row, read on that of a column; white is near chance, blank where no probe is defined.`,
       ),
     );
   },

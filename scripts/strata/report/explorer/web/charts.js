@@ -47,10 +47,35 @@ const THEME = {
     titleAngle: 0,
     titleAlign: "left",
     titleY: -10,
+    labelPadding: 7,
   },
   axisX: { grid: false },
 };
 const PERCENT_AXIS = { format: ".0%", tickCount: 5 };
+
+/** The axis of lines with names, which are `inLines`. */
+const LINES_AXIS = {
+  labelExpr: "split(datum.label, '\\n')",
+  labelLimit: 0,
+  domain: false,
+  ticks: false,
+};
+
+/** A name broken between its words, so that it takes no more than two fifths of a chart of `room`
+ * pixels. */
+function inLines(name, room) {
+  const most = (0.4 * room) / 6.2; // pixels a letter of the axis
+  const lines = [""];
+  for (const word of name.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    if (longer.length <= most || !lines.at(-1)) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.join("\n");
+}
+
+/** Pixels that the tallest of names `inLines` takes. */
+const tallest = (names) => 14 * Math.max(...names.map((name) => name.split("\n").length)) + 5;
 
 /** Colour, dashes and marker of one of several, told apart in grey too. */
 const look = (place) => ({
@@ -277,13 +302,15 @@ function ticks(rows) {
   return Array.from({ length: Math.floor(most / step) + 1 }, (_, place) => place * step);
 }
 
-/** Cells of colour with their numbers. rows: {x, y, value, tip}; columns and lines in order. */
+/** Cells of colour with their numbers. rows: {x, y, value, tip}; columns and lines in order, and what
+ * they are. */
 function mapSpec(
   rows,
   {
     columns,
     lines,
     title,
+    lineTitle = null,
     domain = [0, 1],
     scheme = "viridis",
     say = percent,
@@ -292,22 +319,23 @@ function mapSpec(
   },
 ) {
   const wide = room / columns.length;
-  const side = Math.min(0.42 * room, 7 * Math.max(...lines.map((line) => String(line).length)));
+  const names = lines.map((line) => inLines(line, room));
+  const side = Math.min(0.42 * room, 7 * Math.max(...lines.map((line) => line.length)));
   const shown = (room - side) / columns.length > 27 && wide > 27;
-  const cells = rows.map((row) => ({ ...row, text: known(row.value) ? say(row.value) : "" }));
+  const cells = rows.map((row) => ({ ...row, y: inLines(row.y, room), text: known(row.value) ? say(row.value) : "" }));
   const x = {
     field: "x",
     type: "ordinal",
     title,
     scale: { domain: columns },
-    axis: { labelAngle: 0, labelOverlap: true, domain: false, ticks: false },
+    axis: { labelAngle: 0, labelOverlap: true, labelSeparation: 5, domain: false, ticks: false },
   };
   const y = {
     field: "y",
     type: "nominal",
-    title: null,
-    scale: { domain: lines },
-    axis: { labelLimit: side },
+    title: lineTitle,
+    scale: { domain: names },
+    axis: LINES_AXIS,
   };
   // Black and white change places where both have a contrast of 4.5.
   const [low, high] = domain,
@@ -316,7 +344,7 @@ function mapSpec(
         ? `datum.value > ${low + 0.43 * (high - low)}`
         : `abs(datum.value - ${(low + high) / 2}) < ${0.36 * (high - low)}`;
   return {
-    height: step * lines.length,
+    height: Math.max(step, tallest(names)) * lines.length,
     data: { values: cells },
     encoding: { x, y, tooltip: { field: "tip" } },
     layer: [
@@ -328,7 +356,8 @@ function mapSpec(
             field: "value",
             type: "quantitative",
             legend: null,
-            scale: { scheme, domain, clamp: true },
+            // High is red, as in the figures.
+            scale: { scheme, domain, clamp: true, reverse: scheme === "redblue" },
           },
         },
       },

@@ -91,10 +91,12 @@ function take(name, label = name.split(".").at(-1)) {
 
 function figureCard(file) {
   const name = `figures/${file.stem}.png`;
-  const image = el("img", { alt: file.caption, loading: "lazy" });
+  // All at one scale, so that their texts are of one size, and with room before they are drawn.
+  const [width, height] = file.pixels.map((pixels) => pixels / 2);
+  const image = el("img", { alt: file.caption, width, height });
   const card = el(
     "figure",
-    { id: `figure-${file.stem}` },
+    { id: `figure-${file.stem}`, class: width > 376 && "wide" }, // than a column of the gallery
     image,
     el(
       "figcaption",

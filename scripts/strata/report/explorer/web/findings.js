@@ -124,7 +124,7 @@ function findingCard(own, rows, opened) {
     chart,
   );
   if (tests.length)
-    whenSeen(chart, () => plot(chart, "", testSpec(tests), { columns: TEST_COLUMNS, rows: tests }));
+    whenSeen(chart, () => plot(chart, "", testSpec(tests, own.both, chart.clientWidth), { columns: TEST_COLUMNS, rows: tests }));
   return card;
 }
 
@@ -145,26 +145,27 @@ function testLabel(row) {
   return `${models.join(" against ")}, ${row.layers}`;
 }
 
-/** Every test of a claim: its difference with its interval, and the threshold. */
-function testSpec(rows) {
+/** Every test of a claim: its difference with its interval, and the threshold, which holds on both
+ * sides of zero where `both` says so. */
+function testSpec(rows, both, room) {
   const one = distinct(rows, "model").length === 1;
   const short = (row) => taskLabel(row.task) + (one ? "" : ` · ${modelLabel(row.model)}`);
-  const seen = new Map();
-  const data = rows.map((row) => {
-    const times = (seen.get(short(row)) ?? 0) + 1;
-    seen.set(short(row), times);
+  const names = rows.map(short);
+  const data = rows.map((row, place) => {
+    const alone = names.indexOf(names[place]) === names.lastIndexOf(names[place]);
     return {
-      line: short(row) + " ".repeat(times - 1),
+      line: inLines(alone ? names[place] : `${names[place]}, ${row.layers}`, room),
       value: row.value,
       low: row.ci_low,
       high: row.ci_high,
       threshold: row.threshold,
+      below: both ? -row.threshold : null,
       decided: row.verdict !== "undecided",
       tip: {
         Task: taskLabel(row.task),
         Where: testLabel(row),
         Difference: `${estimate(row.value, row.ci_low, row.ci_high)} points`,
-        Threshold: percent(row.threshold),
+        Threshold: (both ? "±" : "") + percent(row.threshold),
         Test: row.verdict,
       },
     };
@@ -183,10 +184,10 @@ function testSpec(rows) {
     type: "nominal",
     title: null,
     scale: { domain: data.map((row) => row.line) },
-    axis: { labelLimit: 170, domain: false, ticks: false },
+    axis: LINES_AXIS,
   };
   return {
-    height: 19 * data.length,
+    height: tallest(data.map((row) => row.line)) * data.length,
     data: { values: data },
     encoding: { y, tooltip: { field: "tip" } },
     layer: [
@@ -199,6 +200,14 @@ function testSpec(rows) {
         mark: { type: "tick", color: "#D55E00", thickness: 1.6, bandSize: 13 },
         encoding: { x: { ...x, field: "threshold" } },
       },
+      ...(both
+        ? [
+            {
+              mark: { type: "tick", color: "#D55E00", thickness: 1.6, bandSize: 13 },
+              encoding: { x: { ...x, field: "below" } },
+            },
+          ]
+        : []),
       {
         mark: { type: "rule", color: INK, strokeWidth: 1.2 },
         encoding: { x: { ...x, field: "low" }, x2: { field: "high" } },

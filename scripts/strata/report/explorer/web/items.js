@@ -143,7 +143,8 @@ function itemRow(own, layer, inParts) {
   const { item } = own;
   const open = el(
     "a",
-    { href: link("items", { ...address().asked, item: item.id }) },
+    // Where the keyboard is goes to the item's own link, which closes it, and back.
+    { href: link("items", { ...address().asked, item: item.id }), "data-key": `item ${item.id}` },
     clip(bare(question(item)), 150),
   );
   const cell = (label, content) => el("td", { "data-label": label }, content);
@@ -214,6 +215,7 @@ function itemCard(own, layer, model, lens) {
         {
           href: link("items", { ...address().asked, item: undefined }),
           "aria-label": "Close this item",
+          "data-key": `item ${item.id}`,
         },
         "Close ×",
       ),

@@ -81,7 +81,7 @@ views.settling = {
         study.lenses[reader] ? lensLabel(reader) : capital(study.words.probes[reader] ?? reader),
       );
       if (own.length)
-        await plot(place, "", riseSpec(own), { columns, rows: where(rows, { reader }) });
+        await plot(place, "", riseSpec(own, place.clientWidth), { columns, rows: where(rows, { reader }) });
       else place.append(note("Nothing rises above its baseline."));
     }
   },
@@ -98,17 +98,13 @@ const SAID = {
 };
 
 /** Where each task has half of its rise, on relative depth. */
-function riseSpec(rows) {
-  const lines = distinct(
-    rows.map((row) => ({ line: taskLabel(row.task) })),
-    "line",
-  );
+function riseSpec(rows, room) {
   const places = distinct(
     rows.map((row) => ({ place: modelPlace(row.model) })),
     "place",
   ).sort((a, b) => a - b);
   const data = rows.map((row) => ({
-    line: taskLabel(row.task),
+    line: inLines(taskLabel(row.task), room),
     series: modelPlace(row.model),
     value: row.layer / row.layers,
     low: known(row.ci_low) ? row.ci_low / row.layers : null,
@@ -122,6 +118,7 @@ function riseSpec(rows) {
       Rise: percent(row.height),
     },
   }));
+  const lines = distinct(data, "line");
   const x = {
     type: "quantitative",
     title: "Relative depth",
@@ -133,12 +130,12 @@ function riseSpec(rows) {
     type: "nominal",
     title: null,
     scale: { domain: lines, paddingInner: 0.3 },
-    axis: { labelLimit: 120, domain: false, ticks: false },
+    axis: LINES_AXIS,
   };
   const offset = { field: "series", type: "nominal", scale: { domain: places } },
     color = byLook(places, "color");
   return {
-    height: lines.length * (11 * places.length + 10),
+    height: lines.length * Math.max(11 * places.length + 10, tallest(lines)),
     data: { values: data },
     encoding: { y, tooltip: { field: "tip" } },
     layer: [

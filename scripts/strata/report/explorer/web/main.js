@@ -24,7 +24,7 @@ async function show() {
   }
   if (own !== turn) return;
   main.style.minHeight = "";
-  if (focus) section.querySelector(`[data-key="${focus}"]`)?.focus();
+  if (focus) section.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
   const target = asked.figure
     ? `figure-${asked.figure}`
     : asked.claim

@@ -82,7 +82,7 @@ views.maps = {
     }
     section.append(
       note(
-        `${taskLabel(task)}: ${metricLabel(metric)} in %, ${study.lenses[lens]}. Hover or tap a cell for its interval.`,
+        `${taskLabel(task)}: ${metricLabel(metric)} in %, ${study.lenses[lens]}, n = ${fromTo(own.filter((row) => row.subtask !== "all").map((row) => row.n))} a part. Hover or tap a cell for its interval.`,
       ),
     );
   },

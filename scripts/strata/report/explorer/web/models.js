@@ -18,7 +18,7 @@ views.models = {
     const models = distinct(own, "model", Object.keys(study.labels.models));
     section.append(modelLegend(models));
     const title = `${metricLabel(metric)} at the ${which} layer, ${study.lenses[lens]}`;
-    await plot(section, title, dotSpec(own, models));
+    await plot(section, title, dotSpec(own, models, section.clientWidth));
     if (new Set(models.map((model) => study.models[model].size)).size > 1)
       await this.sizes(section, own, models);
     const abilities = distinct(
@@ -131,6 +131,10 @@ const modelTip = (row) => ({
   Chance: percent(row.chance),
 });
 
+// Three digits from 100 on, else two, as the size sheet has them: 61k, 206k, 1.1M, 6.7B.
+const SHORT_SIZE =
+  "replace(format(datum.value, datum.value / pow(1000, floor(log(datum.value) / log(1000))) < 99.5 ? '.2~s' : '.3~s'), 'G', 'B')";
+
 /** One ability against the size of the models that have it. */
 function sizeSpec(rows, models) {
   const data = rows.map((row) => ({
@@ -148,7 +152,7 @@ function sizeSpec(rows, models) {
     type: "quantitative",
     title: capital(study.sized),
     scale: { type: "log", nice: false, padding: 14 },
-    axis: { labelExpr: "format(datum.value, '.2~s')", values: distinct(data, "size") },
+    axis: { labelExpr: SHORT_SIZE, values: distinct(data, "size") },
   };
   const y = { type: "quantitative", title: null, scale: { domain: [0, 1] }, axis: PERCENT_AXIS };
   return {
@@ -187,13 +191,9 @@ function sizeSpec(rows, models) {
 }
 
 /** A line an ability, a dot with its interval a model, and a tick at chance. */
-function dotSpec(rows, models) {
-  const lines = distinct(
-    rows.map((row) => ({ line: abilityLabel(row) })),
-    "line",
-  );
+function dotSpec(rows, models, room) {
   const data = rows.map((row) => ({
-    line: abilityLabel(row),
+    line: inLines(abilityLabel(row), room),
     series: modelPlace(row.model),
     value: row.value,
     low: row.ci_low,
@@ -201,6 +201,7 @@ function dotSpec(rows, models) {
     chance: row.chance,
     tip: modelTip(row),
   }));
+  const lines = distinct(data, "line");
   const places = models.map(modelPlace);
   const x = {
     type: "quantitative",
@@ -214,11 +215,11 @@ function dotSpec(rows, models) {
     type: "nominal",
     title: null,
     scale: { domain: lines, paddingInner: 0.25 },
-    axis: { labelLimit: 150, domain: false, ticks: false },
+    axis: LINES_AXIS,
   };
   const color = byLook(places, "color");
   return {
-    height: lines.length * (12 * models.length + 10),
+    height: lines.length * Math.max(12 * models.length + 10, tallest(lines)),
     data: { values: data },
     encoding: { y, tooltip: { field: "tip" } },
     layer: [

@@ -21,6 +21,8 @@ const interval = (low, high, say = percent) =>
 const estimate = (value, low, high, say = percent) =>
   `${say(value)} ${interval(low, high, say)}`.trim();
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+/** The least and the largest of numbers, in words. */
+const fromTo = (values) => [...new Set([Math.min(...values), Math.max(...values)])].join(" to ");
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** The shortest text that is this float32 again. */

@@ -104,12 +104,17 @@ class Mutations(MutationVisitor):
     def _create_mutations(self, node) -> None:
         super()._create_mutations(node)
         around = self.get_metadata(OuterFunctionProvider, node, None)
-        inside = isinstance(around, libcst.FunctionDef)
-        where, lines = (self.get_metadata(PositionProvider, n, None) for n in (node, around))
+        where = self.get_metadata(PositionProvider, node, None)
+        span = self._lines(around) if isinstance(around, libcst.FunctionDef) else None
         for own in self.mutations:
-            span = (lines.start.line, lines.end.line) if inside else None
             self.found.append((own, where.start.line if where else 0, span))
         self.mutations.clear()
+
+    def _lines(self, function: libcst.FunctionDef) -> tuple[int, int]:
+        """First and last, decorators with it, as a code object counts them."""
+        parts = *function.decorators, function
+        lines = [self.get_metadata(PositionProvider, part) for part in parts]
+        return lines[0].start.line, lines[-1].end.line
 
 
 def mutants(module: str, count: int) -> list[dict]:

@@ -65,6 +65,7 @@ def test_an_item_that_is_all_true_or_all_false_says_nothing():
     assert slope[6:] == pytest.approx(own)
 
 
+@pytest.mark.filterwarnings("error")  # as of options that the minimiser doesn't know
 @pytest.mark.parametrize(("d", "trues"), [(4, 1), (4, 2), (40, 1)])
 def test_fits_are_those_of_scipy_on_the_literal_likelihood(d, trues):
     """Both ways through: features in their own coordinates, and in those of fewer rows."""
@@ -83,6 +84,17 @@ def test_fits_are_those_of_scipy_on_the_literal_likelihood(d, trues):
             found = minimize(lambda v: literal(v @ basis), np.zeros(len(basis)), tol=1e-7)  # noqa: B023
             theirs = z @ (found.x @ basis)
             assert ours[:, target] == pytest.approx(theirs, abs=2e-3 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_fewer_rows_than_features_have_as_many_coordinates_as_their_rank(scale):
+    item, _ = choices([3] * 6, 1, 1)
+    z = scale * within_items(np.random.default_rng(2).normal(size=(18, 40)), item)
+    space = Space(z, None)
+    assert space.rows.shape == (18, 12)  # a mean less for each item
+    assert space.rows @ space.rows.T == pytest.approx(z @ z.T, rel=1e-9, abs=1e-9 * scale**2)
+    assert space.rows.T @ space.rows == pytest.approx(space.gram, rel=1e-9, abs=1e-9 * scale**2)
+    assert z @ space.back(np.eye(12)) == pytest.approx(space.rows, abs=1e-9 * scale)
 
 
 @pytest.mark.parametrize("penalty", [0.1, 1e-3])
@@ -126,10 +138,11 @@ def test_the_penalty_is_the_best_of_all_where_none_is_hopeless():
 
 def test_weaker_penalties_are_left_alone_once_one_is_hopeless():
     """A table of losses: from the strongest penalty down, each target until its loss is beyond a
-    tenth more than its least; of equal ones the stronger."""
+    tenth more than its least; of equal ones the stronger; nothing betters a loss of nothing."""
     grid, item = np.array([1e-3, 1e-2, 0.1, 1.0, 10.0]), np.array([0, 0])
     losses = np.array([[0, 0, 0], [0, 0.9, 0.6], [1, 0.8, 0.5], [0.9, 0.87, 1], [0.9, 1, 1]])
-    fitted = []
+    losses = np.column_stack([losses, [0, 0, 0, 0, 1]])
+    fitted, judged = [], []
 
     class Table:
         gram = np.eye(1)
@@ -140,11 +153,13 @@ def test_weaker_penalties_are_left_alone_once_one_is_hopeless():
             return start
 
     def judge(weights, targets):
+        judged.append(targets.tolist())
         return losses[np.flatnonzero(grid == fitted[-1])[0], targets]
 
-    true = np.array([[True] * 3, [False] * 3])
-    assert path(Table(), Items(item, true), grid, judge).tolist() == [4, 2, 2]
+    true = np.array([[True] * 4, [False] * 4])
+    assert path(Table(), Items(item, true), grid, judge).tolist() == [4, 2, 2, 3]
     assert fitted == [10, 1, 0.1, 0.01]
+    assert judged == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2], [1, 2]]
 
 
 def test_it_finds_the_true_choice_where_items_differ_more_than_their_choices():

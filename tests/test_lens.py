@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import linear
 
+from strata.errors import StrataError
 from strata.models import lens as lens_module
 from strata.models.lens import (
     Unembedding,
@@ -56,11 +59,13 @@ def test_blocks_equal_the_whole_log_softmax(last, dtype, options):
             torch.testing.assert_close(fast[lens], slow[lens], atol=1e-5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_logits_are_scaled_as_the_models_are_and_squashed_after(dtype):
+@pytest.mark.parametrize(
+    ("dtype", "times", "over"), [(torch.float32, 2.0, 1.3), (torch.bfloat16, 1.7, 2.0)]
+)
+def test_logits_are_scaled_as_the_models_are_and_squashed_after(dtype, times, over):
     """In the dtype of the product, a step at a time: what bfloat16 rounds is rounded there."""
     hidden = torch.randn(5, SHAPE[1]).to(dtype)
-    plain, scaled = make(dtype=dtype), make(3.0, dtype=dtype, multiplier=1.7, divisor=2.0)
+    plain, scaled = make(dtype=dtype), make(3.0, dtype=dtype, multiplier=times, divisor=over)
     whole = slice(0, SHAPE[0])
     for lenses in (list(LENSES), [REFERENCE]):
         found = [
@@ -68,7 +73,7 @@ def test_logits_are_scaled_as_the_models_are_and_squashed_after(dtype):
         ]
         for lens in lenses:
             logits = found[0][lens].to(dtype if lens == REFERENCE else torch.float32)
-            own = torch.tanh(logits * 1.7 / 2.0 / 3.0) * 3.0
+            own = torch.tanh(logits * times / over / 3.0) * 3.0
             assert torch.equal(found[1][lens], own.float())
 
 
@@ -99,6 +104,58 @@ def test_blocks_are_as_many_as_there_are_lanes():
     for lanes, sizes in ((1, [7, 7, 7, 2]), (4, [6, 6, 6, 5]), (50, [1] * 23)):
         blocks = make().blocks(wanted, lanes=lanes)
         assert [len(own.positions) for own in blocks] == sizes
+
+
+def test_halves_of_a_block_have_its_log_probabilities_between_them():
+    unembedding, hidden = make(), torch.randn(7, SHAPE[1])
+    rng = np.random.default_rng(1)
+    wanted = Wanted(np.arange(7), np.sort(rng.integers(0, 7, 40)), rng.integers(0, SHAPE[0], 40))
+    (whole,) = unembedding.blocks(wanted)
+    found = torch.empty(40)
+    parts = unembedding.halves(whole)
+    assert [len(own.positions) for own in parts] == [3, 4]
+    for own in [*unembedding.halves(parts[0]), parts[1]]:
+        values = unembedding.log_probabilities(hidden[own.positions], own, [NORMED], False)
+        found[own.place] = values[NORMED]
+    slow = naive_log_probabilities(unembedding, hidden, wanted, NORMED, False)
+    torch.testing.assert_close(found, slow, atol=1e-5, rtol=1e-6)
+    (one,) = unembedding.blocks(Wanted(np.arange(1), np.zeros(2, int), np.arange(2)))
+    with pytest.raises(StrataError, match="one position do not fit"):
+        unembedding.halves(one)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("lenses", [list(LENSES), [REFERENCE]])
+def test_units_for_bfloat16_make_the_same_logits(bias, lenses, monkeypatch):
+    """A card's product in float32 of what is bfloat16, which a CPU has no kernel for."""
+    torch.manual_seed(0)
+    unembedding = make(dtype=torch.bfloat16, bias=bias)
+    hidden = torch.randn(9, SHAPE[1]).bfloat16()
+    whole = slice(0, SHAPE[0])
+    slow = dict(unembedding.logits(unembedding.views(hidden, lenses, False), whole, lenses))
+
+    def product(a, b, out_dtype=torch.bfloat16):
+        assert a.dtype == b.dtype == torch.bfloat16
+        return (a.float() @ b.float()).to(out_dtype)
+
+    monkeypatch.setattr(torch, "mm", product)
+    monkeypatch.setattr(Unembedding, "_units", True)
+    fast = dict(unembedding.logits(unembedding.views(hidden, lenses, False), whole, lenses))
+    assert fast.keys() == slow.keys()
+    for lens in lenses:
+        step = 2**-8 if lens == REFERENCE else 2**-15
+        torch.testing.assert_close(fast[lens], slow[lens], atol=step, rtol=step)
+
+
+def test_units_are_a_card_s_and_for_bfloat16_alone():
+    units = {
+        (card, dtype): Unembedding(
+            SimpleNamespace(is_cuda=card, dtype=dtype, device=torch.device("cpu")), *[None] * 3
+        )._units
+        for card in (True, False)
+        for dtype in (torch.bfloat16, torch.float32)
+    }
+    assert [where for where, own in units.items() if own] == [(True, torch.bfloat16)]
 
 
 def test_a_float32_normed_stream_split_for_bfloat16_units_keeps_16_bits(monkeypatch):

@@ -82,7 +82,7 @@ def test_mc2_without_underflow_is_a_softmax_and_the_papers_halves_each_side_alon
 
 
 def test_normalised_mc1_divides_by_tokens_or_bytes():
-    items = [[(-4, True), (-3, False)]]
+    items = [[(-4, True), (-1.5, False)]]
     scores = make_scores(items, tokens=[4, 1], bytes_=[1, 2])
     assert first(scores, "mc1").tolist() == [0]
     assert first(scores, "mc1_tokens").tolist() == [1]
@@ -262,6 +262,9 @@ def test_without_the_question_and_by_pmi():
     assert baseline(scores, NORMED, MC3).tolist() == [0.5] * 3
     alone = replace(scores, blind={})
     assert baseline(alone, NORMED, MC1).tolist() == [0.5] * 3
+    # One of two is no more than by chance.
+    half = replace(make_scores(items[:2]), blind={NORMED: np.array([[-2, -4, -6, -5]] * 2)})
+    assert baseline(half, NORMED, MC1).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(

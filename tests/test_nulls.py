@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, norm, t
 from test_probing import make_scores
 
+from strata.measures import nulls
 from strata.measures.metrics import item_values
 from strata.measures.nulls import (
     Labels,
@@ -19,8 +20,10 @@ from strata.measures.nulls import (
     excess,
     fit_spread,
     redrawn,
+    refitted,
+    widened,
 )
-from strata.measures.statistics import clusters
+from strata.measures.statistics import Estimate, adjusted, clusters, contrast, sums_of
 from strata.store import Scores
 
 
@@ -38,6 +41,12 @@ def worded(words: np.ndarray, correct: np.ndarray, groups=None) -> Scores:
         correct=flags,
         best=best.ravel(),
     )
+
+
+def some(scores: Scores, kept: np.ndarray) -> Scores:
+    """Scores of choices of one token each, of which some are kept."""
+    names = ("item", "choice", "correct", "best", "tokens", "token_ids")
+    return replace(scores, **{name: getattr(scores, name)[kept] for name in names})
 
 
 def drawn(items=60, choices=4, vocabulary=8, trues=1, seed=0):
@@ -77,9 +86,13 @@ def test_where_no_answer_comes_up_again_labels_are_permuted_within_items():
     assert share.std() == pytest.approx(np.sqrt(0.25 * 0.75 / 50), rel=0.1)
 
 
-def test_redraws_are_uniform_over_the_labellings_that_keep_the_counts():
+@pytest.mark.parametrize(("most", "sweeps"), [(1160, 4), (3, 20)])
+def test_redraws_are_uniform_over_the_labellings_that_keep_the_counts(most, sweeps, monkeypatch):
     """Four items ask for one of three words, each of which 5 others of their group repeat; all
-    labellings with the counts of the true one can be listed, and come up alike often."""
+    labellings with the counts of the true one can be listed, and come up alike often, also where a
+    step of more than three labels is taken back."""
+    monkeypatch.setattr(nulls, "LONGEST", (most - 1000) / 8)
+    monkeypatch.setattr(nulls, "SWEEPS", sweeps)
     words = np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3], [0, 2, 3]] * 2)
     correct = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]] * 2, bool)
     scores = worded(words, correct)
@@ -136,6 +149,31 @@ def test_a_question_in_several_languages_is_redrawn_as_one():
     assert (drawn & correct).sum(1).mean() / (questions * languages) == pytest.approx(0.25, abs=0.1)
 
 
+def test_an_answer_that_is_never_true_is_so_in_no_redraw():
+    words = np.arange(80).reshape(20, 4)
+    words[:, 0], words[:, 1] = 900, 901 + np.arange(20) % 2
+    flags = np.zeros((20, 4), bool)
+    flags[np.arange(20), 1 + np.arange(20) // 10] = True
+    correct, _ = redrawn(worded(words, flags), 20, 0)
+    assert (correct.reshape(20, 20, 4).sum(2) == 1).all()
+    assert not correct.reshape(20, 20, 4)[..., 0].any()
+
+
+def test_copies_are_matched_by_the_share_of_their_words_and_not_by_their_number():
+    """The long choice of each has all of the short one's words of the other."""
+    one, other = [1, 2, 3, 4, 5], [1, 2, 3, 6, 7]
+    texts = [one, [*other, *range(100, 120)], other, [*one, *range(200, 220)]]
+    flags = np.array([True, False] * 2)
+    scores = replace(
+        make_scores(2, 2, ["g"] * 2),
+        tokens=np.array([len(own) for own in texts], np.int32),
+        token_ids=np.concatenate(texts).astype(np.int32),
+        correct=flags,
+        best=flags,
+    )
+    assert copied(scores, answers(scores)).tolist() == [0, 1, 0, 1]
+
+
 def test_items_of_a_group_that_are_no_copies_are_redrawn_apart():
     words = np.arange(80).reshape(20, 4)
     scores = worded(words, np.eye(4, dtype=bool)[np.arange(20) % 4], ["one"] * 20)
@@ -168,6 +206,9 @@ def test_an_answer_has_one_label_in_the_control_task():
 def test_values_of_items_are_the_lens_s_mc1_and_the_u_statistic(seed, trues):
     rng = np.random.default_rng(seed)
     scores = drawn(12, 5, 9, trues, seed)
+    # Of 2 to 5 choices.
+    false = np.cumsum(~scores.correct.reshape(12, 5), axis=1)
+    scores = some(scores, scores.correct | (false <= np.arange(12)[:, None] % 4 + 1).ravel())
     decisions = rng.integers(0, 4, len(scores.item)).astype(float)  # with ties
     labels = Labels(scores, scores.correct[None], scores.best[None])
     own = replace(scores, logprob={"probe": decisions[None]})
@@ -181,6 +222,7 @@ def test_values_of_items_are_the_lens_s_mc1_and_the_u_statistic(seed, trues):
         assert area == pytest.approx(mannwhitneyu(high, low).statistic / len(high) / len(low))
 
 
+@pytest.mark.filterwarnings("error")
 def test_an_item_of_one_label_has_no_pairs():
     scores = drawn(6, 4)
     alone = np.ones((1, len(scores.item)), bool)
@@ -237,9 +279,36 @@ def test_two_redraws_are_enough_and_the_excess_stays_in_bounds():
     assert -1 <= found.low < found.value < found.high <= 1
     assert 0 < found.stderr < 1
     # The variance of two means is half their squared difference.
-    assert 40 < fit_spread(np.repeat([[0.0], [1.0]], 40, 1), np.arange(40)) < 1000
+    constant = adjusted(sums_of(np.full(40, 0.5), np.arange(40)))[1]
+    spread = fit_spread(np.repeat([[0.0], [1.0]], 40, 1), np.arange(40))
+    assert spread == pytest.approx(0.5 / constant**2)
     lost = excess(np.zeros(4), np.repeat([[1.0], [1.0], [0.8], [0.5]], 4, 1), np.arange(4))
     assert lost.low == -1 < lost.value
+    # Two tell how fits vary; one does not, nor does one group.
+    alone = contrast(values - null.mean(0), np.arange(40))
+    assert found.stderr > alone.stderr
+    assert excess(values, null[:1], np.arange(40)) == contrast(values - null[0], np.arange(40))
+    single = excess(values, null, np.zeros(40, int))
+    assert (single.low, single.high) == (-1, 1)
+
+
+def test_an_interval_is_widened_by_spread_draws_and_their_number():
+    own = Estimate(0.5, 0.1, 0.4, 0.7, 100, 100)
+    many = widened(own, 1e9, 4.0, 10**9)
+    assert (many.stderr, many.low, many.high) == pytest.approx((0.2, 0.3, 0.9))
+    assert widened(own, 1e9, 16.0, 10**9).high == 1
+    assert widened(own, 1e9, 100.0, 10**9).low == 0
+    assert widened(own, 1e9, 100.0, 10**9, -1.0).low == pytest.approx(-0.5)
+    few = widened(own, 1e9, 1.0, 6)
+    wider = t.ppf(0.975, 5) / norm.ppf(0.975)
+    assert (few.low, few.high) == pytest.approx((0.5 - 0.1 * wider, 0.5 + 0.2 * wider))
+    assert few.stderr == own.stderr
+    added = widened(own, 1e9, 1.0, 10**9, drawn=0.01)
+    reach = norm.ppf(0.975) * 0.1
+    assert added.stderr == pytest.approx(np.sqrt(0.02))
+    assert added.low == pytest.approx(0.5 - np.hypot(0.1, reach))
+    assert added.high == pytest.approx(0.5 + np.hypot(0.2, reach))
+    assert refitted(own, np.arange(9) % 2, np.tile(np.arange(9) % 2, (9, 1)), np.arange(9)).low >= 0
 
 
 def test_clusters_number_as_they_do_elsewhere():

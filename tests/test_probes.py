@@ -1,6 +1,6 @@
 """Probes: equal to plain refits and to scikit-learn, right where the answer is known, no leaks."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -97,13 +97,16 @@ def test_scale_and_shift_of_a_feature_change_nothing(probe):
 @pytest.mark.parametrize("probe", ["ridge", "means", "conditional"])
 def test_features_that_training_never_sees_vary_say_nothing(probe, wide):
     layer = random_layer(n=60, d=80 if wide else 8)
-    x, tested = layer.features.copy(), layer.fold == 1
-    x[:, 1] = 3.7
+    x, tested = layer.features.astype(float), layer.fold == 1
+    x[:, 1] = np.float32(3.7)
     # Varies in one fold alone; what rounding leaves of its variance in the others is above 0.
-    x[:, 2] = np.where(tested, (1e6 + 1e5 * np.arange(60)) / 7, 0)
+    x[:, 2] = np.where(tested, (1e6 + 1e5 * np.arange(60)) / 7, 0).astype(np.float32)
+    x[:, 3] = 0
+    # Less than float32 could tell apart.
+    x[:, 4] = -1e6 + 1e-7 * np.random.default_rng(0).normal(size=60)
     with_them, without = (
         fit(probe, Layer(own, layer.targets, layer.fold, layer.item), [0.01]).decisions
-        for own in (x, np.delete(x, [1, 2], 1))
+        for own in (x, np.delete(x, [1, 2, 3, 4], 1))
     )
     assert np.isfinite(with_them).all()
     assert with_them[tested] == pytest.approx(without[tested], abs=1e-4)
@@ -169,6 +172,8 @@ def test_folds_that_mirrors_leave_nothing_of_are_no_folds():
     names = [("a", "b"), ("b", "a"), ("c", "")]
     assert mirror_folds(names, fold).tolist() == [[0, 1], [1, 0], [2, 2]]
     assert not folds_suffice(mirror_folds(names, fold))
+    with pytest.raises(ValueError, match="shorter"):
+        mirror_folds(names, fold[:2])
     twice = [*names, ("a", ""), ("b", "")]
     folds = mirror_folds(twice, np.array([0, 1, 2, 0, 1]))
     assert folds_suffice(folds)
@@ -196,7 +201,7 @@ def test_the_penalty_is_chosen_without_the_fold_to_be_tested():
 
 
 def test_targets_are_fitted_each_with_its_own_penalty_or_together():
-    layer = random_layer(n=120, d=40)
+    layer = random_layer(n=120, d=20)
     noise = np.random.default_rng(1).permutation(layer.targets[:, 0])
     both = Layer(layer.features, np.stack([layer.targets[:, 0], noise], 1), layer.fold)
     found = fit("ridge", both, PENALTIES)
@@ -204,6 +209,14 @@ def test_targets_are_fitted_each_with_its_own_penalty_or_together():
         alone = fit("ridge", Layer(layer.features, targets, layer.fold), PENALTIES)
         assert found.decisions[:, column] == pytest.approx(alone.decisions[:, 0])
         assert (found.penalty[:, column] == alone.penalty[:, 0]).all()
+    # Overall, the penalty of least loss over all folds, each read by fits that saw neither of two.
+    loss = np.zeros((len(PENALTIES), 2))
+    for held in permutations(range(5), 2):
+        judged = layer.rows[held[0]]
+        guesses = both.ridge(held, PENALTIES)(both.features[judged])
+        loss += ((guesses - both.targets[judged]) ** 2).sum(1)
+    assert found.overall.tolist() == [PENALTIES[own] for own in loss.argmin(0)]
+    assert found.overall[0] != found.overall[1]
     together = fit("ridge", both, PENALTIES, together=np.array([0, 0]))
     assert (together.penalty[:, 0] == together.penalty[:, 1]).all()
     apart = fit("ridge", both, PENALTIES, together=np.array([0, 1]))

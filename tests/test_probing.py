@@ -96,7 +96,10 @@ def test_the_table_is_made_of_the_decisions_that_are_kept(found):
     values, _ = item_values(own, "ridge", "mc1")
     kept = row(table, layer=1, labels="true", probe="ridge", metric="mc1")
     assert kept.value == pytest.approx(values[1].mean())
-    assert "types" not in set(table.labels)  # no answer comes up again
+    # All choices are the same words: each draw has them all true or all false.
+    assert decisions.readings["residual/correct/ridge"].types.shape[1] > 0
+    assert "types" not in set(table.labels)
+    assert "layer" not in decisions.scores.attributes
     drawn = decisions.readings["residual/correct/ridge"].null[1, 0]
     null = row(table, layer=1, labels="redrawn", probe="ridge", metric="mc1")
     assert null.value == pytest.approx(drawn.mean())
@@ -205,6 +208,35 @@ def test_answers_that_are_true_equally_often_make_no_floor_below_chance():
     assert by_heart.value > 0.99  # which label an answer has by a coin, surface features learn
 
 
+@pytest.mark.parametrize(("again", "controls"), [(80, True), (79, False)])
+def test_the_control_task_is_there_where_half_of_the_choices_come_up_again(again, controls):
+    words = np.arange(1000, 1160)
+    words[:again] = np.arange(again) % 10
+    scores, ones = make_scores(40), np.ones(160, np.int32)
+    scores = replace(scores, tokens=ones, token_ids=words.astype(np.int32))
+    plan = replace(PLAN, kinds=("means", "conditional"), draws=2)
+    readings = probed(scores, [make_dump(scores, 1.0)], plan).readings
+    for where in ("residual", "surface", "order"):
+        draws, items = readings[f"{where}/correct/means"].types.shape[1:]
+        assert (draws > 0, items) == (controls, 40)
+        # Conditional logit would take longest over it.
+        assert readings[f"{where}/correct/conditional"].types.shape[1:] == (0, 40)
+
+
+def test_layers_that_were_chosen_keep_their_numbers():
+    scores = replace(make_scores(20), logprob={"normed": np.zeros((2, 80))})
+    plan = replace(PLAN, kinds=("means",))
+    dumps = [replace(make_dump(scores, 1.0), attributes={"layer": own}) for own in (2, 5)]
+    chosen = probed(scores, dumps, plan)
+    assert list(chosen.looked_at) == [2, 5]
+    table = probe_table(chosen, "m", "t")
+    assert table.layer.dropna().unique().tolist() == [2, 5]
+    every = probed(scores, [make_dump(scores, 1.0)] * 2, plan)
+    assert list(every.looked_at) == [0, 1]
+    assert every.scores.attributes == scores.attributes
+    assert chosen.scores.logprob == {}  # decisions are no lens's
+
+
 def test_a_surface_that_tells_is_found():
     scores = make_scores()
     longer = np.where(scores.correct, 9, 4).astype(np.int32)
@@ -242,7 +274,9 @@ def test_constant_features_and_too_few_groups_are_not_defined():
     ).all()
     assert table[table.layer == 1].value.notna().all()
     lonely = make_scores(20, groups=["one"] * 20)
-    table = probe_table(probed(lonely, [make_dump(lonely, 1.0)]), "m", "t")
+    decisions = probed(lonely, [make_dump(lonely, 1.0)])
+    assert set(decisions.fold) == {-1}
+    table = probe_table(decisions, "m", "t")
     assert table.value.isna().all()
     assert (table.note == "not defined: 1 group, fewer than the folds").all()
 
@@ -262,8 +296,15 @@ def test_activations_that_are_not_finite_or_of_other_items_are_refused():
     broken.activations[3, 2] = np.nan
     with pytest.raises(StrataError, match="layer 1 are not finite"):
         probed(scores, [make_dump(scores, 1.0), broken])
-    with pytest.raises(StrataError, match="layer 0 holds other choices"):
-        probed(scores, [make_dump(make_scores(19), 1.0)])
+    own = make_dump(scores, 1.0)
+    moved = np.repeat(np.arange(20), [5, 3, *[4] * 18])
+    for other in (
+        make_dump(make_scores(19), 1.0),
+        replace(own, item=moved),
+        replace(own, prompts=own.prompts[1:]),
+    ):
+        with pytest.raises(StrataError, match="layer 0 holds other choices"):
+            probed(scores, [other])
 
 
 @pytest.mark.parametrize("kind", ["correct", "incorrect"])

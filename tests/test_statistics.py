@@ -120,6 +120,7 @@ def test_the_correction_of_uneven_groups_is_that_of_the_matrices():
         assert satterthwaite(np.full(7, 3), alike) == pytest.approx(6)
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_correlation_within_groups_is_found():
     fours = np.repeat(np.arange(9), 4)
     assert intraclass(sums_of(np.repeat(RNG.random(9), 4), fours)) == pytest.approx(1)

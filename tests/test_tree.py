@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -118,6 +120,20 @@ def test_a_chain_is_the_tree_of_one_sequence():
         assert getattr(one, part).tolist() == getattr(own, part).tolist()
 
 
+def test_what_all_sequences_begin_with_is_one_token_each():
+    sequences = [[1, 2, 3, 4], [1, 2, 3, 5, 6]]
+    tree = build_tree([TokenizedItem(ITEM, sequences, [3, 3], [False] * 2)])
+    assert tree.distinct_tokens == 6
+
+
+@pytest.mark.parametrize(("prefix", "most"), [(4095, 2), (4096, 1), (9000, 1)])
+def test_a_long_prefix_leaves_fewer_rows_to_a_batch(prefix, most):
+    """Rows of a token: two have 8192 scores behind 4095 others, as many as two tokens may."""
+    rows = chain([7])
+    tree = replace(rows, prefix=np.zeros(prefix, int), rows=np.arange(5))
+    assert [len(own) for own in batches(tree, 2)] == [most] * (4 // most)
+
+
 def pairs(texts, add_special_tokens=True):
     """Two characters a token."""
     return {
@@ -149,9 +165,24 @@ def test_tokenizing_in_chunks_is_tokenizing_at_once():
     assert tokenize(words, items, chunk=3) == tokenize(words, items, chunk=100)
 
 
-def test_a_prompt_without_tokens_is_refused():
-    with pytest.raises(StrataError, match=r"'odd'.*no token of the prompt"):
-        tokenize(words, [Item("odd", "", "", " ", (" a", " b"), (True, False), 0)])
+def test_a_bos_stands_in_front_unless_special_tokens_are_not_wanted():
+    def with_bos(texts, add_special_tokens):
+        return {"input_ids": [[1] * add_special_tokens + own for own in words(texts)["input_ids"]]}
+
+    for special, front in ((None, [1]), (True, [1]), (False, [])):
+        options = {} if special is None else {"special": special}
+        (own,) = tokenize(with_bos, [ITEM], **options)
+        assert [list(ids) for ids in own.sequences] == [[*front, 1, 1]] * 2
+        assert own.starts == [len(front) + 1] * 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "what"),
+    [(" ", "the prompt,"), ("", "no text before a sentence, and adds no BOS,")],
+)
+def test_where_nothing_predicts_the_first_token_it_is_said(prompt, what):
+    with pytest.raises(StrataError, match=rf"'odd'.* no token of {what} so nothing predicts"):
+        tokenize(words, [Item("odd", "", "", prompt, (" a", " b"), (True, False), 0)])
 
 
 def test_a_choice_that_adds_no_token_is_refused():

@@ -87,6 +87,7 @@ def tokenize(
 
 
 def _check(item: Item, given: list[Tokens], sequences: list[Tokens]) -> TokenizedItem:
+    merged = []
     for index, (before, sequence) in enumerate(zip(given, sequences, strict=True)):
         if not before:
             what = "the prompt" if item.prompt else "no text before a sentence, and adds no BOS"
@@ -99,8 +100,7 @@ def _check(item: Item, given: list[Tokens], sequences: list[Tokens]) -> Tokenize
                 f"item {item.id!r}: choice {index} ({item.choices[index]!r}) adds no token to the "
                 "prompt, so it has no probability of its own; change the choice or drop the item"
             )
-    pairs = zip(given, sequences, strict=True)
-    merged = [sequence[: len(before)] != before for before, sequence in pairs]
+        merged.append(sequence[: len(before)] != before)
     return TokenizedItem(item, sequences, list(map(len, given)), merged)
 
 

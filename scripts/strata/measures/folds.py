@@ -42,9 +42,7 @@ def mirror_folds(names: Sequence[tuple[str, str]], fold: np.ndarray) -> np.ndarr
     mirror asks the second name for the first, so all are of one group; without one it is the
     item's own fold twice."""
     asked = dict(zip(names, fold, strict=True))
-    mirror = [
-        asked.get(own[::-1], at) if own[1] else at for own, at in zip(names, fold, strict=True)
-    ]
+    mirror = [asked.get(own[::-1] if own[1] else own, asked[own]) for own in names]
     return np.stack([fold, np.array(mirror, int)], 1)
 
 

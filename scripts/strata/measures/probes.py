@@ -312,10 +312,11 @@ def naive_ridge(layer: Layer, penalties: Sequence[float]) -> np.ndarray:
 
     def predict(training, tested, penalty):
         mean, scale = x[training].mean(0), x[training].std(0)
-        z = (x[training] - mean) / np.where(scale > 0, scale, 1)
+        scale[scale == 0] = 1
+        z = (x[training] - mean) / scale
         square = z.T @ z + len(z) * penalty * np.eye(z.shape[1])
         weights = np.linalg.solve(square, z.T @ (y[training] - y[training].mean()))
-        return (x[tested] - mean) / np.where(scale > 0, scale, 1) @ weights + y[training].mean()
+        return (x[tested] - mean) / scale @ weights + y[training].mean()
 
     def apart(fold):
         return (layer.fold != fold) & (layer.mirror != fold)

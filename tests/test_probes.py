@@ -46,9 +46,13 @@ def random_layer(n=200, d=20, seed=0, signal=1.0, folds=5, per_group=4, mirrored
     d=st.sampled_from([1, 5, 30, 150]),
     folds=st.integers(3, 6),
     mirrored=st.booleans(),
+    dead=st.booleans(),
 )
-def test_ridge_is_the_naive_refit(seed, n, d, folds, mirrored):
+def test_ridge_is_the_naive_refit(seed, n, d, folds, mirrored, dead):
     layer = random_layer(n, d, seed, folds=folds, mirrored=mirrored)
+    if dead:  # a feature that is always 0
+        folded = np.stack([layer.fold, layer.mirror], 1)
+        layer = Layer(layer.features * (np.arange(d) > 0), layer.targets, folded, layer.item)
     assert layer.wide == (d > n)
     assert (layer.mirror != layer.fold).any() == mirrored
     decisions = fit("ridge", layer, PENALTIES).decisions[:, 0]

@@ -125,7 +125,8 @@ def test_the_correlation_within_groups_is_found():
     fours = np.repeat(np.arange(9), 4)
     assert intraclass(sums_of(np.repeat(RNG.random(9), 4), fours)) == pytest.approx(1)
     assert intraclass(sums_of(RNG.random(9), np.arange(9))) == 0
-    assert np.isnan(intraclass(sums_of(np.full(9, 0.3), np.repeat(np.arange(3), 3))))
+    for same in (0.3, 0.5):
+        assert np.isnan(intraclass(sums_of(np.full(9, same), np.repeat(np.arange(3), 3))))
     cluster = np.repeat(np.arange(4000), 3)
     values = np.sqrt(0.3) * RNG.normal(size=4000)[cluster] + np.sqrt(0.7) * RNG.normal(size=12000)
     assert intraclass(sums_of(values, cluster)) == pytest.approx(0.3, abs=0.03)

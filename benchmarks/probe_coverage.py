@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from coverage import named_pairs
+from intervals import named_pairs
 
 from strata.items import Item
 from strata.measures.probe_rows import probe_table

@@ -14,7 +14,7 @@ from strata.measures.statistics import estimate
 from strata.report.tables.overview import overall_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import coverage
+import intervals
 
 
 def test_the_best_layer_of_noise_is_no_better_than_any():
@@ -46,7 +46,7 @@ def test_a_layer_that_is_best_is_found_and_folds_never_part_a_group():
 def test_the_best_of_many_flat_layers_is_worth_what_each_is():
     """The issue's flat curves: of 80 layers at 50 % the best's own interval held it 36 % of the
     time or less."""
-    naive, fitted, bias = coverage.cover_best(40, 80)
+    naive, fitted, bias = intervals.cover_best(40, 80)
     assert naive < 0.6
     assert fitted >= 0.93
     assert abs(bias) < 0.02

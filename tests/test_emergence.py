@@ -18,7 +18,7 @@ from strata.report.figures.emergence import emergence
 from strata.report.tables.emergence import tabled
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import coverage
+import intervals
 
 LAYERS = np.arange(5)
 
@@ -41,16 +41,16 @@ def test_half_of_the_rise_is_within_the_layers_and_has_no_unit(curve, unit):
 
 
 def test_a_rise_of_five_points_is_found_where_it_is_and_none_where_there_is_none():
-    found, held = coverage.cover_rise(40, "5 points, at 28", 2000)
+    found, held = intervals.cover_rise(40, "5 points, at 28", 2000)
     assert found > 0.9
     assert held > 0.85
-    false, _ = coverage.cover_rise(150, "none", 250)
+    false, _ = intervals.cover_rise(150, "none", 250)
     assert false <= 0.06
 
 
 def test_intervals_hold_the_layer():
     for curve in ("slow", "steep, at 20"):
-        found, held = coverage.cover_rise(60, curve, 250)
+        found, held = intervals.cover_rise(60, curve, 250)
         assert found == 1
         assert held >= 0.88
 

@@ -17,7 +17,7 @@ from strata.models.checkpoint import ModelInfo
 from strata.report.tables.scaling import scaling_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import coverage
+import intervals
 
 X = np.array([0.0, 3, 6])
 
@@ -170,8 +170,8 @@ def test_the_table_shows_slopes_and_marks_those_at_the_edge():
 
 
 def test_intervals_of_slopes_cover():
-    """The long form is benchmarks/coverage.py."""
-    assert 0.92 <= coverage.cover_slope(200, 10, 1.3, "groups")[0] <= 0.99
+    """The long form is benchmarks/intervals.py."""
+    assert 0.92 <= intervals.cover_slope(200, 10, 1.3, "groups")[0] <= 0.99
 
 
 def test_names_that_items_share_are_in_the_interval():

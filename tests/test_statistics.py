@@ -28,7 +28,7 @@ from strata.measures.statistics import (
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import coverage
+import intervals
 
 RNG = np.random.default_rng(0)
 
@@ -243,20 +243,20 @@ def test_differences_that_are_all_equal_are_no_proof(groups):
     assert found.low < 1 == found.high
 
 
-@pytest.mark.parametrize("measure", [coverage.cover_estimate, coverage.cover_contrast])
+@pytest.mark.parametrize("measure", [intervals.cover_estimate, intervals.cover_contrast])
 @pytest.mark.parametrize("groups", [10, 30])
 def test_intervals_of_uneven_groups_cover(measure, groups):
-    """The long form is benchmarks/coverage.py; its tables are in docs/statistics.md."""
+    """The long form is benchmarks/intervals.py; its tables are in docs/statistics.md."""
     assert 0.93 <= measure(300, groups, 1.3, 0.2) <= 0.985
 
 
 def test_the_paired_test_errs_as_often_as_it_says():
-    assert 0.02 <= coverage.error_compare(400, 30, 1.3, 0.2) <= 0.07
+    assert 0.02 <= intervals.error_compare(400, 30, 1.3, 0.2) <= 0.07
 
 
 def test_intervals_cover_where_names_have_effects():
-    assert coverage.cover_names(200, 50, 250, two=False) < 0.85
-    assert 0.92 <= coverage.cover_names(200, 50, 250, two=True) <= 0.98
+    assert intervals.cover_names(200, 50, 250, two=False) < 0.85
+    assert 0.92 <= intervals.cover_names(200, 50, 250, two=True) <= 0.98
 
 
 def test_two_equal_sides_do_not_differ():

@@ -1,7 +1,7 @@
 """How often the intervals hold the truth, and the tests err, in simulated worlds.
 
-    python benchmarks/coverage.py                 # every table of docs/statistics.md, its worlds
-    python benchmarks/coverage.py --worlds 200 estimate compare
+    python benchmarks/intervals.py                 # every table of docs/statistics.md, its worlds
+    python benchmarks/intervals.py --worlds 200 estimate compare
 
 Items are right or wrong; those of a group are alike to a degree (a beta-binomial of the given
 correlation), groups are even or uneven (log-normal sizes of a coefficient of variation of 1.3).

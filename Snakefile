@@ -40,7 +40,7 @@ try:
     go_by_files(config, [ROOT / "config.yaml", *workflow.overwrite_configfiles])
     study = Study(config, ROOT / "config" / "schema.yaml")
     layers = study.looked_at
-except StrataError as error:
+except (StrataError, OSError) as error:
     sys.exit(f"error: {error}")
 
 

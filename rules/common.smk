@@ -1,9 +1,7 @@
 # Paths and look-ups that the rules share. <results> is the study's folder (see Snakefile); it stands
 # for it in inputs, outputs, logs and expand, not in shell and params, which say R.
 
-import csv
 import functools
-import io
 import json
 import operator
 import os
@@ -15,7 +13,6 @@ from strata import STAGES
 from strata import asked
 from strata.errors import nearest
 from strata.files import file_hash, link
-from strata.integrity import verified
 from strata.models.checkpoint import (
     content_of,
     local_adapter,
@@ -29,10 +26,12 @@ from strata.models.checkpoint import (
 )
 from strata.models.package import FOLDER, package_file
 from strata.names import CHOICE_END, LENSES, MC1, REFERENCE
+from strata.planned import read_plan
 from strata.report.catalogue import CATALOGUE, FIGURES, TABLES
 from strata.report.entry import FORMS, MAPPINGS, QUESTIONS
 from strata.report.style import COLORS
 from strata.tasks import sources
+from strata.tasks.download import read_datasets
 from strata.tasks.hub import FOLDER as SETS_FOLDER
 from strata.unfinished import KEPT, sweep
 
@@ -44,9 +43,7 @@ TOKENS = f"{R}/unfinished/tokens"
 DATASETS = ROOT / "data" / "datasets.csv"
 MIRROR = config["mirror"] or ""
 PROBE_PLAN = json.dumps(config["probes"])
-
-with DATASETS.open(newline="", encoding="utf-8") as file:
-    PINNED = {row["path"]: row for row in csv.DictReader(file)}
+PINNED = read_datasets(DATASETS)
 
 
 def device_options():
@@ -121,14 +118,7 @@ def growing(mem_mb, runtime):
     }
 
 
-# What `snakemake plan` has found, by (model, task).
-PLAN = {}
-if Path(R, "plan.csv").is_file():
-    try:
-        rows = csv.DictReader(io.StringIO(verified(f"{R}/plan.csv").decode(), newline=""))
-        PLAN = {(row["model"], row["task"]): row for row in rows}
-    except StrataError as error:
-        print(f"{error}, by `snakemake plan`; no job goes by it", file=sys.stderr)
+PLAN = read_plan(Path(R, "plan.csv"))
 
 
 def planned(model, column, default, scale, least, join=max):
@@ -139,7 +129,7 @@ def planned(model, column, default, scale, least, join=max):
     def resource(wildcards, attempt):
         tasks = [wildcards.task] if "task" in wildcards.keys() else study.tasks
         found = [PLAN.get((model, task), {}).get(column) for task in tasks]
-        amount = round(scale * join(map(float, found))) + 1 if all(found) else default
+        amount = round(scale * join(found)) + 1 if all(found) else default
         return max(least, amount) * attempt
 
     return resource
@@ -161,7 +151,8 @@ def dtype_of(model):
 
 def as_json(value):
     """One text for one parameter: Snakemake compares lists of parameters as unordered sets."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    texts = json.loads(json.dumps(value))  # keys too, which are sorted
+    return json.dumps(texts, ensure_ascii=False, sort_keys=True)
 
 
 def raw_files(wildcards):

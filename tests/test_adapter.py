@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 import describe
 from strata.errors import StrataError
 from strata.extraction import whole
+from strata.models.adapter import read_adapter
 from strata.models.checkpoint import content_of, own_files, read_info, verify
 from strata.models.checkpoint import describe as describe_model
 from strata.models.model import Model
@@ -146,6 +147,23 @@ def test_what_is_not_merged_is_refused_by_its_name(tmp_path, changes, named):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(StrataError, match=f"{named} is not supported; merge it"):
         open_tensors(tmp_path / "a", tmp_path / "l")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("null", "it holds no object"),
+        ('{"r": 1, "r": 2}', "the key 'r' comes twice"),
+        ('{"lora_alpha": "8"}', "lora_alpha is '8', but should be a number"),
+        ('{"lora_alpha": NaN}', "lora_alpha is nan, but should be a number"),
+        ('{"alpha_pattern": [1]}', "alpha_pattern is no object"),
+        ('{"alpha_pattern": {"q(": 8}}', r"q\( is no regular expression"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused_by_its_path(tmp_path, text, said):
+    (tmp_path / "adapter_config.json").write_text(text)
+    with pytest.raises(StrataError, match=rf"adapter_config\.json is no .*{said}"):
+        read_adapter(tmp_path)
 
 
 IN = f"base_model.model.{UP}"

@@ -20,9 +20,12 @@ import cli
 import measure
 import probe
 import strata
+from strata import asked, results
+from strata.errors import StrataError
 from strata.extraction.earlier import look_up
 from strata.integrity import Refused, beside, sealed, verified, verify_folder
 from strata.items import Item, read_items, write_items
+from strata.report import frames
 from strata.report.frames import read_audits, read_metrics
 from strata.store import read_dump, read_scores, write_dump, write_scores
 
@@ -278,3 +281,41 @@ def test_what_is_costly_is_looked_at_before_a_run_and_made_anew_in_it(study):
     study.run("tables")
     assert {name: (results / name).read_bytes() for name in names} == whole
     assert not study.jobs("tables")
+
+
+ODD = [
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b"{",
+    b"\xff\xfe",
+    b"\0",
+    b"[" * 100_000,
+    b'{"rows": 1}',
+    b"a,b\n1",
+]
+READ = ("metrics", "probes", "best", "transfer", "models", "audits", "tasks")
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_carries_no_hash_and_is_none_is_one_message(tmp_path, name):
+    """As a file that an earlier Strata wrote, cut or overwritten since."""
+    for text in ODD:
+        (tmp_path / "file").write_bytes(text)
+        if name == "tasks" and not text:
+            continue  # no items are a file of none
+        with pytest.raises(StrataError, match="file") as raised:
+            frames.READERS[name]([tmp_path / "file"])
+        assert len(str(raised.value)) < 1000
+
+
+def test_a_configuration_of_results_or_a_note_of_a_job_that_is_none(tmp_path):
+    """The one is refused; the other's job runs again."""
+    made = tmp_path / "t.audit.json"
+    for text in ODD:
+        (tmp_path / "study.json").write_bytes(text)
+        with pytest.raises(StrataError, match=r"study\.json is no study"):
+            results.Results(tmp_path)
+        made.write_bytes(text)
+        assert not asked.settle(tmp_path / "a.json", {"stage": 1}, {made: asked.made_task(made)})

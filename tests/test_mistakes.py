@@ -30,9 +30,9 @@ MISTAKES = {
     "a key twice below": (
         "models:\n  a: {path: x}\n  b: {path: y}\n  a: {path: z}\n",
         [],
-        "line 4, column 3: the key 'a' stands there twice",
+        "line 4, column 3: the key 'a' comes twice",
     ),
-    "a key twice in JSON": ('{"name": "a", "name": "b"}', [], "the key 'name' stands there twice"),
+    "a key twice in JSON": ('{"name": "a", "name": "b"}', [], "the key 'name' comes twice"),
     "a list for keys": ("- a\n", [], "holds a list, but a configuration has keys"),
     "an empty file": ("# nothing yet\n", [], "holds nothing, but a configuration has keys"),
     "a key mistyped": ("modles: {}\n", [], "config key modles is unknown.*did you mean 'models'"),

@@ -17,7 +17,8 @@ from strata.extraction.twin import naive_logprob
 from strata.items import Item
 from strata.models.checkpoint import folder_files, read_config
 from strata.models.model import Model
-from strata.models.tensors import open_tensors
+from strata.models.tensors import open_tensors, shards
+from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES, NORMED
 
 ITEM = Item("a", "a", "", "Q: 1 + 1\nA:", (" 2", " 3"), (True, False), 0)
@@ -272,6 +273,42 @@ def test_a_count_that_is_none_is_refused(tmp_path, value):
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(StrataError, match="holds no object"):
         read_config(tmp_path)
+
+
+# What stands in a file that should hold an object.
+NONE = [b"", b"null", b"[]", b"{", b'{"a": 1, "a": 2}', b"\xff\xfe", b"[" * 100_000]
+
+
+def ascii_start(text: bytes) -> str:
+    return repr(text[:30])
+
+
+@pytest.mark.parametrize("text", [*NONE, b"{}", b'{"model_type": ["llama"]}'], ids=ascii_start)
+def test_a_configuration_that_is_none_is_refused_by_its_path(tmp_path, text):
+    make_model(tmp_path)
+    (tmp_path / "config.json").write_bytes(text)
+    with pytest.raises(StrataError, match=r"config\.json.*; fetch the model again") as raised:
+        read_config(tmp_path)
+    assert len(str(raised.value)) < 1000
+    tokenizer = tmp_path / "tokenizer_config.json"
+    tokenizer.write_bytes(text)
+    if text in NONE:
+        with pytest.raises(StrataError, match="its tokenizer cannot be read"):
+            load_tokenizer(tmp_path, 300)
+
+
+MAPS = [b"[1]", b'{"a": 1}', b'{"a": ["x"]}', b'{"a": null}', b'"x"', b"null"]
+
+
+@pytest.mark.parametrize(
+    "text", [*NONE, b"{}", *(b'{"weight_map": %s}' % own for own in MAPS)], ids=ascii_start
+)
+def test_an_index_whose_map_is_none_is_refused_by_its_path(tmp_path, text):
+    make_model(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "model-1.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_bytes(text)
+    with pytest.raises(StrataError, match=r"index\.json is damaged .*; fetch the model again"):
+        shards(tmp_path)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -18,7 +18,7 @@ from typing import Any
 
 from strata import STAGES
 from strata.errors import StrataError
-from strata.files import atomic, file_hash, fingerprint
+from strata.files import atomic, file_hash, fingerprint, parse_object
 from strata.integrity import FACTS, Refused, verified, verify_file
 from strata.names import LENSES
 
@@ -40,6 +40,7 @@ def settle(
     they were made for and is older than they are; else it is changed, so that the job runs.
     Raises StrataError where it cannot be written.
     """
+    asked = json.loads(json.dumps(asked))  # as results say it: a key of theirs is a text
     path, found = Path(path), [own for own in made.values() if own]
     good = bool(found) and len(found) == len(made) and all(answers(own, asked) for own in found)
     content: Made = {"asked": {key: found[0][key] for key in asked} if good else asked}
@@ -68,7 +69,7 @@ def read_asked(path: str | Path) -> Made:
 def _read_json(path: str | Path) -> Made:
     """Nothing of a file that is not there, or damaged."""
     try:
-        return json.loads(verified(path))
+        return parse_object(verified(path))
     except Refused as error:
         _say(f"{error.path} {error.reason}: it is made anew")
         return {}

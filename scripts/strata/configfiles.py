@@ -5,15 +5,22 @@ import copy
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from strata.errors import StrataError
+from strata.errors import StrataError, brief
+from strata.files import keys_once
 
-MOST = 100_000  # keys and values of a file, with all that its aliases stand for written out
+# Of a configuration: how deep its values may stand in each other; how many keys and values there
+# may be, with all that its aliases stand for written out.
+DEEPEST, MOST = 30, 100_000
+# Bytes that all of it may take on a command line: Linux gives an argument 128 KiB, and a job's
+# whole command is one.
+LONGEST = 100_000
 # Keys whose values are paths, of the configuration itself and of its entries; some may be an id of
 # a hub too, which they are unless such a file is there.
 PATHS = {
@@ -61,7 +68,6 @@ def check_file(file: Path) -> dict:
         raise StrataError(f"{file} is no regular file; give a configuration as a file")
     try:
         content = _read(file)
-        size = _size(content, {})
     except OSError as error:
         raise StrataError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -72,6 +78,8 @@ def check_file(file: Path) -> dict:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise StrataError(f"{file}{where}: {problem}; correct the file") from None
+    except ValueError as error:  # a date that is none, an integer of thousands of digits
+        raise StrataError(f"{file}: {brief(str(error))}; correct the file") from None
     if not isinstance(content, dict):
         kind = "nothing" if content is None else f"a {type(content).__name__}"
         raise StrataError(f"{file} holds {kind}, but a configuration has keys: `name: mine`")
@@ -80,13 +88,86 @@ def check_file(file: Path) -> dict:
             f"{file} has the key __use_yte__, by which Snakemake runs Python that is in the file. "
             "Take the key out; no job was started"
         )
-    if size > MOST:
+    try:
+        check_values(content)
+    except StrataError as error:
+        raise StrataError(f"{file}: {error}") from None
+    return content
+
+
+def check_values(config: dict) -> None:
+    """Raises StrataError, with the key, for what no job could be told: a value that is none of
+    JSON's, a text that is not UTF-8 or has a NUL in it, a whole number beyond 64 bits, and a
+    configuration that is nested too deeply (in itself, even) or too long for a command line."""
+    if _size(config, {}) > MOST:
         raise StrataError(
-            f"{file} holds more than {MOST} keys and values, its aliases (*name) written out; a "
-            "study has hundreds"
+            f"it holds more than {MOST} keys and values, its aliases (*name) written out; a study "
+            "has hundreds"
+        )
+    found: list[tuple[str, Any]] = []
+    left: list[tuple[tuple, Any]] = [((), config)]
+    while left:
+        path, value = left.pop()
+        if len(path) > DEEPEST:
+            raise StrataError(
+                f"config key {_spelled(path[:3])} is nested too deeply for a configuration"
+            )
+        if isinstance(value, dict):
+            for own in value:
+                _check_value(f"{_spelled(path)}: the key", own, (str, int, type(None)))
+            if len({_as_key(own) for own in value}) < len(value):
+                raise StrataError(
+                    f"config key {_spelled(path)}: two keys are written alike, as a number and as "
+                    "a text; write one of them"
+                )
+            left += [((*path, own), inner) for own, inner in value.items()]
+        elif isinstance(value, list):
+            left += [((*path, place), inner) for place, inner in enumerate(value)]
+        else:
+            where = _spelled(path)
+            _check_value(where, value, (str, int, float, type(None)))
+            found.append((where, value))
+    whole = len(shlex.quote(json.dumps(config, ensure_ascii=False)).encode("utf-8"))
+    if whole > LONGEST:
+        longest = max(found, key=lambda one: len(str(one[1])))[0] if found else ""
+        raise StrataError(
+            f"the configuration takes {whole // 1000} kB, all files together, where the command "
+            f"of a job has {LONGEST // 1000}; config key {longest} is the longest. Shorten it, or "
+            "leave out entries that the study does not select"
         )
 
-    return content
+
+def _check_value(where: str, value: Any, kinds: tuple[type, ...]) -> None:
+    if not isinstance(value, kinds):
+        raise StrataError(
+            f"config key {where} {brief(str(value))} is a {type(value).__name__}; write a text (in "
+            'quotes, "..."), a number, true, false or null'
+        )
+    if isinstance(value, str):
+        odd = next((own for own in value if own == "\0" or "\ud800" <= own <= "\udfff"), None)
+        if odd is not None:
+            kind = "a NUL" if odd == "\0" else f"half a character ({ascii(odd)[1:-1]})"
+            raise StrataError(
+                f"config key {where}: {brief(ascii(value))} has {kind} in it, as no file or "
+                "command can; take it out"
+            )
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise StrataError(f"config key {where}: found {value}, expected a finite number")
+    elif isinstance(value, int) and abs(value) >= 1 << 63:
+        raise StrataError(
+            f"config key {where}: found a whole number of {value.bit_length()} bits, where 63 are "
+            "the most"
+        )
+
+
+def _as_key(key: Any) -> str:
+    return key if isinstance(key, str) else json.dumps(key)
+
+
+def _spelled(path: tuple) -> str:
+    words = (f"[{own}]" if type(own) is int else f".{own}" for own in path)
+    text = "".join(words).removeprefix(".")
+    return brief(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def given(value: Any) -> Any:
@@ -125,11 +206,25 @@ def going_by(folder: Path, config: dict) -> dict:
     return moved
 
 
+def check_places(config: dict) -> None:
+    """Raises StrataError, with the key, for a path that cannot even be looked at: too long, or in a
+    folder without permission."""
+    for place, own in _paths(config):
+        try:
+            Path(own[place[-1]]).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # said where it is needed
+        except OSError as error:
+            raise StrataError(
+                f"config key {_spelled(place)}: {brief(own[place[-1]])}: {error.strerror}"
+            ) from None
+
+
 def _rebased(place: tuple[str, ...], own: dict, folder: Path, other: Path) -> str:
     """A path that goes by `folder` as one that goes by `other`."""
     key, path = place[-1], own[place[-1]]
     elsewhere = Path(path).is_absolute() or "://" in path
-    if elsewhere or (key in OR_IDS and not (folder / path).exists()):
+    if elsewhere or (key in OR_IDS and not os.path.exists(folder / path)):
         return path
     return os.path.relpath(folder / path, other)
 
@@ -163,19 +258,7 @@ def _read(file: Path) -> Any:
         json.loads(text)  # as Snakemake tries first; tabs may indent it
     except ValueError:
         return yaml.load(text, Loader=_Once)
-    return json.loads(text, object_pairs_hook=_pairs)
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        twice = next(key for key in made if sum(key == own for own, _ in pairs) > 1)
-        raise yaml.constructor.ConstructorError(problem=_twice(twice))
-    return made
-
-
-def _twice(key: Any) -> str:
-    return f"the key {key!r} stands there twice, and one of the two would be lost"
+    return json.loads(text, object_pairs_hook=keys_once)
 
 
 class _Once(yaml.SafeLoader):
@@ -196,7 +279,7 @@ class _Once(yaml.SafeLoader):
             key = self.construct_object(own)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=_twice(key), problem_mark=own.start_mark
+                    problem=f"the key {key!r} comes twice", problem_mark=own.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)

@@ -18,3 +18,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """A hint at the name that was meant, for the end of a message; empty if none is near."""
     found = difflib.get_close_matches(name, list(names), 1)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def brief(text: str, room: int = 120) -> str:
+    """A text for a message: of a long one its beginning and its length."""
+    return text if len(text) <= room else f"{text[:room]}... ({len(text)} characters)"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from strata.errors import StrataError
 
@@ -95,6 +96,32 @@ def _remembered() -> dict:
 def _read_once(path: Path, *_: int) -> dict:
     """A file's JSON, read again where its fingerprint is another."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file. Raises as `parse_object` does, and OSError."""
+    return parse_object(path.read_text(encoding="utf-8"))
+
+
+def parse_object(content: str | bytes) -> dict[str, Any]:
+    """The JSON object that a text is. Raises ValueError where it is none, or has a key twice."""
+    try:
+        found = json.loads(content, object_pairs_hook=keys_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("it holds no object")
+    return found
+
+
+def keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What JSON's parser makes an object of. Raises ValueError where a key comes twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} comes twice")
+    return found
 
 
 def sha256(content: bytes) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.files import parse_object
 from strata.integrity import sealed, verified
 
 # What a spreadsheet runs in a csv: a cell that begins so, after whatever may part cells there.
@@ -115,7 +116,7 @@ def read_items(path: str | Path) -> list[Item]:
     seen: set[str] = set()
     for number, line in enumerate(io.BytesIO(verified(path)), 1):
         try:
-            fields = json.loads(line)
+            fields = parse_object(line)
             for several in {"choices", "correct", "fillings", "measured"} & fields.keys():
                 fields[several] = tuple(fields[several])
             item = Item(**fields)

@@ -1,7 +1,6 @@
 """The results of a study as frames and arrays: `strata.open("results/embedded")`."""
 
 import io
-import json
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ import pandas as pd
 
 from strata.asked import facts_of
 from strata.errors import StrataError, known
-from strata.files import located
+from strata.files import located, parse_object
 from strata.integrity import extraction_of, verified
 from strata.items import read_items
 from strata.measures.metrics import with_lengths
@@ -46,8 +45,11 @@ class Results:
     def _selected(self) -> tuple[list[str], list[str]]:
         path = self.folder / "study.json"
         if path.is_file():
-            chosen = json.loads(verified(path))["select"]
-            return chosen["models"], chosen["tasks"]
+            try:
+                chosen = parse_object(verified(path))["select"]
+                return list(chosen["models"]), list(chosen["tasks"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise StrataError(f"{path} is no study ({error!r}); make the report anew") from None
         scores = sorted(self.folder.glob("scores/*/*.h5"))
         return sorted({own.parent.name for own in scores}), sorted({own.stem for own in scores})
 
@@ -75,7 +77,10 @@ class Results:
         """A table of the study by its name, such as "emergence" or "layers_micro-l"."""
         paths = {path.stem: path for path in self.folder.glob("tables/*.csv")}
         path = paths[known(name, sorted(paths), "tables of the study")]
-        return pd.read_csv(io.BytesIO(verified(path)))
+        try:
+            return pd.read_csv(io.BytesIO(verified(path)))
+        except ValueError as error:
+            raise StrataError(f"{path} cannot be read as a table ({error})") from None
 
     def items(self, task: str) -> pd.DataFrame:
         """The questions of a task by their ids: group, subtask, prompt, choices, the flags of those

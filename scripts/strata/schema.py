@@ -2,16 +2,17 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from strata import names
-from strata.errors import StrataError, nearest
+from strata.errors import StrataError, brief, nearest
 
 # The enumerations that config/schema.yaml refers to as $defs.
 ENUMERATIONS = {
@@ -41,7 +42,15 @@ _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
         "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
     }
 )
-_Validator = extend(Draft202012Validator, type_checker=_TYPES)
+
+
+def _pattern(validator, pattern: str, instance: Any, schema: dict) -> Iterator[ValidationError]:
+    """As JSON Schema has it: $ is the end, where Python's is before a newline at the end too."""
+    if isinstance(instance, str) and not re.search(pattern.replace("$", r"\Z"), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator = extend(Draft202012Validator, {"pattern": _pattern}, type_checker=_TYPES)
 
 
 def read_schema(path: str | Path) -> dict:
@@ -104,11 +113,16 @@ def _explain(error, prefix: Sequence[str]) -> StrataError:
             f"config key {where}: found {_show(error)}, allowed is what matches "
             f"{error.validator_value}"
         )
-    return StrataError(f"config key {where}: {error.message}")
+    if error.validator in ("maxLength", "maximum"):
+        most = f"{error.validator_value} characters" * (error.validator == "maxLength")
+        return StrataError(
+            f"config key {where}: found {_show(error)}, the most is {most or error.validator_value}"
+        )
+    return StrataError(f"config key {where}: {brief(error.message)}")
 
 
 def _show(error) -> str:
-    return json.dumps(error.instance, ensure_ascii=False, default=str)
+    return brief(json.dumps(error.instance, ensure_ascii=False, default=str))
 
 
 def _path(parts: Iterable) -> str:
@@ -123,8 +137,11 @@ def unknown(
 ) -> StrataError:
     """An error for a name that is none of those allowed, with the nearest of them."""
     names = [str(name) for name in allowed]
-    hint = nearest(str(found), names)
+    hint = nearest(str(found)[:200], names)
     listed = ", ".join(names) or "none"
     if noun == "key":
-        return StrataError(f"config key {where} is unknown; allowed {what}: {listed}{hint}")
-    return StrataError(f"config key {where}: found {found!r}, allowed {what}: {listed}{hint}")
+        return StrataError(
+            f"config key {brief(str(where))} is unknown; allowed {what}: {listed}{hint}"
+        )
+    shown = brief(repr(found))
+    return StrataError(f"config key {where}: found {shown}, allowed {what}: {listed}{hint}")

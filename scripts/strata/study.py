@@ -10,6 +10,7 @@ from typing import Any
 
 from strata.asked import few_layers, looked_at
 from strata.checkpoints import checkpoints
+from strata.configfiles import check_places, check_values
 from strata.errors import StrataError
 from strata.files import located
 from strata.models.checkpoint import read_config, read_info
@@ -33,6 +34,7 @@ class Study:
     """
 
     def __init__(self, config: dict, schema_path: str | Path) -> None:
+        check_values(config)  # of the command line too
         schema = read_schema(schema_path)
         check(config, schema, schema)
         for name, task in config["tasks"].items():
@@ -78,8 +80,9 @@ class Study:
                 )
             self.models |= made
             self.training |= training
-        self._check_bases()
         self.tasks: dict[str, dict] = _pick(config["tasks"], config["select"]["tasks"])
+        check_places({"models": self.models, "tasks": self.tasks})
+        self._check_bases()
         self._check_files()
         self._check_figures()
 

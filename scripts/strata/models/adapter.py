@@ -2,13 +2,13 @@
 it is for as that is read. Imports torch when a tensor is read, not before.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strata.errors import StrataError
+from strata.errors import StrataError, brief
+from strata.files import json_object
 from strata.models.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -51,11 +51,14 @@ def read_adapter(folder: Path) -> dict:
     supported."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json_object(path)
+        _check_scales(config)
     except OSError:
         raise StrataError(f"{folder} is no adapter: it holds no {CONFIG}") from None
     except ValueError as error:
-        raise StrataError(f"{path} is not valid JSON ({error}); fetch it again") from None
+        raise StrataError(
+            f"{path} is no configuration of an adapter ({error}); fetch it again"
+        ) from None
     kind = config.get("peft_type")
     if kind != "LORA":
         raise _refused(path, f"an adapter of type {kind}")
@@ -68,6 +71,20 @@ def read_adapter(folder: Path) -> dict:
         if value and key not in (*READ, *NEEDLESS):
             raise _refused(path, key)
     return config
+
+
+def _check_scales(config: dict) -> None:
+    """Raises ValueError for scales that are no numbers, or patterns of modules that are none."""
+    patterns = config.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise ValueError("alpha_pattern is no object")
+    for name, number in {"lora_alpha": config.get("lora_alpha", 8), **patterns}.items():
+        if type(number) not in (int, float) or not abs(number) < 1e9:
+            raise ValueError(f"{brief(name)} is {brief(repr(number))}, but should be a number")
+        try:
+            re.compile(name)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{brief(name)} is no regular expression: {error}") from None
 
 
 def _refused(path: Path, what: str) -> StrataError:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.files import file_hash, located
+from strata.files import file_hash, json_object, located, parse_object
 from strata.integrity import verified
 from strata.models.adapter import CONFIG as ADAPTER
 from strata.models.adapter import WEIGHTS as ADAPTER_WEIGHTS
@@ -70,6 +70,8 @@ def read_config(folder: str | Path) -> dict:
     else:
         config, path = _stated_config(folder), folder / "config.json"
     kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise StrataError(f"{path}: model_type is missing or no text; fetch the model again")
     if kind in REFUSED:
         raise StrataError(f"{path}: {kind} is not supported: {REFUSED[kind]} (docs/models.md)")
     if kind not in FAMILIES:
@@ -117,19 +119,18 @@ def _stated_config(folder: Path) -> dict:
             more = f"; give its model, and `adapter: {folder}` beside it"
         raise StrataError(f"{folder} is no model folder: it holds no config.json{more}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(path)
     except ValueError as error:
-        raise StrataError(f"{path} is not valid JSON ({error}); fetch the model again") from None
-    if not isinstance(config, dict):
-        raise StrataError(f"{path} holds no object; fetch the model again")
-    return config
+        raise StrataError(
+            f"{path} is no configuration in JSON ({error}); fetch the model again"
+        ) from None
 
 
 def refuse_changing_rotary(rope: dict, where: str) -> None:
     """Raises StrataError for rotary embeddings, of all layers or of one type, whose frequencies
     follow the length of a sequence."""
     by_type = [own for own in rope.values() if isinstance(own, dict)]
-    kinds = {own.get(key) for own in (rope, *by_type) for key in ("rope_type", "type")}
+    kinds = {str(own.get(key)) for own in (rope, *by_type) for key in ("rope_type", "type")}
     for kind in sorted({"dynamic", "longrope"} & kinds):
         raise StrataError(
             f"{where}: its rotary embeddings ({kind}) change with the length of a sequence, so "
@@ -355,7 +356,12 @@ def read_info(
     adapter: str | None = None,
 ) -> ModelInfo:
     """What `describe` found; folder, tokenizer, adapter: where they are now, if not there."""
-    info = ModelInfo(**json.loads(verified(path)))
+    try:
+        info = ModelInfo(**parse_object(verified(path)))
+    except (ValueError, TypeError) as error:
+        raise StrataError(
+            f"{path} is no description of a model ({error}); delete it and run again"
+        ) from None
     return replace(
         info,
         folder=folder or info.folder,

@@ -5,13 +5,13 @@ activations and of keys and values while it runs is left out, as where transform
 Imports torch and the methods' libraries when a tensor is read, not before.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strata.errors import StrataError
+from strata.files import json_object
 from strata.models.libraries import Bitsandbytes, Compressed
 from strata.models.methods import UNUSED, Awq, Float8, Gptq, Method, Module
 
@@ -59,10 +59,9 @@ def dequantised(tensors: "Tensors", folder: Path) -> "Tensors":
     """The tensors of a model folder with its quantised weights as floats, if it has any."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        scheme = scheme_of(json_object(path), path)
     except (OSError, ValueError):
         return tensors  # read_config names what is wrong
-    scheme = scheme_of(config, path) if isinstance(config, dict) else None
     return tensors if scheme is None else Quantised(tensors, scheme)
 
 

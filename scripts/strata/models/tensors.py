@@ -2,12 +2,13 @@
 files are in. Imports torch when a tensor is read, not before.
 """
 
-import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from strata.errors import StrataError
+from strata.files import json_object
 from strata.models.adapter import CONFIG, WEIGHTS, Adapted, adapter_file, read_adapter
 from strata.models.gguf.header import is_gguf
 from strata.models.gguf.tensors import Gguf
@@ -120,8 +121,8 @@ def shards(folder: Path) -> list[Path]:
             return sorted(files)
         raise StrataError(f"{folder} holds no .safetensors file, nor is it a .gguf file")
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
+        names = set(map(os.fspath, json_object(index)["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise StrataError(f"{index} is damaged ({error}); fetch the model again") from None
     if outside := sorted(name for name in names if _leads_out(name)):
         raise StrataError(

@@ -6,7 +6,6 @@ tokenizer.json was saved with of one use of it (padding, truncation, merges drop
 part of what its tokens are. No code of a model's is ever run.
 """
 
-import json
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from strata.errors import StrataError
+from strata.files import json_object
 from strata.models.gguf.header import is_gguf, read_header
 from strata.models.gguf.tokenizer import write_tokenizer
 
@@ -122,8 +122,8 @@ def _stated(folder: Path, key: str) -> Any:
     """A key of tokenizer_config.json; None where it is not there."""
     path = folder / "tokenizer_config.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get(key) if path.is_file() else None
-    except (ValueError, AttributeError) as error:
+        return json_object(path).get(key) if path.is_file() else None
+    except ValueError as error:
         raise StrataError(f"{path} is damaged ({error}); fetch the model again") from None
 
 

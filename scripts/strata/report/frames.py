@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from strata.errors import StrataError
+from strata.files import parse_object
 from strata.integrity import verified
 from strata.items import Item, read_items
 from strata.models.checkpoint import ModelInfo, read_info
@@ -173,7 +174,7 @@ def read_audits(paths: Iterable[str | Path]) -> list[dict]:
     audits = []
     for path in paths:
         try:
-            audit = json.loads(verified(path))
+            audit = parse_object(verified(path))
             rows, leaks = list(map(dict, audit["rows"])), dict(audit.get("leaks", {}))
             audits.append({"task": audit["task"], "rows": rows, "leaks": leaks})
         except (OSError, ValueError, KeyError, TypeError) as error:

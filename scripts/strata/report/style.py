@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from strata.errors import StrataError
+from strata.errors import StrataError, brief
 from strata.schema import unknown
 
 # Okabe and Ito's colours, told apart with every common kind of colour vision.
@@ -140,4 +140,5 @@ def check_style(given: dict[str, Any], allowed: dict[str, Any], where: str) -> N
         if key not in allowed:
             raise unknown(f"{where}.{key}", key, allowed, "keys", noun="key")
         if not KEYS[key].accepts(value):
-            raise StrataError(f"config key {where}.{key} is {value!r}, but takes {KEYS[key].takes}")
+            found = brief(repr(value))
+            raise StrataError(f"config key {where}.{key} is {found}, but takes {KEYS[key].takes}")

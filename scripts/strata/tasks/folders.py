@@ -3,6 +3,7 @@ Hugging Face hub, by configuration and split. Imports nothing heavy: files are l
 Snakefile is parsed.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from strata.errors import StrataError
 
 DATA = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
+MOST = 20_000  # files and folders that are looked at for those of a split
 # What a file of a split may be called, as the hub's own rules have it.
 NAMES = {
     "train": ("train", "training"),
@@ -71,11 +73,16 @@ def _saved(folder: Path) -> list[Path]:
 
 def _published(folder: Path, split: str | None) -> list[Path]:
     """Files by their names: `test.jsonl`, `data/test-00000-of-00001.parquet`."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and set(DATA) & set(path.suffixes) and not path.name.startswith(".")
-    )
+    try:
+        found = list(itertools.islice(folder.rglob("*"), MOST + 1))
+        if len(found) > MOST:
+            raise StrataError(
+                f"{folder} has more than {MOST} files and folders in it; name the folder of one "
+                "data set"
+            )
+        files = sorted(path for path in found if path.is_file() and _holds_data(path.name))
+    except OSError as error:
+        raise StrataError(f"{folder} cannot be looked through: {error}") from None
     names = [str(path.relative_to(folder)) for path in files]
     if split is None:
         splits = [name for name in names if any(re.search(_words(own), name) for own in NAMES)]
@@ -91,6 +98,10 @@ def _published(folder: Path, split: str | None) -> list[Path]:
         folders = sorted({str(path.parent.relative_to(folder)) for path in found})
         raise _unknown(folder, "config", None, folders)
     return found
+
+
+def _holds_data(name: str) -> bool:
+    return bool(set(DATA) & set(Path(name).suffixes)) and not name.startswith(".")
 
 
 def _json(path: Path, key: str, kind):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from strata.errors import StrataError
+from strata.files import keys_once
 from strata.names import JSON, JSONL
 from strata.tasks.cells import Written
 from strata.tasks.reading import Row, at, other_form, shown
@@ -24,16 +25,7 @@ def _is_json(text: str) -> bool:
 
 
 def _parsed(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_pairs, parse_float=Written)
-
-
-def _pairs(pairs: list[tuple]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} comes twice")
-    return found
+    return json.loads(text, object_pairs_hook=keys_once, parse_float=Written)
 
 
 def read_json(path: Path, text: str, stated: str | None, where: str | None) -> list[Row]:
@@ -67,7 +59,7 @@ def read_json(path: Path, text: str, stated: str | None, where: str | None) -> l
 def _one_after_the_other(text: str) -> list[dict]:
     """The objects of a text, each over several lines, as jq writes them; none where it is not that
     alone."""
-    read = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=Written).raw_decode
+    read = json.JSONDecoder(object_pairs_hook=keys_once, parse_float=Written).raw_decode
     found: list[dict] = []
     end, gap = 0, re.compile(r"\s*")
     while (start := gap.match(text, end).end()) < len(text):  # type: ignore[union-attr]

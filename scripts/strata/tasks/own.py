@@ -136,8 +136,8 @@ def read_asked(path: Path, options: dict) -> tuple[list[Asked], Counter[str]]:
                 skipped[reason] += 1
                 continue
             refuse(reason)
+            best = fields.get("best")
         kept.append((row, fields, choices.texts))
-        best = fields.get("best")
         place = row.number, row.unit
         labelled.append(Labelled(place, choices.texts, label, best, choices.keys, choices.kinds))
     asked = []
@@ -171,7 +171,7 @@ def _check(options: dict) -> None:
     for key in ("strip", "between"):
         try:
             re.compile(options.get(key, ""))
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise StrataError(f"`{key}` is no regular expression ({error})") from None
 
 

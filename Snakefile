@@ -83,16 +83,17 @@ onerror:
 
 
 rule all:
-    """All of the study: tables, figures, report. The default."""
+    """All of the study: tables, figures, report, what it was made of. The default."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
         rules.explorer.output,
+        rules.provenance.output,
         rules.report.output,
     localrule: True
     message:
-        "Everything of the study {study.name}: tables, figures, report."
+        "Everything of the study {study.name}: tables, figures, report, and what it was made of."
 
 
 rule data:

@@ -13,12 +13,14 @@ import torch
 import cli
 from strata import STAGES, __version__
 from strata.asked import LAYERS, extraction_asked, looked_at
+from strata.environment import made_on
 from strata.errors import StrataError
 from strata.extraction.earlier import Earlier, look_up
 from strata.extraction.extract import OnLayer, Run, extract_all
 from strata.extraction.machine import (
     choose_device,
     choose_linears,
+    device_name,
     memory_of,
     peak_memory,
     resident_memory,
@@ -106,10 +108,11 @@ def main(arguments: argparse.Namespace) -> None:
         asked = arguments.lenses, arguments.chat
         checked = self_check(info.name, model, tokenizer, memory, todo, *asked)
     scores = dict(zip(todo, run(jobs, arguments, info.name, model, tokenizer, memory), strict=True))
+    ran = {"made_on": made_on(device_name(device), arguments.threads)}
     for job in jobs:
         if job.task in scores:
             own = scores[job.task]
-            job.take(replace(own, attributes=own.attributes | checked[job.task]))
+            job.take(replace(own, attributes=own.attributes | checked[job.task] | ran))
         elif job.progress.finished:
             logging.info("%s: an earlier run finished it", job.task)
         else:

@@ -2,7 +2,8 @@
 
 Run the study in both before. Dates inside a pdf are left aside, in HDF5 files data and attributes
 count but not bytes, and of the report the files it holds; logs, benchmarks, what is unfinished
-and what was asked for are no results. Exits with 1 where something differs.
+and what was asked for are no results, nor is what says on what and by which commit they were made.
+Exits with 1 where something differs.
 """
 
 import argparse
@@ -18,6 +19,8 @@ import cli
 from strata.errors import StrataError
 from strata.study import NO_RESULTS
 
+# What two checkouts have in common in none of their studies.
+MADE_ON, PROVENANCE = "made_on", ("provenance.json", "provenance.html")
 DATES = re.compile(rb"/(CreationDate|ModDate) ?\([^)]*\)")
 
 
@@ -51,7 +54,8 @@ def files_of(folder: Path) -> set[str]:
     return {
         str(path)
         for path in paths
-        if path.parts[0] not in NO_RESULTS and path.suffix not in (".sha256", ".refused")
+        if path.parts[0] not in (*NO_RESULTS, *PROVENANCE)
+        and path.suffix not in (".sha256", ".refused")
     }
 
 
@@ -74,7 +78,10 @@ def hdf5(path: Path) -> dict:
             data = node[()].tobytes() if isinstance(node, h5py.Dataset) else None
             if data is not None and node.dtype.hasobject:
                 data = tuple(node[()].tolist())
-            found[name] = data, {key: str(value) for key, value in node.attrs.items()}
+            found[name] = (
+                data,
+                {key: str(value) for key, value in node.attrs.items() if key != MADE_ON},
+            )
 
         visit("/", file)
         file.visititems(visit)
@@ -92,6 +99,7 @@ def reported(page: str) -> dict[str, bytes]:
             entry.get("labels"),
         )
         for path, entry in held.items()
+        if Path(path).name not in PROVENANCE
     }
 
 

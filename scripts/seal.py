@@ -12,6 +12,7 @@ from pathlib import Path
 import cli
 from strata.errors import StrataError
 from strata.files import atomic
+from strata.integrity import verify_folder
 
 NAMES = (
     *("workflow_desc", "results", "categories", "rulegraph_spec", "runtimes_spec", "timeline_spec"),
@@ -23,6 +24,8 @@ HELD = re.compile(rf"^( *<script id=.*>\n *var (?:{'|'.join(NAMES)}) = )(.*)(;)$
 
 def main(arguments: argparse.Namespace) -> None:
     page = Path(arguments.page)
+    for folder in arguments.shown:  # as written, or the page is not
+        verify_folder(folder)
     text = sealed(page.read_text(encoding="utf-8"))
     with atomic(arguments.out) as part:
         part.write_text(text, encoding="utf-8")
@@ -44,6 +47,7 @@ def sealed(page: str) -> str:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--page", required=True, help="the page as Snakemake wrote it; deleted")
+    parser.add_argument("--shown", nargs="*", default=[], help="folders of what it holds")
     parser.add_argument("--out", required=True, help="page to write")
     parser.add_argument("--log")
     return parser.parse_args(argv)

@@ -6,6 +6,7 @@ Two minutes on 2 busy cores, nearly all of it the study.
 import base64
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,8 @@ import pytest
 from browser import CHROMIUM, Browser
 from workflow import Study
 
+from strata.files import sha256
+from strata.provenance import trace
 from strata.report.captions import heading
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("report")]
@@ -23,6 +26,7 @@ HOSTILE = "Small & </script><script>ran=1</script><img src=x onerror=ran=1>"
 MODELS = {"small": HOSTILE, "large": LONG}
 TASKS = ("sums", "arithmetic", "languages")
 QUESTIONS = ["1 Scales", "2 Layers", "3 Languages", "4 Probes", "5 Controls", "6 Paper", "7 Audit"]
+MENU = [*QUESTIONS, "8 Provenance"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,8 @@ def shown_in(study: Study) -> dict[Path, dict]:
 
 
 def every_result(study: Study) -> set[Path]:
-    return {*study.results.glob("figures/*.png"), *study.results.glob("tables/*.html")}
+    made = {*study.results.glob("figures/*.png"), *study.results.glob("tables/*.html")}
+    return {*made, study.results / "provenance.html"}
 
 
 def test_the_page_holds_every_figure_and_table_as_it_is(reported):
@@ -67,6 +72,8 @@ def test_captions_name_models_task_lens_and_n_and_a_figure_s_begins_with_what_is
         assert set(whole["n"]) == {items}
     captions = {}
     for path, entry in shown_in(reported).items():
+        if path.stem == "provenance":
+            continue
         (captions[path.stem, path.suffix],) = entry["labels"].values()
         assert path.with_suffix(".txt").read_text() == captions[path.stem, path.suffix] + "\n"
     sums = pd.read_csv(metrics / "sums.csv").query("lens == 'normed' and metric == 'mc1'")
@@ -98,9 +105,43 @@ def test_the_report_follows_what_it_shows_and_nothing_else(reported):
     assert reported.jobs("report", "explorer") == {}
     reported.config["threads"] = 1
     reported.config["figures"] = {"curves_sums": {"font_size": 7}}
-    assert reported.jobs("report") == {"figure_curves": 1, "report": 1}
+    assert reported.jobs("report") == {"figure_curves": 1, "provenance": 1, "report": 1}
     assert reported.jobs("explorer") == {"explorer": 1, "figure_curves": 1}
     del reported.config["figures"]
+
+
+def test_every_table_and_figure_is_traced_to_weights_items_and_settings(reported):
+    made = json.loads((reported.results / "provenance.json").read_text(encoding="utf-8"))
+    files, results = made["files"], "results/tiny"
+    shown = {f"{results}/{path.relative_to(reported.results)}" for path in every_result(reported)}
+    for path in shown - {f"{results}/provenance.html"}:
+        behind = trace(files, path)
+        assert files[path]["rule"].startswith(("table_", "figure_")), path
+        assert (reported.folder / files[path]["log"]).is_file()
+        assert any(own.startswith(f"{results}/asked/tasks/") for own in behind), path
+    behind = trace(files, f"{results}/figures/curves_sums.png")
+    assert {"small/model.safetensors", "large/config.json", "sums.jsonl"} <= set(behind)
+    assert "colours.jsonl" not in files
+    for path, own in behind.items():
+        found = reported.folder / path
+        assert own["sha256"] == (sha256(found.read_bytes()) if found.is_file() else None), path
+    study = json.loads((reported.results / "study.json").read_text(encoding="utf-8"))
+    text = json.dumps(study, ensure_ascii=False, sort_keys=True)
+    assert made["configuration"]["sha256"] == sha256(text.encode("utf-8"))
+    weights = made["models"]["large"]["files"]["model.safetensors"]
+    assert weights == sha256((reported.folder / "large/model.safetensors").read_bytes())
+    for task in TASKS:
+        items = (reported.results / f"tasks/{task}.jsonl").read_bytes()
+        assert made["tasks"][task]["items_sha256"] == sha256(items)
+        ran = made["extractions"][f"{results}/scores/small/{task}.h5"]
+        assert ran["linears"] in ("torch", "oneDNN")
+        assert ran["made_on"]["device"] == "cpu"
+        assert ran["made_on"]["threads"] == 1
+        assert ran["made_on"]["packages"]["torch"] == made["packages"]["torch"]
+    assert made["packages"]["snakemake"] == version("snakemake")
+    assert made["seeds"] == {"probes": 0} | {f"tasks.{task}": 0 for task in TASKS}
+    page = (reported.results / "provenance.html").read_text(encoding="utf-8")
+    assert weights in page
 
 
 # What a browser shows of the picture, or of the table in the frame, at the right of the page.
@@ -126,7 +167,7 @@ def test_a_browser_without_a_network_shows_every_figure_and_table(reported, tmp_
         browser.wait("document.querySelector('#rulegraph canvas, #rulegraph svg') !== null")
         assert f"{HOSTILE}, {LONG}" in browser.evaluate("document.body.innerText")
         questions = [text for text in menu(browser) if re.match(r"\d ", text)]
-        assert questions == QUESTIONS
+        assert questions == MENU
         for question in questions:
             click(browser, question)
             forms = [text for text in menu(browser) if text in ("Figures", "Tables")]

@@ -48,7 +48,8 @@ def test_dates_logs_and_how_a_file_was_written_are_no_differences(studies):
     with h5py.File(after / "a.h5", "w", track_order=True) as file:
         file.create_dataset("ids", data=["x", "y"], dtype=h5py.string_dtype())
         file["logprob/raw"] = np.arange(3.0)
-        file.attrs["layers"] = 2
+        file.attrs.update(layers=2, made_on="another machine")
+    (after / "provenance.json").write_text("another commit")
     assert found(studies) == []
 
 

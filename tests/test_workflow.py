@@ -48,6 +48,7 @@ def test_the_job_table_of_a_new_study(tmp_path):
         "probe": 4,
         "transfer": 2,
         "explorer": 1,
+        "provenance": 1,
         "report": 1,
         "table_overall": 1,
         "table_probes": 1,
@@ -323,9 +324,21 @@ def test_a_second_run_has_nothing_to_do(done):
 
 def test_a_figures_style_redraws_that_figure_alone(done):
     done.config["figures"] = {"curves_sums": {"font_size": 7}}
-    assert done.jobs() == {"all": 1, "explorer": 1, "report": 1, "figure_curves": 1}
+    assert done.jobs() == {
+        "all": 1,
+        "explorer": 1,
+        "provenance": 1,
+        "report": 1,
+        "figure_curves": 1,
+    }
     done.config["figures"] = {"overall": {"font_size": 7}}
-    assert done.jobs() == {"all": 1, "explorer": 1, "report": 1, "figure_overall": 1}
+    assert done.jobs() == {
+        "all": 1,
+        "explorer": 1,
+        "provenance": 1,
+        "report": 1,
+        "figure_overall": 1,
+    }
     del done.config["figures"]
 
 
@@ -349,7 +362,13 @@ def test_the_tables_outlive_the_activations(done, tmp_path):
         assert done.jobs() == {}
         assert done.jobs("tables", "figures", "scores", "metrics") == {}
         done.config["figures"] = {"curves_sums": {"font_size": 7}}
-        assert done.jobs() == {"all": 1, "explorer": 1, "report": 1, "figure_curves": 1}
+        assert done.jobs() == {
+            "all": 1,
+            "explorer": 1,
+            "provenance": 1,
+            "report": 1,
+            "figure_curves": 1,
+        }
         wanted = done.jobs("activations")
         assert wanted["extract_small"] == wanted["extract_large"] == 4
     finally:

@@ -18,6 +18,7 @@ import psutil
 import torch
 from torch.nn.functional import linear
 
+from strata.environment import processor
 from strata.errors import StrataError
 from strata.extraction.placement import GIB, Memory, gib
 from strata.files import atomic, cache
@@ -132,11 +133,16 @@ def peak_memory(device: torch.device) -> str:
     return f"{gib(torch.cuda.max_memory_allocated(device))} on the card, {gib(host)} beside it"
 
 
+def device_name(device: torch.device) -> str:
+    """The name of a card, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def product_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
     """Floating point operations a second of a large product of linear layers, as an extraction has
     it, measured once a machine and kept in the user's cache folder."""
     linears = choose_linears(device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    name = device_name(device)
     key = f"{platform.node()}, {name}, {threads} threads, {dtype}, {linears}"
     return _kept(key, lambda: measure_rate(device, dtype, threads, linears), idle)
 
@@ -183,19 +189,6 @@ def faster_linears() -> str:
         "a product takes %s", ", ".join(f"{1e3 * t:.1f} ms by {k}" for k, t in best.items())
     )
     return ONEDNN if best[ONEDNN] < 0.95 * best[TORCH] else TORCH
-
-
-def processor(info: str | Path = "/proc/cpuinfo") -> str:
-    """The kind of this machine's processor: on Linux with the numbers that tell generations of one
-    name apart."""
-    kinds = "model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part"
-    try:
-        first = Path(info).read_text(encoding="utf-8").split("\n\n")[0]
-    except OSError:
-        return platform.processor() or platform.machine()
-    pairs = (line.partition(":") for line in first.splitlines())
-    facts = {key.strip(): value.strip() for key, _, value in pairs}
-    return ", ".join(f"{key} {facts[key]}" for key in kinds if key in facts)
 
 
 def _kept(key: str, measure: Callable, keep: Callable[[], bool] = lambda: True):

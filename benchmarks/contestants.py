@@ -116,7 +116,7 @@ def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
         # Placed as scripts/extract.py does it.
         task = read_task(tokenizer, items, model.config.max_position_embeddings)
         facts = model.skeleton, task.tree
-        size = batch_tokens_for(*facts, memory, resident_memory())
+        size = batch_tokens_for(task.tree, memory)
         needs = needs_of(*facts, size, resident_memory(), model.device.type)
         where = decide(needs, memory).stream
         return extract(model, task, LENSES, batch_tokens=size, where=where).logprob

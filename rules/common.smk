@@ -259,7 +259,8 @@ def extraction_asked(model, tasks, kind="scores"):
         position = CHOICE_END if kind == "untrained" else config["position"]
         blind = config["question_blind"] and kind == "scores"
         how = config["overlong"], position, dtype_of(model), chat, blind
-        own = asked.extraction_asked(*how, study.looked_at[model])
+        how += study.looked_at[model], config["normed_float16"]
+        own = asked.extraction_asked(*how)
         return {"lenses": lenses_in_order(), **own}
 
     def made():
@@ -315,7 +316,9 @@ def extraction_options(path):
     """What extract.py is asked with, as its input says it."""
     own = asked.read_asked(path)
     named = " ".join(f"--{key} {own[key]}" for key in ("overlong", "position", "dtype"))
-    flags = " ".join(f"--{key}" for key in ("chat", "question-blind") if own[key])
+    flags = " ".join(
+        f"--{key}" for key in ("chat", "question-blind", asked.FLOAT16) if own.get(key)
+    )
     layers = " ".join(["--layers", *map(str, own["layers"])] if "layers" in own else [])
     return f"--lenses {' '.join(own['lenses'])} {named} {flags} {layers}"
 

@@ -95,7 +95,8 @@ def main(arguments: argparse.Namespace) -> None:
     info = read_info(arguments.model, *now)
     verify(info)
     linears = choose_linears(device)
-    model = Model(info.folder, arguments.dtype, device, adapter=info.adapter, linears=linears)
+    how = {"adapter": info.adapter, "normed_float16": arguments.normed_float16}
+    model = Model(info.folder, arguments.dtype, device, linears=linears, **how)
     check_layers(arguments, info.name, model.n_layers)
     logging.info("%s on %s, %s", info.name, device, dtype_name(model))
     where = info.tokenizer or info.folder
@@ -153,6 +154,7 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
         arguments.chat,
         arguments.question_blind,
         arguments.layers,
+        arguments.normed_float16,
     )
     layers = arguments.layers if arguments.dumps else []
     tasks = zip(arguments.tasks, arguments.items, arguments.scores, strict=True)
@@ -214,10 +216,10 @@ def run(
                 partial(read_task, tokenizer, job.read, *options),
                 *(*hashes, model.config.vocab_size, *options),
             )
-            facts = model.skeleton, read.tree
-            size = arguments.batch_tokens or batch_tokens_for(*facts, memory, resident_memory())
+            size = arguments.batch_tokens or batch_tokens_for(read.tree, memory)
             size = job.progress.settle("batch_tokens", size)
-            needs.append(needs_of(*facts, size, resident_memory(), model.device.type))
+            facts = model.skeleton, read.tree, size, resident_memory(), model.device.type
+            needs.append(needs_of(*facts, arguments.normed_float16))
             linears = settle_linears(job, model.linears)
             runs.append(
                 Run(
@@ -283,6 +285,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--chat", action="store_true", help="ask in the model's chat template")
     parser.add_argument(
         "--question-blind", action="store_true", help="ask choices without the question too"
+    )
+    parser.add_argument(
+        "--normed-float16", action="store_true", help="normed lens by float16 products"
     )
     parser.add_argument(
         "--no-self-check",

@@ -28,7 +28,8 @@ def main(arguments: argparse.Namespace) -> None:
     process = resident_memory()
     memory, rates = machine(arguments, {skeleton.dtype for skeleton in skeletons.values()})
     device = memory, rates, process, arguments.batch_tokens
-    setting = Setting(arguments.lenses, *device, json.loads(arguments.layers))
+    read_out = json.loads(arguments.layers), arguments.normed_float16
+    setting = Setting(arguments.lenses, *device, *read_out)
     read: dict[tuple, dict] = {}  # task -> Task and seconds, by what it is read by
     for task, path in zip(arguments.tasks, arguments.items, strict=True):
         items = read_items(path)
@@ -102,6 +103,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--lenses", nargs="+", choices=LENSES, required=True)
     parser.add_argument("--layers", default='"all"', help="the study's `layers`, as JSON")
     parser.add_argument("--question-blind", action="store_true", help="choices without it too")
+    parser.add_argument("--normed-float16", action="store_true", help="normed lens by float16")
     parser.add_argument("--overlong", choices=OVERLONG, default="error")
     cli.add_device_options(parser)
     parser.add_argument("--out", required=True, help="csv to write")

@@ -59,13 +59,11 @@ def test_extraction_runs_in_lanes_and_its_needs_count_them(tmp_path, threads, mo
     assert together == 3 * needs_of(skeleton, tree, 32, 0).batch
 
 
-def test_a_small_task_has_a_batch_for_each_lane(tmp_path, threads):
-    make_model(tmp_path)
-    skeleton = Skeleton(read_config(tmp_path))
+def test_a_small_task_has_a_batch_for_each_lane(threads):
     tree = read_task(byte_tokenizer(), ITEMS, None).tree
     for count in (1, 2):
         threads(count)
-        size = batch_tokens_for(skeleton, tree, Memory(1 << 40), 0)
+        size = batch_tokens_for(tree, Memory(1 << 40))
         assert len(batches(tree, size)) == count
 
 

@@ -3,18 +3,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from test_packed import DEVICES
 from torch.nn.functional import linear
 
 from strata.errors import StrataError
 from strata.models import lens as lens_module
+from strata.models.compiled import compiled
 from strata.models.lens import (
     Unembedding,
     Wanted,
+    fold,
     log_sum_exp,
     naive_log_probabilities,
     sum_paths,
 )
-from strata.names import LENSES, NORMED, REFERENCE
+from strata.names import LENSES, NORMED, RAW, REFERENCE
 
 SHAPE = 40, 12
 
@@ -30,6 +33,21 @@ def make(softcap=None, bias=False, dtype=torch.float32, block=(7, 13), **scales)
     extra = torch.randn(SHAPE[0], generator=generator).to(dtype) if bias else None
     norms = norm_in(dtype), norm_in(torch.float32)
     return Unembedding(weight, extra, *norms, softcap, block, **scales)
+
+
+def logits_of(unembedding, hidden, lenses, tokens):
+    views = unembedding.views(hidden, lenses, last=False)
+    return {
+        lens: unembedding._scaled(products, lens)
+        for own, products in unembedding.products(views, tokens, lenses)
+        for lens in own
+    }
+
+
+def asked(unembedding, hidden, source, token):
+    """Some tokens after each position, in one block."""
+    (block,) = unembedding.blocks(Wanted(np.arange(len(hidden)), source, token))
+    return block
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -68,9 +86,7 @@ def test_logits_are_scaled_as_the_models_are_and_squashed_after(dtype, times, ov
     plain, scaled = make(dtype=dtype), make(3.0, dtype=dtype, multiplier=times, divisor=over)
     whole = slice(0, SHAPE[0])
     for lenses in (list(LENSES), [REFERENCE]):
-        found = [
-            dict(u.logits(u.views(hidden, lenses, False), whole, lenses)) for u in (plain, scaled)
-        ]
+        found = [logits_of(u, hidden, lenses, whole) for u in (plain, scaled)]
         for lens in lenses:
             logits = found[0][lens].to(dtype if lens == REFERENCE else torch.float32)
             own = torch.tanh(logits * times / over / 3.0) * 3.0
@@ -87,6 +103,97 @@ def test_reference_and_raw_are_of_one_product_but_at_the_last_layer(last, produc
     (block,) = unembedding.blocks(wanted)
     unembedding.log_probabilities(hidden, block, list(LENSES), last)
     assert len(asked) == products
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("options", [{}, {"softcap": 3.0, "multiplier": 1.7, "divisor": 2.3}])
+def test_logits_read_once_give_the_same(monkeypatch, dtype, last, options):
+    """The function that a card has compiled, as it is."""
+    monkeypatch.setattr(lens_module, "compiled", lambda function, dynamic: function)
+    torch.manual_seed(0)
+    hidden = (3 * torch.randn(6, SHAPE[1])).to(dtype)
+    unembedding = make(dtype=dtype, bias=True, **options)
+    block = asked(unembedding, hidden, np.arange(6), np.array([0, 39, 7, 12, 13, 25]))
+    for lenses in (list(LENSES), [REFERENCE]):
+        found = []
+        for unembedding.fused in (False, True):
+            found.append(unembedding.log_probabilities(hidden, block, lenses, last))
+        assert unembedding.fused
+        for lens in lenses:
+            torch.testing.assert_close(found[1][lens], found[0][lens], atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.workflow
+def test_logits_read_once_by_a_compiled_function_give_the_same(monkeypatch, tmp_path, device):
+    """On a CPU by the C++ that torch's compiler writes; bfloat16 is rounded where torch does."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    products = 9 * torch.randn(24, 700, device=device)
+    totals = [products.new_full((24,), -torch.inf), torch.randn(24, device=device)]
+    kinds, scales = [torch.float32, torch.bfloat16], (1.7, 2.3, 3.0)
+    with torch.inference_mode():
+        own, eager = (
+            function(products, totals, kinds, scales) for function in (compiled(fold, True), fold)
+        )
+    for values, truth in zip(own, eager, strict=True):
+        torch.testing.assert_close(values, truth, atol=1e-6, rtol=1e-6)
+    # Were nothing rounded to bfloat16 in between, it would show.
+    (loose,) = fold(products, totals[1:], kinds[:1], scales)
+    assert (loose - eager[1]).abs().max() > 1e-5
+
+
+def test_where_nothing_can_be_compiled_logits_are_read_as_before(monkeypatch, caplog):
+    monkeypatch.setattr(lens_module, "compiled", lambda *_, **__: lambda *_: 1 / 0)
+    hidden = torch.randn(6, SHAPE[1])
+    unembedding = make()
+    block = asked(unembedding, hidden, np.arange(6), np.arange(6))
+    plain = unembedding.log_probabilities(hidden, block, list(LENSES), False)
+    unembedding.fused = True
+    found = unembedding.log_probabilities(hidden, block, list(LENSES), False)
+    assert not unembedding.fused
+    assert all(torch.equal(found[lens], plain[lens]) for lens in LENSES)
+    assert caplog.text.count("the lenses can't be compiled here (division by zero)") == 1
+
+
+def of_float16(weight, norm, **options):
+    return [Unembedding(weight, None, norm, norm, float16=own, **options) for own in (False, True)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_normed_by_float16_products_is_off_by_what_rounding_does(dtype):
+    """A small random model: 512 numbers of a normed stream, logits some nats apart. The other
+    lenses, the reference one at the last layer too, are as they were."""
+    torch.manual_seed(0)
+    weight = (0.06 * torch.randn(1000, 512)).to(dtype)
+    hidden = torch.randn(300, 512).to(dtype)
+    source, token = np.arange(300), np.random.default_rng(0).integers(0, 1000, 300)
+    exact, half = of_float16(weight, lambda x: torch.nn.functional.rms_norm(x, (512,)))
+    block = asked(exact, hidden, source, token)
+    for last in (False, True):
+        one, other = (u.log_probabilities(hidden, block, list(LENSES), last) for u in (exact, half))
+        assert torch.equal(one[RAW], other[RAW])
+        torch.testing.assert_close(one[REFERENCE], other[REFERENCE], atol=1e-5, rtol=1e-6)
+        error = (one[NORMED] - other[NORMED]).double().pow(2).mean().sqrt()
+        assert 1e-4 < error < 6e-4
+        alone = half.log_probabilities(hidden, block, [NORMED], last)[NORMED]
+        assert torch.equal(alone, other[NORMED])
+
+
+@pytest.mark.parametrize("sizes", [(1e6, 1e-6), (1e-7, 1e7), (1e5, 1e-3)])
+def test_numbers_that_float16_has_not_are_brought_into_its_range(sizes):
+    """Beyond 65,504, and below what it rounds to nothing: in the stream, in the head, in both."""
+    torch.manual_seed(0)
+    stream, head = sizes
+    hidden, weight = torch.randn(40, 64) * stream, torch.randn(100, 64) * head
+    hidden[3] *= 1e-4  # rows are apart
+    exact, half = of_float16(weight / (stream * head * 8), lambda x: x)
+    block = asked(exact, hidden, np.arange(40), np.arange(40))
+    one, other = (
+        u.log_probabilities(hidden, block, [NORMED], False)[NORMED] for u in (exact, half)
+    )
+    assert torch.isfinite(other).all()
+    torch.testing.assert_close(other, one, atol=3e-3, rtol=0)
 
 
 def test_the_normaliser_is_as_exact_as_float32_and_minds_no_outlier():

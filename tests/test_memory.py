@@ -126,7 +126,11 @@ def test_making_a_model_makes_products_exact(tmp_path):
     matmul = torch.backends.cuda.matmul
     torch.set_float32_matmul_precision("medium")
     matmul.allow_bf16_reduced_precision_reduction = True
+    matmul.allow_fp16_reduced_precision_reduction = True
+    torch.backends.cuda.enable_cudnn_sdp(True)
     Model(tmp_path)
     assert torch.get_float32_matmul_precision() == "highest"
     assert not matmul.allow_tf32
     assert not matmul.allow_bf16_reduced_precision_reduction
+    assert not matmul.allow_fp16_reduced_precision_reduction
+    assert not torch.backends.cuda.cudnn_sdp_enabled()

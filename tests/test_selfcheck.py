@@ -19,7 +19,7 @@ from strata.errors import StrataError
 from strata.extraction import selfcheck as module
 from strata.extraction.placement import GIB, Memory
 from strata.extraction.selfcheck import self_check
-from strata.extraction.stream import _LayerRun
+from strata.extraction.stream import _LayerRun, dense_mask
 from strata.items import Item, write_items
 from strata.models.checkpoint import describe, read_config
 from strata.models.families import FAMILIES
@@ -251,9 +251,9 @@ def test_a_record_of_a_family_that_is_wrong_is_refused(tmp_path, monkeypatch, na
 
 def siblings_seen(monkeypatch):
     def rows(self, hidden, batch):
-        column = torch.arange(hidden.shape[1])
-        own = (column <= column[:, None]).expand(len(hidden), -1, -1)
-        return self._call(hidden, own, self.length + batch.depth)[0]
+        end = torch.full_like(batch.end, hidden.shape[1])
+        mask = dense_mask(end, batch.depth, self.length, self.window, hidden.dtype)
+        return self._call(hidden, mask, self.length + batch.depth)[0]
 
     monkeypatch.setattr(_LayerRun, "rows", rows)
 
@@ -261,9 +261,9 @@ def siblings_seen(monkeypatch):
 def positions_in_the_row(monkeypatch):
     call = _LayerRun._call
 
-    def count(self, hidden, own, position):
+    def count(self, hidden, mask, position):
         row = torch.arange(hidden.shape[1]).expand_as(position)
-        return call(self, hidden, own, row)
+        return call(self, hidden, mask, row)
 
     monkeypatch.setattr(_LayerRun, "_call", count)
 

@@ -24,6 +24,7 @@ from strata.names import LENSES
 
 Made = dict[str, Any]
 LAYERS = "layers"  # which are read out, where not all are
+FLOAT16 = "normed-float16"  # said where it is asked for alone
 
 
 def settle(
@@ -135,12 +136,13 @@ def extraction_asked(
     chat: bool,
     blind: bool,
     layers: Sequence[int] | None = None,
+    normed_float16: bool = False,
 ) -> Made:
     """The settings, lenses aside, that scores and dumps depend on. dtype: as the entry says;
     layers: those that are read out, None for all."""
     asked = {"overlong": overlong, "position": position, "dtype": dtype, "chat": chat}
     asked |= {"question-blind": blind, "stage": STAGES["extract"]}
-    return asked | few_layers(layers)
+    return asked | few_layers(layers) | ({FLOAT16: True} if normed_float16 else {})
 
 
 def made_extraction(path: Path) -> Made | None:
@@ -195,7 +197,8 @@ def covers(own: Made, asked: Made) -> bool:
 def includes(own: Made, asked: Made) -> bool:
     """Whether what is asked for can be taken from an extraction made for `own`, which may have more
     lenses and more layers."""
-    same = all(own.get(key) == asked[key] for key in asked if key not in ("lenses", LAYERS))
+    keys = {*asked, FLOAT16} - {"lenses", LAYERS}
+    same = all(own.get(key) == asked.get(key) for key in keys)
     there, wanted = own.get(LAYERS), asked.get(LAYERS)
     layers = there is None or (wanted is not None and set(wanted) <= set(there))
     return same and layers and set(asked.get("lenses", ())) <= set(own["lenses"])

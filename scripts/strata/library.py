@@ -142,7 +142,7 @@ def lens(
         asked = Item("text", "", "", "", (text, text), (True, False), 0)
         check_ids(words, asked, [ids, ids], own.config.vocab_size)
         tree = chain(ids)
-        stream = Stream(own, tree, batches(tree, len(ids)))
+        stream = Stream(own, tree, batches(tree, len(ids), own.packed))
         names = [words.decode([token]) for token in ids]
         index = {"position": range(len(ids)), "token": names, "next": [*names[1:], None]}
         stream.embed()

@@ -126,7 +126,7 @@ class _Climb:
     ) -> None:
         self.run, self.layers, self.together = run, layers, together
         self.linears = run.linears or model.linears
-        rows = batches(run.task.tree, run.batch_tokens)
+        rows = batches(run.task.tree, run.batch_tokens, model.packed)
         lanes = lanes_of(model.device.type, len(rows))
         each = each_of(lanes, self.linears)
         folder = run.progress.folder if run.progress else None

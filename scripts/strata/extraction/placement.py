@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from strata.extraction.lanes import lanes_of
+from strata.extraction.packed import shape_of, whole
 from strata.extraction.tree import batches
+from strata.models.attention import head_size, kept_heads
+from strata.models.devices import is_card
 from strata.models.lens import block_for
 
 GIB = 1 << 30
+CARD_TOKENS = 1 << 14  # of a batch on a card
 PLACES = {"device": "on the device", "host": "in host memory", "file": "in a file"}
 
 
@@ -92,42 +96,48 @@ def together(needs: Sequence[Needs]) -> Needs:
 
 
 def decide(needs: Needs, memory: Memory) -> Placement:
-    """The fastest placement that memory holds, else the one that needs least."""
+    """The fastest placement that memory holds, else the one that needs least; on a card too small
+    for a whole batch, which is then halved, one that the memory beside it holds."""
     places = ["device", "file"] if memory.device is None else ["device", "host", "file"]
     options = [Placement(place) for place in places]
-    return next((option for option in options if memory.holds(option, needs)), options[-1])
+    held = [option for option in options if memory.holds(option, needs)]
+    if memory.device is not None:
+        held += [option for option in options[1:] if option.host(needs) <= memory.host]
+    return next(iter(held), options[-1])
 
 
-def batch_tokens_for(skeleton, tree, memory: Memory, process: int) -> int:
-    """Padded tokens of a batch: on a CPU 1024 (more would only pad more), or fewer for a task so
-    small that each lane has but one batch; on a card the most that leave room for the residual
-    stream, else for the batch alone."""
-    if memory.device is None:
-        lanes = lanes_of("cpu")
-        sizes: Sequence[int] = range(-(-len(tree.tokens) // lanes), 1024, 32)
-        return next((size for size in sizes if len(batches(tree, size)) <= lanes), 1024)
-    sizes = [1 << power for power in range(16, 11, -1)]
-    for place in ("device", "host"):
-        for size in sizes:
-            needs = needs_of(skeleton, tree, size, process, "cuda")
-            if memory.holds(Placement(place), needs):
-                return size
-    return sizes[-1]
+def batch_tokens_for(tree, memory: Memory) -> int:
+    """Tokens of a batch, with padding: on a CPU 1024 (more would only pad more), or fewer for a
+    task so small that each lane has but one batch; on a card always the same, so that results don't
+    follow its free memory."""
+    if memory.device is not None:
+        return CARD_TOKENS
+    lanes = lanes_of("cpu")
+    sizes = range(-(-len(tree.tokens) // lanes), 1024, 32)
+    return next((size for size in sizes if len(batches(tree, size)) <= lanes), 1024)
 
 
-def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu") -> Needs:
-    """Needs of a model (model.Skeleton) on a task's tree, on a type of device."""
+def needs_of(
+    skeleton, tree, batch_tokens: int, process: int, device: str = "cpu", half: bool = False
+) -> Needs:
+    """Needs of a model (model.Skeleton) on a task's tree, on a type of device. half: whether the
+    head is there in float16 too."""
     config, size = skeleton.config, skeleton.dtype.itemsize
     layers = [sum(p.numel() for p in layer.parameters()) * size for layer in skeleton.layers]
     fused = [p.numel() for own in skeleton.layers for p in own.parameters() if p.dim() == 3]
-    lengths = np.diff(tree.rows)
-    found = batches(tree, batch_tokens)
-    shapes = {(len(rows), int(lengths[rows].max())) for rows in found}
-    runs = [batch_bytes(config, *shape, len(tree.prefix), size) for shape in shapes]
+    lengths, prefix = np.diff(tree.rows), len(tree.prefix)
+    packed = is_card(device) and skeleton.packs
+    found = batches(tree, batch_tokens, packed)
+    if packed:
+        shapes = {(1, shape_of(int(lengths[rows].sum()))) for rows in found}
+        prefix = whole(prefix)
+    else:
+        shapes = {(len(rows), int(lengths[rows].max())) for rows in found}
+    runs = [batch_bytes(config, *shape, prefix, size, packed) for shape in shapes]
     return Needs(
         layer=max(layers),
         layers=sum(layers),
-        head=config.vocab_size * config.hidden_size * size,
+        head=config.vocab_size * config.hidden_size * (size + 2 * half),
         stream=len(tree.tokens) * config.hidden_size * size,
         batch=lanes_of(device, len(found)) * max(*runs, logits_bytes(config, device)),
         process=process,
@@ -135,20 +145,22 @@ def needs_of(skeleton, tree, batch_tokens: int, process: int, device: str = "cpu
     )
 
 
-def batch_bytes(config, rows: int, length: int, prefix: int, size: int) -> int:
+def batch_bytes(
+    config, rows: int, length: int, prefix: int, size: int, packed: bool = False
+) -> int:
     """Most of one batch on its way through a decoder layer: its mask, and beside it attention
     (queries, keys and values with the prefix's; eager, the scores of all heads) or the feed-forward
-    part, while keys and values are still there."""
+    part, while keys and values are still there. packed: one sequence (a row), whose mask takes
+    next to nothing, nor are keys and values repeated for the heads of queries that share them."""
     width = q_width(config)
     tokens, keys = rows * length, prefix + length
-    mask = tokens * keys * (size + 1)
+    mask = 0 if packed else tokens * keys * (size + 1)
     stream = 4 * tokens * config.hidden_size * size
-    attention = (4 * tokens + 4 * rows * keys) * width * size
+    kept = width * kept_heads(config) // config.num_attention_heads
+    attention = (4 * tokens * width + 4 * rows * keys * (kept if packed else width)) * size
     if config._attn_implementation == "eager":
         attention += 4 * config.num_attention_heads * tokens * keys * size
-    kept = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    kept = 2 * rows * keys * (width * kept // config.num_attention_heads)
-    forward = (3 * tokens * inner_width(config) + kept) * size
+    forward = (3 * tokens * inner_width(config) + 2 * rows * keys * kept) * size
     return mask + stream + max(attention, forward, experts_bytes(config, tokens, size))
 
 
@@ -168,13 +180,14 @@ def experts_bytes(config, tokens: int, size: int) -> int:
 
 
 def logits_bytes(config, device: str) -> int:
-    """One block of float32 logits and its log-softmax, and what they are made of for all lenses; on
-    a CPU the head in float32, on a card a second product beside the logits of two lenses."""
+    """One block of float32 logits and its log-softmax, and what they are made of for all lenses: on
+    a CPU the head in float32, on a card parts of the normed stream; and a few numbers a position.
+    """
     rows, tokens = block_for(device)
     tokens = min(tokens, config.vocab_size)
-    if device == "cpu":
+    if not is_card(device):
         return 4 * (2 * rows * tokens + (3 * rows + tokens) * config.hidden_size)
-    return 4 * (4 * rows * tokens + 3 * rows * config.hidden_size)
+    return 4 * rows * (3 * tokens + 5 * config.hidden_size // 2 + 64)
 
 
 def inner_width(config) -> int:
@@ -186,7 +199,4 @@ def inner_width(config) -> int:
 
 def q_width(config) -> int:
     """Numbers of a token's queries, all heads together."""
-    heads = config.num_attention_heads
-    # With keys from a latent (DeepSeek), `head_dim` is that of the rotary part alone.
-    own = getattr(config, "qk_head_dim", None) or getattr(config, "head_dim", None)
-    return (own or config.hidden_size // heads) * heads
+    return head_size(config) * config.num_attention_heads

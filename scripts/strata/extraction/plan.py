@@ -58,6 +58,7 @@ class Setting:
     process: int
     batch_tokens: int | None = None
     layers: str | Sequence[int] = "all"
+    normed_float16: bool = False
 
 
 def job_needs(skeleton: Skeleton, tasks: Sequence[Task], setting: Setting) -> Needs:
@@ -71,8 +72,9 @@ def job_needs(skeleton: Skeleton, tasks: Sequence[Task], setting: Setting) -> Ne
     for tree in (task.tree for task in tasks):
         size = setting.batch_tokens
         if size is None:
-            size = batch_tokens_for(skeleton, tree, setting.memory or Memory(0), process)
-        needs.append(needs_of(skeleton, tree, size, process, "cuda" if card else "cpu"))
+            size = batch_tokens_for(tree, setting.memory or Memory(0))
+        facts = skeleton, tree, size, process, "cuda" if card else "cpu"
+        needs.append(needs_of(*facts, setting.normed_float16))
     return together(needs)
 
 

@@ -33,7 +33,7 @@ from strata.models.gguf.header import is_gguf
 from strata.models.memory import one_message
 from strata.models.model import Model
 from strata.models.tokenizer import plain, plain_backend
-from strata.names import LENSES
+from strata.names import LENSES, NORMED
 
 ITEMS, TOKENS = 2, 2048  # of a task: the shortest, while they make no more tokens
 LAYERS = 2  # of a model that memory does not hold, and in float32 of one in bfloat16
@@ -43,6 +43,7 @@ OFF = {"self_check": "off"}
 # to a log-probability, relative to `Passed.scale`. Measured (docs/trust.md): up to 3e-6 and 5e-7 in
 # float32, up to 0.06 and 0.02 in bfloat16.
 TOLERANCES = {torch.float32: (1e-4, 1e-5), torch.bfloat16: (0.2, 0.05)}
+OF_FLOAT16 = 1e-3  # likewise, of the normed lens by float16 products
 
 
 @dataclass(frozen=True)
@@ -300,7 +301,8 @@ def compare(model: Model, asked: Sequence[TokenizedItem], expected: Sequence[Pas
         ends.append(activations.float().cpu())
 
     logprob = extract(model, Task(tree, scores), lenses, on_layer=keep).logprob
-    of_stream, of_lens = TOLERANCES[model.dtype]
+    of_stream, exact = TOLERANCES[model.dtype]
+    rounded = max(exact, OF_FLOAT16) if model.normed_float16 else exact
     largest = 0.0
     for number, theirs in enumerate(expected):
         where = f"item {scores.ids[scores.item[number]]!r}, choice {scores.choice[number]}"
@@ -317,6 +319,7 @@ def compare(model: Model, asked: Sequence[TokenizedItem], expected: Sequence[Pas
             largest = max(largest, share)
         for lens in lenses:
             value, truth = float(logprob[lens][-1, number]), theirs.logprob[lens]
+            of_lens = rounded if lens == NORMED else exact
             share = abs(value - truth) / (of_lens * theirs.scale[lens])
             if not share <= 1:
                 raise _refusal(

@@ -4,7 +4,6 @@ Its rows lie in the order in which the batches run, so that each batch is one st
 wherever it is kept: on the device, in host memory or in a file.
 """
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from strata.errors import StrataError
+from strata.extraction.packed import Pack, whole
 from strata.extraction.tree import TokenTree
-from strata.models.memory import unless_full
+from strata.models.attention import use_blocks
+from strata.models.memory import half, unless_full
 from strata.models.model import Model
 
 
@@ -37,7 +39,8 @@ class Stream:
     prefix: (p, d_model), the common prefix, always on the device.
 
     rows: the tree's row numbers of each batch (tree.batches). where: device, host or file, one of
-    `folder`. each: the map that batches go through, see lanes.in_lanes.
+    `folder`. each: the map that batches go through, see lanes.in_lanes. Where the model packs its
+    batches, they are Packs.
     """
 
     def __init__(
@@ -50,9 +53,13 @@ class Stream:
         each: Callable = map,
     ) -> None:
         self.model, self.tree, self.each = model, tree, each
-        self.batches, order, first = [], [], 0
+        self.batches: list[Batch | Pack] = []
+        order, first = [], 0
+        if model.packed:
+            use_blocks(model.config)
         for own in rows:
-            self.batches.append(Batch.of(tree, own, first, model.device))
+            kind = Pack if model.packed else Batch
+            self.batches.append(kind.of(tree, own, first, model.device))
             order += [np.arange(tree.rows[row], tree.rows[row + 1]) for row in own]
             first = self.batches[-1].last
         self.order = np.concatenate(order)
@@ -102,7 +109,9 @@ class Stream:
             count = f"{int(broken.sum())} of {len(broken)} tokens"
             raise NotFiniteError(index + 1, count, int(np.argmax(self.tree.choice_end >= row)))
 
-    def _run(self, run: "_LayerRun", batch: "Batch") -> tuple[list["Batch"], list[torch.Tensor]]:
+    def _run(
+        self, run: "_LayerRun", batch: "Batch | Pack"
+    ) -> tuple[list["Batch | Pack"], list[torch.Tensor]]:
         """Moves a batch up; the batches it was run as, and their extremes."""
         moved = unless_full(self._moved, run, batch)
         if moved is not None:
@@ -112,7 +121,7 @@ class Stream:
         halves = [self._run(run, half) for half in batch.halves()]
         return [ran for one in halves for ran in one[0]], [end for one in halves for end in one[1]]
 
-    def _moved(self, run: "_LayerRun", batch: "Batch") -> tuple[torch.Tensor, ...]:
+    def _moved(self, run: "_LayerRun", batch: "Batch | Pack") -> tuple[torch.Tensor, ...]:
         """A batch as it leaves the layer, and its extremes; the stream is as it was."""
         hidden = batch.unpad(run.rows(batch.pad(self.hidden[batch.stretch]), batch))
         return hidden, *torch.aminmax(hidden)
@@ -177,16 +186,9 @@ class Batch:
         return hidden.flatten(0, 1)[self.real]
 
     def halves(self) -> list["Batch"]:
-        """Two batches of half the rows, for a device without room for this one. The log tells,
-        since a product may differ in its last bits with the size of a batch."""
+        """Two batches of half the rows, for a device without room for this one."""
         count, length = self.end.shape
-        if count == 1:
-            raise StrataError(
-                f"a row of {length} tokens does not fit in the memory of {self.end.device}: "
-                "leave more of it free, or use `device: cpu`"
-            )
-        logging.warning("out of memory: %d rows of %d tokens are halved", count, length)
-        cut = count // 2
+        cut = half(count, length, self.end.device)
         middle = self.first + int(self.lengths[:cut].sum())
         spans = (self.first, middle, slice(0, cut)), (middle, self.last, slice(cut, count))
         return [
@@ -201,6 +203,34 @@ class Batch:
             for first, last, rows in spans
         ]
 
+    def mask(self, prefix: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+        return dense_mask(self.end, self.depth, prefix, window, dtype)
+
+
+def dense_mask(
+    end: torch.Tensor, depth: torch.Tensor, prefix: int, window: int | None, dtype: torch.dtype
+) -> torch.Tensor:
+    """What rows of nodes (Batch's end and depth) see of a prefix of so many tokens and of their own
+    row: (rows, 1, length, prefix + length), added to the scores, which is right for sdpa and eager
+    alike; a boolean mask is not."""
+    rows, length = end.shape
+    column = torch.arange(length, device=end.device)
+    own = (column <= column[:, None]) & (column[:, None] < end[:, None, :])
+    mask = torch.zeros(rows, length, prefix + length, dtype=dtype, device=end.device)
+    least = torch.finfo(dtype).min
+    mask[..., prefix:].masked_fill_(~own, least)
+    if window is not None:
+        position = prefix + depth
+        distance = position[:, :, None] - _with_prefix(position, prefix)[:, None, :]
+        mask.masked_fill_(distance >= window, least)
+    return mask[:, None]
+
+
+def _with_prefix(position: torch.Tensor, prefix: int) -> torch.Tensor:
+    """Positions of keys: the prefix's in front of those of each row."""
+    before = torch.arange(prefix, device=position.device).expand(len(position), -1)
+    return torch.cat([before, position], 1)
+
 
 class _LayerRun:
     """One decoder layer on prefix and rows; holds the prefix's keys and values."""
@@ -208,48 +238,41 @@ class _LayerRun:
     def __init__(self, model: Model, layer: torch.nn.Module, index: int) -> None:
         self.model, self.layer, self.index = model, layer, index
         self.window = model.window(index)
-        self.keys_values: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.keys_values: tuple[torch.Tensor, ...] | None = None
         self.length = 0
 
     def prefix(self, hidden: torch.Tensor) -> torch.Tensor:
         """(p, d_model) -> (p, d_model)"""
-        depth = torch.arange(len(hidden), device=hidden.device)
-        hidden, cache = self._call(hidden[None], (depth <= depth[:, None])[None], depth[None])
-        cached = cache.layers[self.index]
-        self.keys_values, self.length = (cached.keys, cached.values), len(depth)
+        depth = torch.arange(len(hidden), device=hidden.device)[None]
+        end = torch.full_like(depth, len(hidden))
+        mask = dense_mask(end, depth, 0, self.window, hidden.dtype)
+        hidden, cache = self._call(hidden[None], mask, depth)
+        own, self.length = cache.layers[self.index], len(hidden[0])
+        beside = whole(self.length) - self.length if self.model.packed else 0
+        self.keys_values = tuple(pad(x, (0, 0, 0, beside)) for x in (own.keys, own.values))
         return hidden[0]
 
-    def rows(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def rows(self, hidden: torch.Tensor, batch: Batch | Pack) -> torch.Tensor:
         """(rows, length, d_model) -> the same shape"""
-        column = torch.arange(hidden.shape[1], device=hidden.device)
-        own = (column <= column[:, None]) & (column[:, None] < batch.end[:, None, :])
-        return self._call(hidden, own, self.length + batch.depth)[0]
+        mask = batch.mask(self.length, self.window, hidden.dtype)
+        return self._call(hidden, mask, self.length + batch.depth)[0]
 
-    def _call(self, hidden, own, position):
-        """own: (rows, length, length) where a query may look among its row's tokens; position:
-        (rows, length) in tokens. Before them stands the prefix, all of which all may see."""
+    def _call(self, hidden, mask, position):
+        """mask: of what tokens see, as the attention takes it; position: (rows, length) in tokens.
+        Before them stands the prefix."""
         from transformers import DynamicCache
 
-        mask = hidden.new_zeros(*own.shape[:2], self.length + own.shape[2])
-        # Added to the scores, which is right for sdpa and eager alike; a boolean mask is not.
-        least = torch.finfo(hidden.dtype).min
-        mask[..., self.length :].masked_fill_(~own, least)
-        before = torch.arange(self.length, device=hidden.device).expand(len(position), -1)
-        keys = torch.cat([before, position], 1)
-        if self.window is not None:
-            distance = position[:, :, None] - keys[:, None, :]
-            mask.masked_fill_(distance >= self.window, least)
         cache = DynamicCache()
         if self.keys_values is not None:
             first, second = (x.expand(len(hidden), -1, -1, -1) for x in self.keys_values)
             cache.update(first, second, self.index)
         output = self.layer(
             hidden,
-            attention_mask=mask[:, None],
+            attention_mask=mask,
             position_ids=position,
             position_embeddings=self.model.position_embeddings(self.index, hidden, position),
             use_cache=True,
-            **self.model.alibi(keys),
+            **self.model.alibi(_with_prefix(position, self.length)),
             **{self.model.family.cache: cache},
         )
         return output[0] if isinstance(output, tuple) else output, cache

@@ -211,14 +211,17 @@ class _Builder:
         )
 
 
-def batches(tree: TokenTree, max_tokens: int) -> list[np.ndarray]:
-    """Row numbers in batches, longest first; rows of a batch are padded to its longest.
+def batches(tree: TokenTree, max_tokens: int, packed: bool = False) -> list[np.ndarray]:
+    """Row numbers in batches, longest first; rows of a batch are padded to its longest, unless they
+    are packed, one behind the other (extraction/packed.py).
 
-    A batch holds at most `max_tokens` padded tokens and 4096 times as many attention scores a head
-    (rows x length x (prefix + length)), and at least one row.
+    A batch holds at most `max_tokens` tokens, with their padding, and where they are padded 4096
+    times as many attention scores a head (rows x length x (prefix + length)); but one row at least.
     """
     lengths = np.diff(tree.rows)
     order = np.argsort(-lengths, kind="stable")
+    if packed:
+        return _filled(order, lengths[order], max_tokens)
     result, first = [], 0
     while first < len(order):
         length = lengths[order[first]]
@@ -226,4 +229,15 @@ def batches(tree: TokenTree, max_tokens: int) -> list[np.ndarray]:
         size = max(1, min(max_tokens // length, max_tokens * 4096 // scores))
         result.append(order[first : first + size])
         first += size
+    return result
+
+
+def _filled(order: np.ndarray, lengths: np.ndarray, most: int) -> list[np.ndarray]:
+    """`order` cut into parts whose lengths add up to `most` at most, or of one row."""
+    ends, result, first = np.cumsum(lengths), [], 0
+    while first < len(order):
+        before = ends[first] - lengths[first]
+        last = max(first + 1, int(np.searchsorted(ends, before + most, "right")))
+        result.append(order[first:last])
+        first = last
     return result

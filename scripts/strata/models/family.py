@@ -53,3 +53,10 @@ class Family:
     known: str = ""
     since: str = "0.1.0"
     real: str = ""
+
+    @property
+    def packs(self) -> bool:
+        """Whether its layers take a mask of blocks (models/attention.py): not with softcaps, sinks
+        and biases in the scores, nor where they don't ask transformers for the attention (Falcon).
+        """
+        return self.attention == "sdpa" and self.alibi is None

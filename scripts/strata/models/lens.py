@@ -6,18 +6,22 @@ reference: the paper's code. No final norm before the last layer; logits, log-so
     values are off by a step.)
 raw: no final norm at any layer, float32.
 normed: final norm at every layer, float32: the logit lens. At the last layer, the model's own
-    output.
+    output. If asked for, what the norm gives and the head are rounded to float16, and one product
+    of these, its sums in float32, takes the place of an exact one.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch.nn.functional import linear
 
 from strata.errors import StrataError
+from strata.models.compiled import compiled, unless_broken
+from strata.models.devices import is_card
 from strata.names import NORMED, RAW, REFERENCE
 
 # What is multiplied by the head for each lens: a residual stream (n, d_model), perhaps in parts.
@@ -56,15 +60,27 @@ class Unembedding:
     logits are multiplied and divided by, and squashed to, softcap * tanh(logits / softcap), where
     the architecture does so, in every lens.
     norm and norm32: the final norm in the model's dtype and in float32. block: positions and
-    tokens whose logits are held at once (default: as suits the device).
+    tokens whose logits are held at once (default: as suits the device). float16: whether the normed
+    lens is of float16 products. fused: whether each block of logits is read once, by a compiled
+    function, as on a card.
     """
 
     def __init__(
-        self, weight, bias, norm, norm32, softcap=None, block=None, multiplier=1.0, divisor=1.0
+        self,
+        weight,
+        bias,
+        norm,
+        norm32,
+        softcap=None,
+        block=None,
+        multiplier=1.0,
+        divisor=1.0,
+        float16=False,
     ) -> None:
         self.weight, self.bias, self.norm, self.norm32 = weight, bias, norm, norm32
-        self.multiplier, self.divisor, self.softcap = multiplier, divisor, softcap
+        self.scales = multiplier, divisor, softcap
         self.block = block or block_for(weight.device.type)
+        self.float16, self.fused = float16, is_card(weight.device)
 
     @property
     def device(self) -> torch.device:
@@ -122,7 +138,7 @@ class Unembedding:
         the model's dtype. The vocabulary goes by in blocks, so that no more than one block of
         logits is held, and the normaliser is put together from theirs.
         """
-        twin = reference_twin(lenses, last, self.weight.dtype)
+        twin = self._twin(lenses, last)
         if twin and self.weight.dtype == torch.float32:
             # Nothing is rounded, so that the values are the same too.
             found = self.log_probabilities(hidden, block, without_reference(lenses), last)
@@ -135,9 +151,17 @@ class Unembedding:
         for number, (low, high) in enumerate(zip(block.bounds, block.bounds[1:], strict=False)):
             start = number * width
             places = block.source[low:high], block.token[low:high] - start
-            for lens, logits in self.logits(views, slice(start, start + width), lenses):
-                total[lens] = torch.logaddexp(total[lens], log_sum_exp(logits))
-                found[lens][low:high] = logits[places]
+            for own, products in self.products(views, slice(start, start + width), lenses):
+                totals = self._folded(products, own, total)
+                for lens in own:
+                    if totals:
+                        total[lens] = totals[lens]
+                        picks = self._scaled(products[places], lens)
+                    else:
+                        logits = self._scaled(products, lens)
+                        total[lens] = torch.logaddexp(total[lens], log_sum_exp(logits))
+                        picks = logits[places]
+                    found[lens][low:high] = picks
         for lens, values in found.items():
             values -= total[lens][block.source]
         return {
@@ -145,13 +169,41 @@ class Unembedding:
             for lens, values in found.items()
         }
 
+    def _folded(
+        self, products: torch.Tensor, lenses: Sequence[str], total: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor] | None:
+        """The lenses' running log-sum-exps with these products in them, by one read of them; None
+        where they are not fused."""
+        if not self.fused:
+            return None
+        given = products, [total[lens] for lens in lenses], [self._kind(lens) for lens in lenses]
+        found = unless_broken("the lenses", compiled(fold, dynamic=True), *given, self.scales)
+        self.fused = found is not None
+        return dict(zip(lenses, found, strict=True)) if found else None
+
+    def _kind(self, lens: str) -> torch.dtype:
+        """What a lens's logits are rounded to before they are scaled."""
+        return self.weight.dtype if lens == REFERENCE else torch.float32
+
+    def _twin(self, lenses: Sequence[str], last: bool) -> str | None:
+        twin = reference_twin(lenses, last, self.weight.dtype)
+        return None if self.float16 and twin == NORMED else twin
+
     def views(self, hidden: torch.Tensor, lenses: Sequence[str], last: bool) -> Views:
         """(n, d_model) residual stream as the lenses multiply it; none for the reference lens where
         its logits are another's, rounded."""
-        if reference_twin(lenses, last, self.weight.dtype):
+        if self._twin(lenses, last):
             lenses = without_reference(lenses)
         views = {lens: self.view(hidden, lens, last) for lens in lenses}
-        return {k: (own,) if k == REFERENCE else self._exact(own) for k, own in views.items()}
+        return {lens: self._parts(own, lens) for lens, own in views.items()}
+
+    def _parts(self, hidden: torch.Tensor, lens: str) -> tuple[torch.Tensor, ...]:
+        if lens == REFERENCE:
+            return (hidden,)
+        if lens == NORMED and self.float16:
+            scale = float16_scale(hidden.abs().amax(1, keepdim=True))
+            return (hidden * scale).half(), scale
+        return self._exact(hidden)
 
     def view(self, hidden: torch.Tensor, lens: str, last: bool) -> torch.Tensor:
         """(n, d_model) residual stream, normed or not as the lens and layer ask for."""
@@ -163,14 +215,22 @@ class Unembedding:
 
     def whole_logits(self, hidden: torch.Tensor, lens: str, last: bool) -> torch.Tensor:
         """(n, d_model) residual stream -> (n, vocabulary) float32, all at once."""
-        views = self.views(hidden, [lens], last)
-        ((_, logits),) = self.logits(views, slice(None), [lens])
-        return logits
+        ((_, products),) = self.products(self.views(hidden, [lens], last), slice(None), [lens])
+        return self._scaled(products, lens)
 
     @property
     def _units(self) -> bool:
         """Whether products of bfloat16 come in float32 from units of their own, as on a card."""
-        return self.weight.is_cuda and self.weight.dtype == torch.bfloat16
+        return is_card(self.device) and self.weight.dtype == torch.bfloat16
+
+    @cached_property
+    def _half(self) -> tuple[torch.Tensor, ...]:
+        """The head in float16, made once, and its scale."""
+        scale = float16_scale(torch.stack(torch.aminmax(self.weight)).abs().amax())
+        half = torch.empty_like(self.weight, dtype=torch.float16)
+        for part, own in zip(self.weight.split(1 << 12), half.split(1 << 12), strict=True):
+            own.copy_(part.float() * scale)
+        return half, scale
 
     def _exact(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """What is multiplied for float32 logits, nothing rounded to bfloat16. Bfloat16 units take a
@@ -181,23 +241,26 @@ class Unembedding:
         low = () if hidden.dtype == torch.bfloat16 else ((hidden - high).bfloat16(),)
         return high, *low
 
-    def logits(
+    def products(
         self, views: Views, tokens: slice, lenses: Sequence[str]
-    ) -> Iterator[tuple[str, torch.Tensor]]:
-        """Each lens with its logits, (n, tokens) float32, for the reference lens rounded to the
-        dtype. The head is made float32 once for all of them."""
+    ) -> Iterator[tuple[list[str], torch.Tensor]]:
+        """The products with the head, (n, tokens), in float32 or rounded to the dtype as the lens
+        has it, and which lenses they are of: raw and reference perhaps, before these are rounded.
+        The head is made float32 once for all of them."""
         weight = self.weight[tokens]
         bias = None if self.bias is None else self.bias[tokens]
         exact = weight if self._units or not without_reference(lenses) else weight.float()
         for lens, parts in views.items():
             if lens == REFERENCE:
-                yield lens, self._scaled(linear(parts[0], weight, bias))
+                yield [lens], linear(parts[0], weight, bias)
                 continue
-            products = self._products(parts, exact)
+            if lens == NORMED and self.float16:
+                products = self._half_products(parts, tokens)
+            else:
+                products = self._products(parts, exact)
             products = products if bias is None else products.add_(bias)
-            yield lens, self._scaled(products)
-            if lens == RAW and REFERENCE in lenses and REFERENCE not in views:
-                yield REFERENCE, self._scaled(products.to(self.weight.dtype))
+            shared = lens == RAW and REFERENCE in lenses and REFERENCE not in views
+            yield [lens, REFERENCE] if shared else [lens], products
 
     def _products(self, parts: tuple[torch.Tensor, ...], weight: torch.Tensor) -> torch.Tensor:
         """The sum of the parts' products: each (n, d), (v, d) -> (n, v) float32."""
@@ -206,15 +269,55 @@ class Unembedding:
         first, *rest = (torch.mm(part, weight.T, out_dtype=torch.float32) for part in parts)
         return first.add_(*rest) if rest else first
 
-    def _scaled(self, logits: torch.Tensor) -> torch.Tensor:
-        """As the architecture has it, in the dtype of the logits; float32."""
-        if self.multiplier != 1:
-            logits = logits * self.multiplier
-        if self.divisor != 1:
-            logits = logits / self.divisor
-        if self.softcap is not None:
-            logits = torch.tanh(logits / self.softcap) * self.softcap
-        return logits.float()
+    def _half_products(self, parts: tuple[torch.Tensor, ...], tokens: slice) -> torch.Tensor:
+        """The product of a stream (n, d) in float16, whose rows were multiplied by their scale,
+        (n, 1), and the head: (n, v) float32."""
+        (hidden, scale), (head, own) = parts, self._half
+        if is_card(self.device):
+            products = torch.mm(hidden, head[tokens].T, out_dtype=torch.float32)
+        else:
+            products = linear(hidden.float(), head[tokens].float())
+        return products.div_(scale * own)
+
+    def _scaled(self, products: torch.Tensor, lens: str) -> torch.Tensor:
+        return scaled(products.to(self._kind(lens)), *self.scales)
+
+
+def scaled(logits, multiplier: float, divisor: float, softcap: float | None) -> torch.Tensor:
+    """Logits as the architecture has them, in their dtype; float32."""
+    if multiplier != 1:
+        logits = logits * multiplier
+    if divisor != 1:
+        logits = logits / divisor
+    if softcap is not None:
+        logits = torch.tanh(logits / softcap) * softcap
+    return logits.float()
+
+
+def fold(
+    products: torch.Tensor,
+    totals: Sequence[torch.Tensor],
+    kinds: Sequence[torch.dtype],
+    scales: tuple[float, float, float | None],
+) -> list[torch.Tensor]:
+    """Running log-sum-exps of lenses, (n,) each, with the logits in them that the products, (n, v),
+    make when they are rounded to the lens's kind and scaled. It is for torch's compiler, which
+    reads the products once for all of it."""
+    found = []
+    for total, kind in zip(totals, kinds, strict=True):
+        logits = scaled(products.to(kind), *scales)
+        most = logits.amax(-1)
+        rest = torch.exp(logits - most[:, None]).sum(-1).log()
+        found.append(torch.logaddexp(total, most + rest))
+    return found
+
+
+def float16_scale(most: torch.Tensor) -> torch.Tensor:
+    """By what numbers, the largest of which is `most`, are multiplied before they are rounded to
+    float16, so that none is too large for it, and none that matters too small: the power of two
+    that makes of the largest at least 2**14 and less than 2**15."""
+    _, exponent = torch.frexp(most.float())
+    return torch.exp2((15 - exponent).float())
 
 
 def reference_twin(lenses: Sequence[str], last: bool, dtype: torch.dtype) -> str | None:
@@ -235,8 +338,9 @@ def log_sum_exp(logits: torch.Tensor) -> torch.Tensor:
 
 
 def block_for(device: str) -> tuple[int, int]:
-    """Positions and tokens of one block of logits: on a CPU it should stay in the caches."""
-    return (1024, 1024) if device == "cpu" else (4096, 8192)
+    """Positions and tokens of one block of logits: it should stay in the caches, of which a large
+    card's has 32 MiB and more."""
+    return (2048, 4096) if is_card(device) else (1024, 1024)
 
 
 def naive_log_probabilities(

@@ -17,10 +17,13 @@ TORCH, ONEDNN = "torch", "oneDNN"
 
 def exact_products() -> None:
     """Products as they are said to be in this process, whatever its environment asks torch for:
-    none of float32 by TF32 or bfloat16, sums of bfloat16 in float32."""
+    none of float32 by TF32 or bfloat16, sums of bfloat16 and float16 in float32; no attention by
+    cuDNN, which would plan it anew for each shape of a batch."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def linears_by(library: str) -> AbstractContextManager:

@@ -1,5 +1,6 @@
 """Where memory runs out: who says so in what words, and what becomes of it."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -31,6 +32,19 @@ def unless_full(function: Callable[..., Made], *arguments) -> Made | None:
             raise
     torch.cuda.empty_cache()
     return None
+
+
+def half(rows: int, length: int, device: torch.device) -> int:
+    """Half the rows of a batch, the longest of `length` tokens, for a device without room for it.
+    The log tells, since a product may differ in its last bits with the size of a batch. Raises
+    StrataError for one row."""
+    if rows == 1:
+        raise StrataError(
+            f"a row of {length} tokens does not fit in the memory of {device}: "
+            "leave more of it free, or use `device: cpu`"
+        )
+    logging.warning("out of memory: %d rows of %d tokens are halved", rows, length)
+    return rows // 2
 
 
 @contextmanager

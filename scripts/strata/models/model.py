@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 
 from strata.errors import StrataError
+from strata.models.attention import LEAST, can_attend, least_head
 from strata.models.checkpoint import own_dtype, read_config, refuse_changing_rotary
+from strata.models.devices import is_card
 from strata.models.experts import Experts
 from strata.models.families import FAMILIES
 from strata.models.lens import Unembedding
@@ -94,6 +96,12 @@ class Skeleton:
                 "which is not supported"
             )
 
+    @property
+    def packs(self) -> bool:
+        """Whether a card runs its batches packed (extraction/packed.py): by its family, and heads
+        that are not too small."""
+        return self.family.packs and least_head(self.config) >= LEAST
+
     def window(self, layer: int) -> int | None:
         """Tokens a position of `layer` (0-based) sees, itself included; None: all before it."""
         if self.family.windows == "by type":
@@ -112,8 +120,8 @@ class Model:
     `adapter` holds merged into them, if there is one.
 
     A layer's weights are dropped after its use; the next one's are read while it runs. linears:
-    whose products of float32 layers are taken, see linears.py. Raises StrataError for a folder that
-    is no model.
+    whose products of float32 layers are taken, see linears.py. normed_float16: whether the normed
+    lens is of float16 products, see lens.py. Raises StrataError for a folder that is no model.
     """
 
     def __init__(
@@ -123,10 +131,11 @@ class Model:
         device: str | torch.device = "cpu",
         adapter: str = "",
         linears: str = TORCH,
+        normed_float16: bool = False,
     ) -> None:
         exact_products()
         self.folder, self.device = Path(folder), torch.device(device)
-        self.adapter, self.linears = adapter, linears
+        self.adapter, self.linears, self.normed_float16 = adapter, linears, normed_float16
         with one_message(self.device):
             stated = read_config(folder)
             self.tensors = Experts(open_tensors(folder, adapter), stated["model_type"])
@@ -140,6 +149,14 @@ class Model:
             self.n_layers = len(self.skeleton.layers)
             self.parts = check_weights(self.folder, self.tensors, self.skeleton)
             self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
+    @cached_property
+    def packed(self) -> bool:
+        """Whether batches are packed (extraction/packed.py): on a card whose torch has a kernel for
+        this model's attention. It may be set otherwise."""
+        if not (is_card(self.device) and self.skeleton.packs):
+            return False
+        return can_attend(self.device, self.dtype, self.config)
 
     def embed(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """(n,) ids and their positions -> (n, d_model): layer 0 of the residual stream.
@@ -222,6 +239,7 @@ class Model:
             multiplier=self._number(self.family.logit_multiplier),
             divisor=self._number(self.family.logit_divisor),
             softcap=getattr(self.config, "final_logit_softcapping", None),
+            float16=self.normed_float16,
         )
 
     def _number(self, key: str | None) -> float:

@@ -182,6 +182,8 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
         }
         if LAYERS in settings:
             attributes[LOOKED_AT] = settings[LAYERS]
+        if arguments.normed_float16:
+            attributes["normed_products"] = "float16"
         if info.adapter:
             attributes["adapter_of"] = info.adapter_of
         if model.quantised:

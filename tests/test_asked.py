@@ -123,6 +123,17 @@ def scores(path: Path, lenses=("raw", "normed"), **changed) -> Path:
     return path
 
 
+def test_scores_by_float16_products_answer_no_others_and_none_answer_them(tmp_path):
+    half = asked.extraction_asked("error", "choice_end", "auto", False, False, None, True)
+    assert half == SETTINGS | {asked.FLOAT16: True}
+    exact = asked.made_extraction(scores(tmp_path / "exact.h5"))
+    rounded = asked.made_extraction(scores(tmp_path / "half.h5", asked=json.dumps(half)))
+    for own, other in ((exact, half), (rounded, SETTINGS)):
+        assert not asked.covers(own, other | {"lenses": ["raw"]})
+        assert not asked.includes(own, other | {"lenses": []})
+    assert asked.covers(rounded, half | {"lenses": ["normed"]})
+
+
 def test_scores_cover_what_is_asked_of_them(tmp_path):
     made = asked.made_extraction(scores(tmp_path / "own.h5"))
     assert made["lenses"] == ["raw", "normed"]  # not as HDF5 sorts them

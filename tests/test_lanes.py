@@ -65,6 +65,8 @@ def test_a_small_task_has_a_batch_for_each_lane(threads):
         threads(count)
         size = batch_tokens_for(tree, Memory(1 << 40))
         assert len(batches(tree, size)) == count
+    # On a card it doesn't follow the memory that is free.
+    assert {batch_tokens_for(tree, Memory(1 << 40, card)) for card in (1, 1 << 40)} == {1 << 14}
 
 
 def test_lanes_leave_the_fewest_threads_over(threads):

@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 
 from strata.errors import StrataError
 from strata.models import lens as lens_module
-from strata.models.compiled import compiled
+from strata.models.compiled import FOLDER, compiled
 from strata.models.lens import (
     Unembedding,
     Wanted,
@@ -128,7 +128,7 @@ def test_logits_read_once_give_the_same(monkeypatch, dtype, last, options):
 @pytest.mark.workflow
 def test_logits_read_once_by_a_compiled_function_give_the_same(monkeypatch, tmp_path, device):
     """On a CPU by the C++ that torch's compiler writes; bfloat16 is rounded where torch does."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv(FOLDER, str(tmp_path))
     products = 9 * torch.randn(24, 700, device=device)
     totals = [products.new_full((24,), -torch.inf), torch.randn(24, device=device)]
     kinds, scales = [torch.float32, torch.bfloat16], (1.7, 2.3, 3.0)

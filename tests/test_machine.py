@@ -26,6 +26,9 @@ NEEDS = Needs(layer=10, layers=80, head=20, stream=50, batch=5, process=7)
         (Memory(host=27, device=95), "device"),
         (Memory(host=77, device=94), "host"),
         (Memory(host=76, device=94), "file"),
+        # Too small for a whole batch, which is halved: no reason for the slowest place.
+        (Memory(host=77, device=44), "host"),
+        (Memory(host=76, device=44), "file"),
     ],
 )
 def test_the_fastest_placement_that_memory_holds(memory, expected):

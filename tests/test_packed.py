@@ -2,6 +2,7 @@
 is without its compiler, and the compiled kernel held to that where there is a compiler."""
 
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -21,7 +22,7 @@ from strata.extraction.task import read_task
 from strata.extraction.tree import TokenizedItem, batches, build_tree
 from strata.items import Item
 from strata.models import attention
-from strata.models.compiled import compiled, unless_broken
+from strata.models.compiled import FOLDER, compiled, unless_broken
 from strata.models.families import FAMILIES
 from strata.models.model import Model, Skeleton
 from strata.names import LENSES
@@ -220,9 +221,22 @@ def test_where_the_kernel_can_not_be_had_batches_are_padded(tmp_path, monkeypatc
         monkeypatch.setattr(attention, "kernel", lambda device, broken=broken: broken)
         del own.packed
         assert not own.packed
-    assert "can't be compiled here (division by zero)" in caplog.text
+    for reason in ("division by zero", "Tensor-likes are not close!"):
+        assert f"can't be compiled here ({reason})" in caplog.text
     with pytest.raises(torch.OutOfMemoryError):
         unless_broken("it", full_memory)
+
+
+@pytest.mark.parametrize("own", [None, "elsewhere"])
+def test_kernels_are_kept_in_the_users_cache_unless_they_say_where(tmp_path, monkeypatch, own):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(FOLDER, own or "")
+    if own is None:
+        monkeypatch.delenv(FOLDER)
+    compiled(lambda values: values + 1, dynamic=True)
+    folder = tmp_path / "strata" / "inductor"
+    assert os.environ[FOLDER] == (own or str(folder))
+    assert folder.is_dir() == (own is None)
 
 
 def full_memory():
@@ -235,7 +249,7 @@ def test_the_compiled_kernel_gives_the_same_and_is_made_once_for_all_masks(
     tmp_path, monkeypatch, device
 ):
     """On a CPU by the C++ that torch's compiler writes, which takes some ten seconds."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv(FOLDER, str(tmp_path))
     kernel = compiled(flex_attention, dynamic=False)
     torch._dynamo.reset()
     made = torch._dynamo.utils.counters["stats"]

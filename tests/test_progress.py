@@ -21,6 +21,7 @@ from test_extract import ITEMS
 from tqdm import tqdm
 from workflow import ROOT
 
+from strata.asked import FLOAT16
 from strata.extraction import machine
 from strata.extraction import progress as module
 from strata.extraction.progress import Progress, publish
@@ -28,7 +29,8 @@ from strata.extraction.stream import Stream
 from strata.items import write_items
 from strata.models.checkpoint import describe
 from strata.models.linears import ONEDNN, TORCH, has_onednn
-from strata.store import read_attributes
+from strata.names import NORMED, RAW, REFERENCE
+from strata.store import read_attributes, read_scores
 from strata.unfinished import PUBLISHED, sweep
 
 
@@ -191,6 +193,25 @@ def test_it_goes_on_with_the_library_it_was_begun_with(extraction, monkeypatch):
     choose(TORCH)
     assert extraction.run() == 0
     assert extraction.outputs() == expected
+
+
+def test_normed_by_float16_products_is_named_and_all_else_is_as_it_was(extraction):
+    """And passes the self-check, of a float32 model, whose tolerance is far smaller."""
+    assert extraction.run() == 0
+    exact = read_scores(extraction.scores[0])
+    extraction.clear(noted=True)
+    assert extraction.run("--normed-float16") == 0
+    half = read_scores(extraction.scores[0])
+    assert half.attributes["normed_products"] == "float16"
+    assert json.loads(half.attributes["asked"])[FLOAT16] is True
+    assert not {"normed_products", FLOAT16} & {
+        *exact.attributes,
+        *json.loads(exact.attributes["asked"]),
+    }
+    for lens in (RAW, REFERENCE):
+        np.testing.assert_allclose(half.logprob[lens], exact.logprob[lens], rtol=1e-6, atol=1e-4)
+    moved = abs(half.logprob[NORMED] - exact.logprob[NORMED])
+    assert 0 < moved.max() < 0.1
 
 
 def test_what_other_settings_left_is_removed_and_not_used(extraction):

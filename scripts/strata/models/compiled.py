@@ -11,6 +11,8 @@ import torch
 from strata import files
 from strata.models.memory import is_full
 
+FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # torch's own, of compiled kernels
+
 
 @cache
 def compiled(function: Callable, dynamic: bool) -> Callable:
@@ -19,10 +21,11 @@ def compiled(function: Callable, dynamic: bool) -> Callable:
 
     Kernels are kept in the user's cache folder, unless TORCHINDUCTOR_CACHE_DIR says where.
     """
-    folder = files.cache("inductor")
-    with contextlib.suppress(OSError):  # no home for it
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    if FOLDER not in os.environ:
+        with contextlib.suppress(OSError):  # no home for it
+            folder = files.cache("inductor")
+            folder.mkdir(parents=True, exist_ok=True)
+            os.environ[FOLDER] = str(folder)
     # A shape too many would otherwise be an error: each task has its own.
     torch._dynamo.config.recompile_limit = 1024
     torch._dynamo.config.accumulated_recompile_limit = 1024

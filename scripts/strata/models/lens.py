@@ -144,8 +144,8 @@ class Unembedding:
             found = self.log_probabilities(hidden, block, without_reference(lenses), last)
             return found | {REFERENCE: found[twin]}
         views, width = self.views(hidden, lenses, last), self.block[1]
-        lowest = hidden.new_full((len(hidden),), -torch.inf, dtype=torch.float32)
-        total = dict.fromkeys(lenses, lowest)
+        lowest = hidden.new_full((len(lenses), len(hidden)), -torch.inf, dtype=torch.float32)
+        total = dict(zip(lenses, lowest, strict=True))
         picked = torch.empty(len(lenses), len(block.token), device=hidden.device)
         found = dict(zip(lenses, picked, strict=True))
         for number, (low, high) in enumerate(zip(block.bounds, block.bounds[1:], strict=False)):

@@ -229,6 +229,7 @@ def test_where_the_kernel_can_not_be_had_batches_are_padded(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("own", [None, "elsewhere"])
 def test_kernels_are_kept_in_the_users_cache_unless_they_say_where(tmp_path, monkeypatch, own):
+    own = own and str(tmp_path / own)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(FOLDER, own or "")
     if own is None:

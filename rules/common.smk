@@ -52,7 +52,7 @@ def device_options():
     given = {"batch-tokens": config["batch_tokens"], **memory}
     options = [f"--{name} {value}" for name, value in given.items() if value != "auto"]
     options += [] if config["self_check"] else ["--no-self-check"]
-    return " ".join([f"--device {config['device']}", *options])
+    return " ".join([f"--device {config['device']} --cards {config['cards']}", *options])
 
 
 DEVICE = device_options()

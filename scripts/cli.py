@@ -53,6 +53,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     """What an extraction runs on: its speed and its needs, not its results."""
     free = "GiB to use (default: nine tenths of what is free)"
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--cards", type=int, default=1, help="to share the work, if on cards")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-tokens", type=int, help="default: as suits the device")
     parser.add_argument("--host-memory", type=float, help=free)

@@ -18,7 +18,7 @@ from strata.errors import StrataError
 from strata.extraction.earlier import Earlier, look_up
 from strata.extraction.extract import OnLayer, Run, extract_all
 from strata.extraction.machine import (
-    choose_device,
+    choose_devices,
     choose_linears,
     device_name,
     memory_of,
@@ -90,7 +90,7 @@ class Job:
 def main(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     tidy_heap()
-    device = choose_device(arguments.device)
+    device, *others = choose_devices(arguments.device, arguments.cards)
     now = arguments.folder, arguments.tokenizer, arguments.adapter
     info = read_info(arguments.model, *now)
     verify(info)
@@ -98,17 +98,21 @@ def main(arguments: argparse.Namespace) -> None:
     how = {"adapter": info.adapter, "normed_float16": arguments.normed_float16}
     model = Model(info.folder, arguments.dtype, device, linears=linears, **how)
     check_layers(arguments, info.name, model.n_layers)
-    logging.info("%s on %s, %s", info.name, device, dtype_name(model))
+    devices = ", ".join(map(str, (device, *others)))
+    logging.info("%s on %s, %s", info.name, devices, dtype_name(model))
     where = info.tokenizer or info.folder
     tokenizer = load_tokenizer(where, model.config.vocab_size, arguments.chat)
-    memory = memory_of(device, arguments.host_memory, arguments.device_memory)
+    given = arguments.host_memory, arguments.device_memory
+    memories = [memory_of(own, *given) for own in (device, *others)]
+    memory = min(memories, key=lambda own: own.device or 0)
     jobs = list(jobs_of(arguments, info, model))
     todo = {job.task: job.read for job in jobs if job.open}
     checked = dict.fromkeys(todo, OFF)
     if todo and arguments.self_check:
         asked = arguments.lenses, arguments.chat
         checked = self_check(info.name, model, tokenizer, memory, todo, *asked)
-    scores = dict(zip(todo, run(jobs, arguments, info.name, model, tokenizer, memory), strict=True))
+    made = run(jobs, arguments, info.name, model, tokenizer, memory, others)
+    scores = dict(zip(todo, made, strict=True))
     ran = {"made_on": made_on(device_name(device), arguments.threads)}
     for job in jobs:
         if job.task in scores:
@@ -203,9 +207,16 @@ def jobs_of(arguments: argparse.Namespace, info, model) -> Iterator[Job]:
 
 
 def run(
-    jobs: Sequence[Job], arguments: argparse.Namespace, name: str, model, tokenizer, memory
+    jobs: Sequence[Job],
+    arguments: argparse.Namespace,
+    name: str,
+    model,
+    tokenizer,
+    memory,
+    others: Sequence[torch.device],
 ) -> list[Scores]:
-    """The pass of the open jobs' tasks through the model, their dumps in the jobs' folders."""
+    """The pass of the open jobs' tasks through the model, their dumps in the jobs' folders. others:
+    cards beside the model's own."""
     runs, needs = [], []
     for job in jobs:
         if job.open:
@@ -233,15 +244,16 @@ def run(
                     progress=job.progress,
                     linears=linears,
                     name=f"{name} on {job.task}",
+                    shares=job.progress.settle("shares", 1 + len(others)),
                 )
             )
     if not runs:
         return []
-    whole = together(needs)
+    whole = replace(together(needs), cards=1 + len(others))
     placement = decide(whole, memory)
     logging.info("%s", placement.explain(whole, memory))
     runs = [replace(own, where=placement.stream) for own in runs]
-    return extract_all(model, runs, jobs[0].attributes.get(LOOKED_AT))
+    return extract_all(model, runs, jobs[0].attributes.get(LOOKED_AT), others)
 
 
 def dump_of(job: Job, linears: str) -> OnLayer:

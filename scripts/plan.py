@@ -16,6 +16,7 @@ from strata.extraction.task import read_task
 from strata.integrity import sealed
 from strata.items import read_items
 from strata.models.checkpoint import outline, tokenizer_hash
+from strata.models.devices import is_card
 from strata.models.model import Skeleton
 from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES, OVERLONG
@@ -28,8 +29,9 @@ def main(arguments: argparse.Namespace) -> None:
     process = resident_memory()
     memory, rates = machine(arguments, {skeleton.dtype for skeleton in skeletons.values()})
     device = memory, rates, process, arguments.batch_tokens
+    cards = arguments.cards if memory and memory.device is not None else 1
     read_out = json.loads(arguments.layers), arguments.normed_float16
-    setting = Setting(arguments.lenses, *device, *read_out)
+    setting = Setting(arguments.lenses, *device, *read_out, cards)
     read: dict[tuple, dict] = {}  # task -> Task and seconds, by what it is read by
     for task, path in zip(arguments.tasks, arguments.items, strict=True):
         items = read_items(path)
@@ -83,7 +85,7 @@ def machine(
         return None, None
     device = choose_device(arguments.device)
     logging.info("for %s of this machine, %d threads", device, arguments.threads)
-    wanted = dtypes | {torch.float32 if device.type != "cuda" else torch.bfloat16}
+    wanted = dtypes | {torch.bfloat16 if is_card(device) else torch.float32}
     rates = {
         str(dtype).removeprefix("torch."): product_rate(device, dtype, arguments.threads)
         for dtype in wanted

@@ -13,6 +13,16 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.fixture
+def card(monkeypatch):
+    """A machine with a card that is none, on which all was in order when the test ends."""
+    from standin import cards
+
+    with cards(monkeypatch) as own:
+        yield own
+    assert not own.races, own.races[0]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Tests of one finished study run on one worker: the study takes a minute to run."""

@@ -251,15 +251,15 @@ def test_a_score_that_is_no_number_stops_the_extraction_at_its_layer_and_item(
     tmp_path, monkeypatch, value
 ):
     make_model(tmp_path)
-    called = Readout.__call__
+    called = Readout.sums
 
-    def broken(self, layer):
-        values = {lens: own.copy() for lens, own in called(self, layer).items()}
+    def broken(self, layer, *read):
+        values = {lens: own.copy() for lens, own in called(self, layer, *read).items()}
         if layer == 2:
             values["raw"][5] = value
         return values
 
-    monkeypatch.setattr(Readout, "__call__", broken)
+    monkeypatch.setattr(Readout, "sums", broken)
     with pytest.raises(
         StrataError, match=r"layer 2, item 'b': the log-probability of choice 1 .*raw"
     ):

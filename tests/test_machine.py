@@ -70,7 +70,63 @@ def test_jobs_side_by_side_get_cards_of_their_own(tmp_path, monkeypatch):
     assert machine.claim(range(2), tmp_path) == 0
     assert machine.claim(range(2), tmp_path) == 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
-    assert (tmp_path / "strata-card-5.lock").exists()
+    assert list(tmp_path.glob("strata-card-*-5.lock"))
+
+
+def test_cards_are_shared_out_between_users(tmp_path, monkeypatch, caplog):
+    """Another user's lock is there to be read, and held or not; one that is not, counts as held."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(machine, "_claimed", [])
+    opened = os.open
+
+    def refused(path, flags, mode=0o777, **rest):
+        if os.path.exists(path) and flags & os.O_CREAT and not flags & os.O_EXCL:
+            raise PermissionError  # as with fs.protected_regular
+        if os.path.exists(path) and flags & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError
+        if str(path).endswith("-1.lock"):
+            raise PermissionError  # made with another umask
+        return opened(path, flags, mode, **rest)
+
+    monkeypatch.setattr(os, "open", refused)
+    before = os.umask(0o077)
+    try:
+        assert [machine.claim(range(3), tmp_path) for _ in range(3)] == [0, 2, 0]
+    finally:
+        os.umask(before)
+    assert "card 0 is shared" in caplog.text
+    assert {oct(lock.stat().st_mode & 0o777) for lock in tmp_path.iterdir()} == {"0o644"}
+    machine._claimed.clear()
+    assert machine.claim(range(3), tmp_path) == 0
+    lock = next(tmp_path.glob("*-0.lock"))
+    lock.unlink()
+    lock.symlink_to(tmp_path / "anything")
+    machine._claimed.clear()
+    assert machine.claim(range(3), tmp_path) == 2
+    assert not (tmp_path / "anything").exists()
+
+
+def test_the_card_that_is_claimed_is_torchs_own_and_one_that_is_not_there_refused(
+    tmp_path, monkeypatch
+):
+    chosen = []
+    monkeypatch.setattr(machine, "_claimed", [])
+    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    names = "auto", "cuda", "cuda:0"
+    assert [machine.choose_device(name).index for name in names] == [0, 1, 0]
+    assert [device.index for device in chosen] == [0, 1, 0]
+    with pytest.raises(StrataError, match=r"cuda:2 is asked for.*2 card\(s\), from cuda:0 on"):
+        machine.choose_device("cuda:2")
+    assert machine.choose_device("cpu").type == "cpu"
+    machine._claimed.clear()
+    assert [own.index for own in machine.choose_devices("auto", 2)] == [0, 1]
+    for name, cards in (("auto", 3), ("cuda:0", 2)):
+        with pytest.raises(StrataError, match=f"cards: {cards} are asked for, of `device: {name}`"):
+            machine.choose_devices(name, cards)
+    assert [own.type for own in machine.choose_devices("cpu", 2)] == ["cpu"]
 
 
 def test_a_control_group_and_slurm_bound_the_memory(tmp_path, monkeypatch):

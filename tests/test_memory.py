@@ -102,7 +102,7 @@ def test_at_every_site_it_is_halved_or_said(run, caplog):
 def test_where_a_layer_is_read_in_a_thread_of_its_own_it_is_said(run, tmp_path, monkeypatch):
     model = Model(tmp_path)
 
-    def full(index):
+    def full(*_):
         raise ERRORS[0]
 
     monkeypatch.setattr(model, "_read_layer", full)

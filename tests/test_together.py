@@ -53,9 +53,9 @@ def test_together_they_give_the_bits_of_each_alone_and_each_layer_is_read_once(
         alone.append(extract(model, task, list(LENSES), on_layer=keeper(dumps[-1])))
     read, original = Counter(), Model._read_layer
 
-    def count(self, index):
+    def count(self, index, *rooms):
         read[index] += 1
-        return original(self, index)
+        return original(self, index, *rooms)
 
     monkeypatch.setattr(Model, "_read_layer", count)
     found = [[] for _ in tasks]
@@ -123,10 +123,11 @@ def test_each_goes_on_from_where_it_was_stopped(model, tasks, tmp_path, monkeypa
     assert sorted(asked) == [0, 1, 2, 2, 3, 3, 3, 4, 4, 4]
 
 
-def save_each(self, layer, stream, logprob, together) -> None:
+def save_each(self, layer, stream, logprob, together, finished) -> None:
     from strata.store import write_state
 
     assert together in (2, 3)
+    finished()
     write_state(self.state, layer, stream.prefix, stream.parts(), logprob)
 
 

@@ -365,9 +365,10 @@ class Study:
     def gpus(self) -> int:
         """Cards an extraction takes: so that one runs at a time where there is one card."""
         device = self.config["device"]
-        return int(
-            device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists())
+        there = device.startswith("cuda") or (
+            device == "auto" and any(Path("/dev").glob("nvidia[0-9]*"))
         )
+        return self.config["cards"] if there else 0
 
     def labels(self, models: Iterable[str] | None = None) -> dict[str, Any]:
         """Labels of the selected models (or of those named) and tasks, in order; and which layers

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from strata.lanes import side_by_side
+from strata.models.devices import is_card
 from strata.models.linears import TORCH, linears_by
 
 MOST = 4  # each holds a batch of its own
@@ -18,7 +19,7 @@ def lanes_of(device: str, pieces: int | None = None) -> int:
     """How many lanes work on this type of device has, in so many pieces (None: any number): one on
     a card, which is not sped up by more; on a CPU at most 4, so that the fewest of torch's threads
     are left over. Their shares are equal, since the last bits follow the number of threads."""
-    if device != "cpu":
+    if is_card(device):
         return 1
     threads = torch.get_num_threads()
     best = max(range(min(2, threads), min(MOST, threads) + 1), key=lambda n: (threads // n * n, n))

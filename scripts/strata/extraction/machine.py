@@ -10,9 +10,9 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import psutil
 import torch
@@ -22,50 +22,93 @@ from strata.environment import processor
 from strata.errors import StrataError
 from strata.extraction.placement import GIB, Memory, gib
 from strata.files import atomic, cache
+from strata.models.devices import is_card
 from strata.models.linears import ONEDNN, TORCH, has_onednn, linears_by
 
 ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 
-_claimed: list[TextIO] = []  # lock files, held until the process ends
+_claimed: list[BinaryIO] = []  # lock files, held until the process ends
 
 
 def choose_device(name: str) -> torch.device:
     """The device of the configuration: for `auto` and `cuda` a card that no other process of
     Strata holds, so that jobs side by side get cards of their own; `auto` is the CPU without one.
+    From then on it is torch's own choice too, so that nothing is put on another card unasked.
     """
-    if torch.cuda.is_available() and name in ("auto", "cuda"):
-        return torch.device("cuda", claim(range(torch.cuda.device_count())))
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    number = 0 if name == "auto" else torch.device(name).index or 0
+    if number >= count:
+        found = f"{count} card(s), from cuda:0 on" if count else "no card"
         raise StrataError(
             f"config key device: {name} is asked for, but on {platform.node()} torch "
-            f"{torch.__version__} finds no card; run there with `device: auto`, or where one is"
+            f"{torch.__version__} finds {found}; run there with `device: auto`, or where one is"
         )
-    return torch.device("cpu" if name == "auto" else name)
+    device = torch.device(f"cuda:{claim(range(count))}" if name in ("auto", "cuda") else name)
+    torch.cuda.set_device(device)
+    return device
 
 
-def claim(cards, folder: str | Path | None = None) -> int:
-    """The first of `cards` not claimed by a process that still runs, else the first."""
+def choose_devices(name: str, cards: int) -> list[torch.device]:
+    """As `choose_device`; on cards, so many different ones."""
+    first = choose_device(name)
+    if cards == 1 or not is_card(first):
+        return [first]
+    count = torch.cuda.device_count()
+    if name not in ("auto", "cuda") or cards > count:
+        raise StrataError(
+            f"config key cards: {cards} are asked for, of `device: {name}`, and {platform.node()} "
+            f"has {count}; ask for as many at most, with `device: auto`"
+        )
+    found = [first]
+    while len(found) < cards:
+        numbers = [own.index for own in found]
+        left = claim([number for number in range(count) if number not in numbers])
+        found.append(torch.device("cuda", left))
+    return found
+
+
+def claim(cards: Sequence[int], folder: str | Path | None = None) -> int:
+    """The first of `cards` not claimed by a process that still runs, whosever it is, else the
+    first. A lock that cannot be opened counts as held."""
     folder = Path(folder or tempfile.gettempdir())
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     for card in cards:
-        # The same card has another number where others are hidden.
-        name = visible[card] if card < len(visible) and visible[card] else card
+        # The same card has another number where others are hidden, and a part of one a path.
+        name = visible[card] if card < len(visible) and visible[card] else str(card)
+        lock = folder / f"strata-card-{platform.node()}-{name.replace('/', '-')}.lock"
         try:
-            file = (folder / f"strata-card-{name}.lock").open("a")
+            file = open(lock, "rb", opener=_for_all)  # noqa: SIM115
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             continue
         _claimed.append(file)
         return card
+    logging.warning("all cards are claimed by other jobs: card %s is shared", cards[0])
     return cards[0]
+
+
+def _for_all(lock: str, flags: int) -> int:
+    """Opens a lock that all users share. To read is enough to lock; and what another made in a
+    folder for all is not opened to be made (Linux refuses that, fs.protected_regular), nor
+    followed."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        made = os.open(lock, flags | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return os.open(lock, flags)
+    os.fchmod(made, 0o644)  # whatever the umask says
+    return made
 
 
 def memory_of(device: torch.device, host: float | None, card: float | None) -> Memory:
     """What may be used with a device; host, card: GiB, None for nine tenths of what is free."""
     own = round(host * GIB) if host else round(0.9 * host_memory())
-    if device.type != "cuda":
+    if not is_card(device):
         return Memory(own)
-    return Memory(own, round(card * GIB if card else 0.9 * torch.cuda.mem_get_info(device)[0]))
+    free = torch.get_device_module(device).mem_get_info(device)[0]
+    return Memory(own, round(card * GIB if card else 0.9 * free))
 
 
 def tidy_heap() -> None:
@@ -128,14 +171,16 @@ def peak_host_memory() -> int:
 
 def peak_memory(device: torch.device) -> str:
     host = peak_host_memory()
-    if device.type != "cuda":
+    if not is_card(device):
         return gib(host)
-    return f"{gib(torch.cuda.max_memory_allocated(device))} on the card, {gib(host)} beside it"
+    most = torch.get_device_module(device).max_memory_allocated(device)
+    return f"{gib(most)} on the card, {gib(host)} beside it"
 
 
 def device_name(device: torch.device) -> str:
     """The name of a card, or `cpu`."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    card = is_card(device)
+    return torch.get_device_module(device).get_device_name(device) if card else device.type
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
@@ -165,7 +210,7 @@ def idle() -> bool:
 def choose_linears(device: torch.device) -> str:
     """Which library multiplies float32 faster on this kind of processor (models/linears.py): timed
     once and kept in the user's cache folder, so that all jobs take the same."""
-    if device.type != "cpu" or not has_onednn():
+    if is_card(device) or not has_onednn():
         return TORCH
     return _kept(f"{processor()}, torch {torch.__version__}, linears", faster_linears)
 
@@ -218,7 +263,7 @@ def measure_rate(
     """The best of several products, in a second or so."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    size, best = (8192 if device.type == "cuda" else 1536), 0.0
+    size, best = (8192 if is_card(device) else 1536), 0.0
     left = torch.randn(size, size, device=device).to(dtype)
     stop = time.monotonic() + 1
     with linears_by(linears):

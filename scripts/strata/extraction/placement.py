@@ -32,6 +32,7 @@ class Needs:
 
     layer, layers: weights of one decoder layer (the largest) and of all. head: unembedding.
     fusing: what is there twice while experts are put together.
+    cards: that share the stream, each with all of the rest.
     stream: residual stream of the task. batch: the most that a batch on its way through a layer,
     or a block of logits, takes, one in each lane. process: all that is there beside the tensors.
     """
@@ -43,6 +44,7 @@ class Needs:
     batch: int
     process: int
     fusing: int = 0
+    cards: int = 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Placement:
 
     def device(self, needs: Needs) -> int:
         """Peak on the device: the layer that runs and the one that is read, and all beside them."""
-        stream = needs.stream if self.stream == "device" else 0
+        stream = -(-needs.stream // needs.cards) if self.stream == "device" else 0
         return 2 * needs.layer + needs.fusing + needs.head + needs.batch + stream
 
     def explain(self, needs: Needs, memory: "Memory") -> str:

@@ -5,7 +5,7 @@ point operations (a multiplication and an addition are two).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Setting:
     """How the study's models will run. memory: None where the device is not known. rates:
     operations a second by dtype, None where not measured. batch_tokens: None for `auto`. process:
     bytes of a process without items and tensors. layers: those that are read out, as a study says
-    it."""
+    it. cards: that share the work of a job."""
 
     lenses: Sequence[str]
     memory: Memory | None
@@ -59,6 +59,7 @@ class Setting:
     batch_tokens: int | None = None
     layers: str | Sequence[int] = "all"
     normed_float16: bool = False
+    cards: int = 1
 
 
 def job_needs(skeleton: Skeleton, tasks: Sequence[Task], setting: Setting) -> Needs:
@@ -75,7 +76,7 @@ def job_needs(skeleton: Skeleton, tasks: Sequence[Task], setting: Setting) -> Ne
             size = batch_tokens_for(tree, setting.memory or Memory(0))
         facts = skeleton, tree, size, process, "cuda" if card else "cpu"
         needs.append(needs_of(*facts, setting.normed_float16))
-    return together(needs)
+    return replace(together(needs), cards=setting.cards)
 
 
 def plan_row(
@@ -191,7 +192,8 @@ def product_seconds(skeleton: Skeleton, setting: Setting, own: int, exact: int) 
     if setting.rates is None:
         return None
     dtype = str(skeleton.dtype).removeprefix("torch.")
-    return (own / setting.rates[dtype] + exact / setting.rates["float32"]) / SHARE
+    products = (own / setting.rates[dtype] + exact / setting.rates["float32"]) / SHARE
+    return products / setting.cards
 
 
 def seconds(

@@ -9,13 +9,13 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from strata.errors import StrataError
-from strata.extraction.stream import Stream
+from strata.extraction.shares import Streams
 from strata.files import atomic, link
 from strata.integrity import Refused, sealed, verify_file
 from strata.store import Scores, read_state, write_scores, write_state
@@ -88,18 +88,25 @@ class Progress:
         return self.folder / f"layer_{layer}.h5"
 
     def offer(
-        self, layer: int, stream: Stream, logprob: dict[str, list[np.ndarray]], together: int = 1
+        self,
+        layer: int,
+        stream: Streams,
+        logprob: dict[str, list[np.ndarray]],
+        together: int = 1,
+        finished: Callable[[], None] = lambda: None,
     ) -> None:
         """Saves the state after `layer`, unless too much of the time would go into saving.
-        together: how many tasks save in this time."""
+        together: how many tasks save in this time. What came before the state, dumps too, is there
+        when finished() has returned."""
         start = time.monotonic()
-        cost = self._cost if self._cost is not None else FILE + stream.hidden.nbytes / RATE
+        cost = self._cost if self._cost is not None else FILE + stream.nbytes / RATE
         if (start - self._since) * self.share >= cost * together:
+            finished()
             write_state(self.state, layer, stream.prefix, stream.parts(), logprob)
             self._since = time.monotonic()
             self._cost = self._since - start
 
-    def resume(self, stream: Stream, logprob: dict[str, list[np.ndarray]]) -> int:
+    def resume(self, stream: Streams, logprob: dict[str, list[np.ndarray]]) -> int:
         """Fills stream and logprob with the state saved last; returns its layer, -1 for none. From
         now on counts the time that a save is worth."""
         self._since = time.monotonic()

@@ -7,13 +7,16 @@ import torch
 
 from strata.extraction.stream import Stream
 from strata.extraction.tree import TokenTree
+from strata.models.devices import is_card
 from strata.models.lens import Block, Wanted, sum_paths
 from strata.models.memory import unless_full
 from strata.names import REFERENCE
 
 
 class Readout:
-    """Scores the lenses on the distinct predicting positions of a stream's tree.
+    """Scores the lenses on the distinct predicting positions of a stream's tree. On a card no block
+    of them lies across the end of a batch, so that blocks are the same however many cards share the
+    batches.
 
     each: a map that works in so many lanes, see lanes.in_lanes.
     """
@@ -25,15 +28,16 @@ class Readout:
         self.offsets = stream.tree.path_offsets
         self.unembedding = stream.model.unembedding
         self.reads = {}
+        ends = [batch.last for batch in stream.batches] if is_card(stream.model.device) else []
         for embedding in (True, False):
             alike = embedding and not stream.model.family.positions
-            wanted, entries = wanted_of(stream.tree, stream.place, alike)
-            blocks = self.unembedding.blocks(wanted, stream.hidden.device, lanes)
+            wanted, entries = wanted_of(stream.tree, stream.place, alike, ends)
+            blocks = self.unembedding.blocks(wanted, stream.hidden.device, lanes, ends)
             self.reads[embedding] = blocks, entries
         self.dtype = str(stream.model.dtype).removeprefix("torch.")
 
-    def __call__(self, layer: int) -> dict[str, np.ndarray]:
-        """lens -> (choices,) float32."""
+    def read(self, layer: int) -> list[torch.Tensor]:
+        """For each lens, the log-probabilities that `sums` takes, on the model's device."""
         last = layer == self.stream.model.n_layers
         blocks, entries = self.reads[layer == 0]
         count = sum(len(block.token) for block in blocks)
@@ -51,7 +55,13 @@ class Readout:
         if self.lenses:
             done = [own for ran in self.each(read, blocks) for own in ran]
             self.reads[layer == 0] = done, entries
-        return {lens: self._sum(lens, own.cpu().numpy()[entries]) for lens, own in values.items()}
+        return list(values.values())
+
+    def sums(self, layer: int, *values: torch.Tensor) -> dict[str, np.ndarray]:
+        """What `read` gives for a layer, in host memory -> lens -> (choices,) float32."""
+        _, entries = self.reads[layer == 0]
+        pairs = zip(self.lenses, values, strict=True)
+        return {lens: self._sum(lens, own.numpy()[entries]) for lens, own in pairs}
 
     def _read(self, block: Block, last: bool) -> dict[str, torch.Tensor]:
         hidden = self.stream.at(block.positions)
@@ -62,16 +72,17 @@ class Readout:
 
 
 def wanted_of(
-    tree: TokenTree, place: np.ndarray, embedding: bool = False
+    tree: TokenTree, place: np.ndarray, embedding: bool = False, ends: Sequence[int] = ()
 ) -> tuple[Wanted, np.ndarray]:
     """The log-probabilities a tree needs, each once, and which of them each node of `path_nodes`
     takes. place: (nodes,) row of the residual stream of each node. embedding: at layer 0, where
     positions of the same token are alike, so that one stands for all, unless positions are
-    learned."""
+    learned; for all up to the next of `ends`, rows of the stream."""
     scored, which = np.unique(tree.path_nodes, return_inverse=True)
     row = place[tree.parent[scored]]
     if embedding:
         token = tree.tokens[tree.parent[scored]]
+        token = token + (token.max() + 1) * np.searchsorted(ends, row, "right")
         _, first, alike = np.unique(token, return_index=True, return_inverse=True)
         row = row[first][alike]
     order = np.argsort(row, kind="stable")

@@ -29,6 +29,7 @@ from strata.extraction.tree import TokenizedItem, build_tree, tokenize
 from strata.extraction.twin import forward, log_softmax
 from strata.extraction.whole import STRATA, THEIRS, dequantised_by, load
 from strata.items import Item
+from strata.models.devices import is_card
 from strata.models.gguf.header import is_gguf
 from strata.models.memory import one_message
 from strata.models.model import Model
@@ -212,8 +213,8 @@ def _expected(
         for task, own in asked.items()
     }
     lm.to("meta")
-    if part.device.type == "cuda":
-        torch.cuda.empty_cache()
+    if is_card(part.device):
+        torch.get_device_module(part.device).empty_cache()
     return expected
 
 

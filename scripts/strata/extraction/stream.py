@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from strata.errors import StrataError
 from strata.extraction.packed import Pack, whole
 from strata.extraction.tree import TokenTree
+from strata.models import devices
 from strata.models.attention import use_blocks
 from strata.models.memory import half, unless_full
 from strata.models.model import Model
@@ -74,13 +75,18 @@ class Stream:
         """Fills the stream with the embeddings: layer 0."""
         tokens = torch.from_numpy(self.tree.tokens[self.order])
         positions = torch.from_numpy(self.tree.depth[self.order]) + len(self.prefix)
+        embed = self.model.embedder()
         for batch in self.batches:
             own = batch.stretch
-            self.hidden[own] = self.model.embed(tokens[own], positions[own])
+            self.hidden[own] = embed(tokens[own], positions[own])
 
     def at(self, rows: torch.Tensor) -> torch.Tensor:
         """These rows of the stream, on the model's device; `rows` is on the stream's."""
-        return self.hidden[rows].to(self.model.device)
+        if self.hidden.device.type == self.model.device.type:
+            return self.hidden[rows]
+        taken = devices.pinned((len(rows), self.hidden.shape[1]), self.hidden.dtype)
+        torch.index_select(self.hidden, 0, rows, out=taken)
+        return taken.to(self.model.device, non_blocking=True)
 
     def advance(self, index: int, layer: torch.nn.Module, progress: Callable[[int], None]) -> None:
         """Runs decoder layer `index` (0-based) on the whole task, batch by batch; progress(tokens)
@@ -132,10 +138,10 @@ class Stream:
 
 
 def _room(shape, dtype, device, where: str, folder: Path | None) -> torch.Tensor:
-    if where == "device":
+    if where == "device" or (where == "host" and not devices.is_card(device)):
         return torch.empty(shape, dtype=dtype, device=device)
     if where == "host":
-        return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+        return devices.pinned(shape, dtype)
     size = shape[0] * shape[1]
     number, file = tempfile.mkstemp(suffix=".part", dir=folder)
     os.close(number)

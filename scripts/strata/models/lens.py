@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -87,21 +88,26 @@ class Unembedding:
         return self.weight.device
 
     def blocks(
-        self, wanted: Wanted, where: torch.device | str = "cpu", lanes: int = 1
+        self,
+        wanted: Wanted,
+        where: torch.device | str = "cpu",
+        lanes: int = 1,
+        ends: Sequence[int] = (),
     ) -> list[Block]:
         """`wanted` in blocks of positions, on the device: made once, used for every layer.
         where: the device of the residual stream, and so of the positions. lanes: at least so many
-        blocks, so that each lane has its own."""
+        blocks, so that each lane has its own. ends: rows of the stream that none lies across."""
         rows, _ = self.block
         rows = min(rows, max(1, -(-len(wanted.positions) // lanes)))
+        stretches = np.searchsorted(wanted.positions, ends).tolist()
         found = []
-        for first in range(0, len(wanted.positions), rows):
-            low, high = np.searchsorted(wanted.source, (first, first + rows))
+        for first, last in cuts(len(wanted.positions), rows, stretches):
+            low, high = np.searchsorted(wanted.source, (first, last))
             order = low + np.argsort(wanted.token[low:high], kind="stable")
             token = wanted.token[order]
             arrays = wanted.source[order] - first, token, order
             source, token_, place = (torch.from_numpy(array).to(self.device) for array in arrays)
-            positions = torch.from_numpy(wanted.positions[first : first + rows]).to(where)
+            positions = torch.from_numpy(wanted.positions[first:last]).to(where)
             found.append(Block(positions, source, token_, place, self._bounds(token)))
         return found
 
@@ -341,6 +347,12 @@ def block_for(device: str) -> tuple[int, int]:
     """Positions and tokens of one block of logits: it should stay in the caches, of which a large
     card's has 32 MiB and more."""
     return (2048, 4096) if is_card(device) else (1024, 1024)
+
+
+def cuts(count: int, most: int, ends: Sequence[int]) -> list[tuple[int, int]]:
+    """Numbers up to `count` in runs of `most`, anew from each of `ends`."""
+    whole = pairwise(sorted({0, *ends, count}))
+    return [(a, min(a + most, end)) for begin, end in whole for a in range(begin, end, most)]
 
 
 def naive_log_probabilities(

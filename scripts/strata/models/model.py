@@ -5,9 +5,11 @@ than two need be held. The layers themselves are those of transformers.
 """
 
 import copy
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from contextlib import ExitStack
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ from strata.models.linears import TORCH, exact_products
 from strata.models.memory import is_full, one_message
 from strata.models.quantised import scheme_of, unquantised
 from strata.models.tensors import open_tensors
+from strata.models.upload import Forms, Room, Upload, size_of
 from strata.models.weights import check_weights
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -144,11 +147,14 @@ class Model:
             self.quantised = (scheme_of(stated, folder) or {}).get("quant_method", "")
             self.family, self.config = self.skeleton.family, self.skeleton.config
             self.dtype, self.window = self.skeleton.dtype, self.skeleton.window
-            made = self.skeleton.rotary
-            self.rotary = None if made is None else made(config=self.config).to(self.device)
+            self.rotary = self._rotary()
             self.n_layers = len(self.skeleton.layers)
             self.parts = check_weights(self.folder, self.tensors, self.skeleton)
-            self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+            self._upload = Upload() if is_card(self.device) else None
+
+    def embedder(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """`embed`, with its table read once for as long as it is kept."""
+        return partial(self._embed, self._table())
 
     @cached_property
     def packed(self) -> bool:
@@ -163,7 +169,21 @@ class Model:
 
         Raises StrataError for a position that the model has learned no embedding for.
         """
-        hidden = self.tensors.read(self.parts.embedding)[tokens.cpu()].to(self.device, self.dtype)
+        return self.embedder()(tokens, positions)
+
+    def _table(self) -> torch.Tensor:
+        """The embedding: on a card if that has as much room again, else as the file has it."""
+        name = self.parts.embedding
+        if self._upload is not None:
+            if name == self.parts.head:
+                return self.unembedding.weight
+            size = self.dtype.itemsize * math.prod(self.tensors.shapes()[name])
+            if 2 * size < torch.get_device_module(self.device).mem_get_info(self.device)[0]:
+                return self._ready({name: name})[name]
+        return self.tensors.read(name)
+
+    def _embed(self, table: torch.Tensor, tokens: torch.Tensor, positions: torch.Tensor):
+        hidden = table[tokens.to(table.device)].to(self.device, self.dtype)
         if self.family.scaled:
             hidden = hidden * torch.tensor(self.config.hidden_size**0.5, dtype=self.dtype)
         hidden = hidden * self._number(self.family.embedding_multiplier)
@@ -206,20 +226,30 @@ class Model:
 
     def layers(self, first: int = 0) -> Iterator[tuple[int, torch.nn.Module]]:
         """Decoder layers (0-based) from `first` to the last, each with its weights until the next
-        is asked for. No more than two hold weights at a time."""
-        layers = self.skeleton.layers
-        with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(self._read_layer, first)
-            for index in range(first, self.n_layers):
-                state = coming.result()
-                if index + 1 < self.n_layers:
-                    coming = reader.submit(self._read_layer, index + 1)
-                layers[index].load_state_dict(state, assign=True)
-                del state
-                try:
-                    yield index, layers[index]
-                finally:
-                    layers[index].to("meta")
+        is asked for. No more than two hold weights at a time: on a card, in two rooms that are
+        there as long as this runs."""
+        for index, (layer,) in layers_of([self], first):
+            yield index, layer
+
+    def _rooms(self) -> list[Room]:
+        """Where a card has the weights of two layers; nowhere that would be said on a CPU."""
+        if self._upload is None:
+            return []
+        sizes = [size_of(self._forms(self._names_of(index))) for index in range(self.n_layers)]
+        return [Room(max(sizes), self.device) for _ in range(2)]
+
+    def on(self, card: torch.device) -> "Model":
+        """The same model on another card, whose layers come with this one's (`layers_of`)."""
+        other = copy.copy(self)
+        vars(other).pop("unembedding", None)
+        other.device, other.skeleton = card, copy.copy(self.skeleton)
+        other.skeleton.layers = copy.deepcopy(self.skeleton.layers)
+        other.rotary = other._rotary()
+        return other
+
+    def _rotary(self) -> torch.nn.Module | None:
+        made = self.skeleton.rotary
+        return None if made is None else made(config=self.config).to(self.device)
 
     def first(self, layers: int) -> "Model":
         """The model of its first layers alone and the head; the two share their weights."""
@@ -252,43 +282,82 @@ class Model:
     def _end(self, name: str, dtype: torch.dtype) -> torch.nn.Module:
         """A module beside the layers, with its weights."""
         module = copy.deepcopy(self.skeleton.ends[name])
-        state = self._state(module, f"{self.parts.prefix}{name}.", dtype)
-        module.load_state_dict(state, assign=True)
+        names = {key: f"{self.parts.prefix}{name}.{key}" for key in module.state_dict()}
+        module.load_state_dict(self._ready(names, dtype), assign=True)
         return module
 
-    def _read_layer(self, index: int) -> dict[str, torch.Tensor]:
-        """Weights of a decoder layer on the device."""
-        layer = self.skeleton.layers[index]
-        return self._state(layer, f"{self.parts.prefix}{self.family.layers}.{index}.")
+    def _names_of(self, index: int) -> dict[str, str]:
+        """The names in the files of the weights of a decoder layer."""
+        prefix = f"{self.parts.prefix}{self.family.layers}.{index}."
+        return {name: prefix + name for name in self.skeleton.layers[index].state_dict()}
 
-    def _state(
-        self, module: torch.nn.Module, prefix: str, dtype: torch.dtype | None = None
-    ) -> dict:
-        return self._ready({name: prefix + name for name in module.state_dict()}, dtype)
+    def _read_layer(self, index: int, rooms: Sequence[Room]) -> list[dict[str, torch.Tensor]]:
+        """Weights of a decoder layer on the device, or in rooms of cards, in each the same."""
+        return self._read(self._names_of(index), None, rooms)
 
     def _ready(
         self, names: dict[str, str], dtype: torch.dtype | None = None
     ) -> dict[str, torch.Tensor]:
-        """The tensors of these names as copies on the device, when they are all there; in the
-        model's dtype, but for what transformers keeps in float32 whatever that is.
+        """The tensors of these names as `_read` has them, for good."""
+        if self._upload is None:
+            return self._read(names, dtype)[0]
+        room = Room(size_of(self._forms(names, dtype)), self.device)
+        (state,) = self._read(names, dtype, [room])
+        room.enter()
+        return state
+
+    def _forms(self, names: dict[str, str], dtype: torch.dtype | None = None) -> Forms:
+        """Shapes and dtypes of the tensors of these names: in the model's, but for what
+        transformers keeps in float32 whatever that is."""
+        kept = {key for key in names if any(part in key for part in self.skeleton.float32)}
+        shapes = self.tensors.shapes()
+        return {
+            key: (shapes[name], dtype or (torch.float32 if key in kept else self.dtype))
+            for key, name in names.items()
+        }
+
+    def _read(
+        self, names: dict[str, str], dtype: torch.dtype | None = None, rooms: Sequence[Room] = ()
+    ) -> list[dict[str, torch.Tensor]]:
+        """Copies on the device of the tensors of these names; on cards in rooms, in each the same,
+        when its current stream has entered that.
 
         Never a view into the file: products may differ in their last bit with the alignment.
         """
-        kept = {key for key in names if any(part in key for part in self.skeleton.float32)}
-        dtypes = {key: dtype or (torch.float32 if key in kept else self.dtype) for key in names}
-        if self._copies is None:
-            return {
-                key: self.tensors.read(name).to(self.device, dtypes[key], copy=True)
+        forms = self._forms(names, dtype)
+        if self._upload is not None:
+            return self._upload.fill(rooms, forms, lambda key: self.tensors.read(names[key]))
+        read = self.tensors.read
+        return [
+            {
+                key: read(name).to(self.device, forms[key][1], copy=True)
                 for key, name in names.items()
             }
-        with torch.cuda.stream(self._copies):
-            pinned = {
-                key: self.tensors.read(name).to(dtypes[key]).pin_memory()
-                for key, name in names.items()
-            }
-            ready = {key: t.to(self.device, non_blocking=True) for key, t in pinned.items()}
-        self._copies.synchronize()
-        for tensor in ready.values():
-            # Made in the stream of copies, used in the other: not to be reused before that is done.
-            tensor.record_stream(torch.cuda.default_stream(self.device))
-        return ready
+        ]
+
+
+def layers_of(
+    models: Sequence[Model], first: int = 0
+) -> Iterator[tuple[int, list[torch.nn.Module]]]:
+    """Model.layers of a model on several cards (Model.on): their weights are read once for all."""
+    main = models[0]
+    layers = [model.skeleton.layers for model in models]
+    rooms = list(zip(*(model._rooms() for model in models), strict=True)) or [(), ()]
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(main._read_layer, first, rooms[first % 2])
+        for index in range(first, main.n_layers):
+            states = coming.result()
+            if index + 1 < main.n_layers:
+                coming = reader.submit(main._read_layer, index + 1, rooms[(index + 1) % 2])
+            for own, state in zip(layers, states, strict=True):
+                own[index].load_state_dict(state, assign=True)
+            del states, state
+            try:
+                with ExitStack() as entered:
+                    for room in rooms[index % 2]:
+                        entered.enter_context(room)
+                    yield index, [own[index] for own in layers]
+            finally:
+                for own in layers:
+                    own[index].to("meta")

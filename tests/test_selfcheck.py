@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 from bisect import bisect_left
-from types import MethodType
 
 import h5py
 import pytest
@@ -16,6 +15,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 import extract
 from strata.errors import StrataError
+from strata.extraction import extract as extraction
 from strata.extraction import selfcheck as module
 from strata.extraction.placement import GIB, Memory
 from strata.extraction.selfcheck import self_check
@@ -121,7 +121,8 @@ def no_embedding_multiplier(model):
 
 
 def no_scale_of_logits(model):
-    model.unembedding.multiplier = model.unembedding.divisor = 1.0
+    *_, softcap = model.unembedding.scales
+    model.unembedding.scales = 1.0, 1.0, softcap
 
 
 def no_learned_positions(model):
@@ -138,7 +139,8 @@ def no_alibi(model):
 
 
 def no_softcap(model):
-    model.unembedding.softcap = None
+    multiplier, divisor, _ = model.unembedding.scales
+    model.unembedding.scales = multiplier, divisor, None
 
 
 def no_softcap_of_scores(model):
@@ -153,13 +155,7 @@ def other_head(model):
 
 def replaced(index, layer):
     def change(model):
-        whole = model.layers
-
-        def layers(self, first=0):
-            for own, as_it_is in whole(first):
-                yield own, layer if own == index else as_it_is
-
-        model.layers = MethodType(layers, model)
+        model.instead = {index: layer}  # see break_all
 
     return change
 
@@ -203,6 +199,14 @@ def break_all(monkeypatch, change) -> None:
         change(self)
 
     monkeypatch.setattr(Model, "__init__", init)
+    whole = extraction.layers_of
+
+    def layers_of(models, first=0):
+        instead = getattr(models[0], "instead", {})
+        for index, layers in whole(models, first):
+            yield index, [instead.get(index, layer) for layer in layers]
+
+    monkeypatch.setattr(extraction, "layers_of", layers_of)
 
 
 @pytest.mark.parametrize(

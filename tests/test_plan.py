@@ -157,7 +157,7 @@ def test_a_cluster_is_asked_for_what_is_planned_and_for_no_less_than_a_floor():
     """The rules' own function, on a plan of two tasks."""
     text = (ROOT / "rules" / "common.smk").read_text()
     start = text.index("def planned(")
-    plan = {("m", "a"): {"seconds": "30"}, ("m", "b"): {"seconds": "3000"}}
+    plan = {("m", "a"): {"seconds": 30.0}, ("m", "b"): {"seconds": 3000.0}}
     scope = {"PLAN": plan, "study": SimpleNamespace(tasks=["a", "b"])}
     exec(text[start : text.index("\n\n\n", start)], scope)
     minutes = scope["planned"]("m", "seconds", 720, 2 / 60, 10, sum)

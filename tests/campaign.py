@@ -1,19 +1,26 @@
 """The fault campaign: what damage, kills and a full disk do to a study, over every rule and every
 kind of file that its jobs read.
 
-    python tests/campaign.py [--faults 550] [--seed 0] [--only WORD ...] [--workers 2]
+    python tests/campaign.py [--faults 600] [--seed 0] [--only WORD ...] [--workers 2]
+                             [--study FOLDER] [--record FILE]
 
 A small study is run once to its end. From Snakemake's records of it follows what there is to
 break: every rule, and every kind of file that it reads. Each fault works on a copy: the results of
 one job are gone, and what it reads is cut short, has a bit flipped, a stretch zeroed, or is
 exchanged with another of its kind, times kept; or the job is killed, alone or with Snakemake, or
-Snakemake alone; or files may not grow beyond a size, as on a full disk. Then Snakemake is asked
-for the results, once more where it refused or was killed, and all results are compared with the
-whole study's. The user's own files, models and questions, are left alone: with other content they
-ask for other results.
+Snakemake alone; or no file of a script may grow beyond a size, as on a full disk. Broken so are,
+too, the hashes beside files, what was refused before, what a killed extraction left, what Snakemake
+and Strata keep of earlier runs, and the user's own models and questions. Then Snakemake is asked
+for the results, again where it refused or was killed, and all results are compared with the whole
+study's. With other content the user's own files ask for other results: where they are refused, they
+are put back.
 
-Prints a table of outcomes in Markdown. The exit status is 1 if a fault changed results without a
-word, hung, ended in a traceback or without a message, or lost what an extraction had finished.
+Prints tables of outcomes in Markdown. With --record FILE a campaign that was stopped goes on, and
+one that is over plays again what came out badly. The exit status is 1 if a fault changed results
+without a word, hung, ended in a traceback or without a message that names the file, was refused for
+ever, or lost what an extraction had finished.
+
+Not played: what needs a network (fetch, fetch_set, package) or hours (pretrain).
 """
 
 import argparse
@@ -40,17 +47,52 @@ import warm
 import workflow
 from mirror import MIRROR
 
+from strata.integrity import beside
+
 # Outcomes.
-NOTHING = "no such file"  # none that could be broken so
+NOTHING = "did not happen"  # no such file, or all was over before the kill
 UNCHANGED, ANEW, REFUSED = "no effect", "made anew", "refused"
 WENT_ON, MENDED = "went on", "refused, then made anew"
-GOOD = (NOTHING, UNCHANGED, ANEW, MENDED, REFUSED, WENT_ON)
+OTHER, PUT_BACK = "other results asked for", "refused until put back"  # the user's own files
+GOOD = (UNCHANGED, ANEW, MENDED, WENT_ON, OTHER, PUT_BACK)
 SILENT, HANG, TRACEBACK, LOST = "SILENT", "HANG", "TRACEBACK", "LOST"
 MUTE, STUCK = "NO MESSAGE", "STUCK"
 BAD = (SILENT, HANG, TRACEBACK, MUTE, LOST, STUCK)
 # What is compared: all that is computed, in forms that are the same from run to run.
 COMPARED = (".csv", ".h5", ".json", ".jsonl", ".md", ".txt")
 ASIDE = ("asked", "benchmarks", "logs", "unfinished", "explorer", "study.json", "plan.csv")
+
+# What is broken beside what a job reads, as patterns in the study's folder. After a kill:
+LEFT = {
+    "state.h5": "results/*/unfinished/**/state.h5",
+    "scores.h5": "results/*/unfinished/**/scores.h5",
+    "layer": "results/*/unfinished/**/layer_*",
+    "identity": "results/*/unfinished/**/*.json",
+    "published": "results/*/unfinished/**/published",
+    "lock": ".snakemake/locks/*",
+    "incomplete": ".snakemake/incomplete/**/*",
+    "alive": ".snakemake/strata.alive",
+}
+# After a run to the end:
+RECORDS = {
+    "metadata": ".snakemake/metadata/**/*",
+    "hashes": "cache/strata/hashes.json",
+    "rates": "cache/strata/rates.json",
+    "plan.csv": "results/*/plan.csv",
+    "study.json": "results/*/study.json",
+    "asked": "results/*/asked/**/*",
+    "benchmarks": "results/*/benchmarks/**/*",
+}
+# The user's own, and a word in the results that stand on them:
+OWN = {
+    "weights": ("small/*.safetensors", "small"),
+    "config.json": ("small/config.json", "small"),
+    "tokenizer": ("small/tokenizer.json", "small"),
+    "questions": ("sums.jsonl", "sums"),
+}
+READ_OWN = ("describe", "extract", "prepare")
+ASTRAY = ("beside", "refused", "left", "records", "own")  # what stands for a rule of these faults
+HASH = " hash"  # behind the kind of a file: what is broken is the hash beside it
 
 
 @dataclass(frozen=True)
@@ -64,8 +106,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Fault:
-    """rule: that of the job whose results are gone; kind: of the file that is broken; how: the name
-    of what is done to it; target: the job; seed: of what is random in it."""
+    """rule: that of the job whose results are gone, or where the file is from (left, records,
+    refused, own); kind: of the file that is broken; how: the name of what is done to it; seed: of
+    what is random in it."""
 
     rule: str
     kind: str
@@ -90,7 +133,7 @@ def small(folder: Path) -> workflow.Study:
     """Two models, an untrained one, two tasks or three, probes."""
     tasks = ["sums", "arithmetic"]
     study = workflow.Study(folder, tasks=tasks)
-    study.config["models"]["large"]["untrained"] = True
+    study.config["models"]["large"] |= {"untrained": True, "job": "model"}
     if (MIRROR / "llama_analysis").is_dir():
         study.config["tasks"]["truthfulqa"] = {"source": "truthfulqa", "limit": 6}
         study.config["select"]["tasks"].append("truthfulqa")
@@ -106,7 +149,7 @@ def small(folder: Path) -> workflow.Study:
     return study
 
 
-def finish(study: workflow.Study, targets: tuple[str, ...] = ("plan", "all")) -> None:
+def finish(study: workflow.Study, targets: tuple[str, ...] = ("plan", "published", "all")) -> None:
     """Runs the whole study, or what of it is not there yet."""
     for target in targets:
         run = Run(study.folder, [target])
@@ -124,7 +167,7 @@ def jobs_of(folder: Path) -> list[Job]:
         if (folder / output).is_file():
             found[record["rule"], *record["log"]].append(output)
             found[record["rule"], *record["log"], "in"] = record["input"]
-    return [
+    jobs = [
         Job(
             re.sub("^extract_(small|large)$", "extract", key[0]),
             tuple(found[*key, "in"]),
@@ -133,6 +176,8 @@ def jobs_of(folder: Path) -> list[Job]:
         for key, own in found.items()
         if key[-1] != "in"
     ]
+    items = sorted({path for job in jobs for path in job.inputs if path.endswith(".jsonl")})
+    return [*jobs, Job("plan", tuple(items), ("plan",))]  # has no outputs on record
 
 
 def kind_of(path: str) -> str:
@@ -190,12 +235,15 @@ def processes(folder: Path) -> list[psutil.Process]:
     return [own for *_, own in sorted(found)]
 
 
-def kill(folder: Path, which: str = "all") -> None:
-    """SIGKILL to all that is at work in a folder, to Snakemake, or to its job, the youngest."""
+def kill(folder: Path, which: str = "all") -> bool:
+    """SIGKILL to all that is at work in a folder, to Snakemake, or to its job, the youngest.
+    Returns whether there was any."""
     found = processes(folder)
-    for own in {"all": found, "snakemake": found[:1], "job": found[1:][-1:]}[which]:
+    meant = {"all": found, "snakemake": found[:1], "job": found[1:][-1:]}[which]
+    for own in meant:
         with contextlib.suppress(psutil.Error):
             own.kill()
+    return bool(meant)
 
 
 # Faults
@@ -243,33 +291,45 @@ def plan(jobs: list[Job], count: int, seed: int, words: list[str]) -> list[Fault
     by_rule: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         by_rule[job.rule].append(job)
-    extract = by_rule["extract"]
     read = [(*group, some) for group, some in groups.items()]
-    read += [("left", kind, extract) for kind in ("state.h5", "layer", "identity", "published")]
-    read += [("records", kind, jobs) for kind in ("metadata", "hashes", "plan.csv")]
+    sealed: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        for kind in sorted({kind_of(path) for path in job.inputs if "results" in path} - {""}):
+            if not kind.startswith("asked") and not kind.endswith(".h5"):
+                sealed[kind].append(job)
+    read += [("beside", kind + HASH, some) for kind, some in sealed.items()]
+    read += [("refused", kind, some) for kind, some in sealed.items()]
+    extract = [*by_rule["extract"], *by_rule.get("extract_untrained", [])]
+    read += [("left", kind, extract) for kind in LEFT]
+    read += [("records", kind, jobs) for kind in RECORDS]
+    for kind, (_, word) in OWN.items():
+        some = [job for job in jobs if job.rule in READ_OWN and word in job.outputs[0]]
+        read.append(("own", kind, some))
+    read = [one for one in read if one[-1]]
     ways = (*DAMAGE, "swap")
     rng.shuffle(read)
     while min(len(damaged), len(stopped)) < count:
         for place, (rule, kind, some) in enumerate(read):
             # Every kind meets another way in each round.
-            how = ways[(turn + place) % len(ways)]
+            alone = len({p for job in jobs for p in job.inputs if kind_of(p) == kind}) == 1
+            how = ways[(turn + place) % (len(ways) - alone)]
             damaged.append(Fault(rule, kind, how, rng.choice(some), rng.randrange(10**6)))
         # An extraction takes longest and keeps what it has: killed as often as many others.
-        rules = [*by_rule.items(), *[("extract", extract)] * 10]
+        rules = [*by_rule.items(), *[("extract", by_rule["extract"])] * 10]
         rng.shuffle(rules)
         for rule, some in rules:
             for how in (KILLS[rng.randrange(3)], "full disk"):
                 stopped.append(Fault(rule, "", how, rng.choice(some), rng.randrange(10**6)))
         turn += 1
     found = [*damaged[: count - count // 4], *stopped[: count // 4]]
+    rng.shuffle(found)
     return [own for own in found if not words or any(word in str(own) for word in words)]
 
 
 class Campaign:
     def __init__(self, study: workflow.Study, top: Path, patience: float) -> None:
         self.study, self.top, self.patience = study, top, patience
-        self.results = study.results.relative_to(study.folder)
-        self.took: dict[str, float] = defaultdict(lambda: 5.0)
+        self.took: dict[str, float] = defaultdict(lambda: 3.0)
 
     def play(self, fault: Fault) -> Outcome:
         folder = Path(tempfile.mkdtemp(dir=self.top)) / "study"
@@ -282,116 +342,119 @@ class Campaign:
 
     def _play(self, fault: Fault, folder: Path, rng: random.Random) -> Outcome:
         target = fault.job.outputs[0]
-        gone = fault.rule not in ("records",)
-        for path in fault.job.outputs if gone else ():
-            (folder / path).unlink(missing_ok=True)
+        if fault.rule != "records":
+            for path in fault.job.outputs:
+                (folder / path).unlink(missing_ok=True)
         if fault.rule == "left":
-            self._leave(folder, target, fault.kind, rng)
+            self._leave(folder, target, fault.kind)
         broken: list[Path] = []
+        left: dict[str, str] = {}
         limit = 0
         if fault.how in KILLS:
-            left = self._kill(fault, folder, target, rng)
+            if not self._kill(fault, folder, target, rng):
+                return Outcome(NOTHING)
+            left = extracted(folder)
         elif fault.how == "full disk":
-            sizes = [(self.study.folder / path).stat().st_size for path in fault.job.outputs]
-            limit = rng.randrange(1, max(sizes) + 1)
+            whole = [self.study.folder / path for path in fault.job.outputs]
+            sizes = [path.stat().st_size for path in whole if path.is_file()]
+            limit = rng.randrange(1, max(sizes, default=1000) + 1)
         else:
             broken = self._break(fault, folder, rng)
             if not broken:
                 return Outcome(NOTHING)
-        run = Run(folder, [target], limit)
         start = time.monotonic()
-        status = run.wait(self.patience)
+        found = self._run(folder, target, limit)
         self.took[fault.rule] = time.monotonic() - start
-        said = run.said()
-        found = self._judge(status, said, folder)
         if found is None:
-            return self._compare(fault, folder, broken, left if fault.how in KILLS else {})
-        if found.kind != REFUSED:
-            return found
-        # Refused: the next run makes it anew by itself, or says the same.
-        run = Run(folder, [target])
-        again = self._judge(run.wait(self.patience), run.said(), folder)
-        if again is None:
-            done = self._compare(fault, folder, broken, {})
-            return Outcome(MENDED, found.said) if done.kind in GOOD else done
-        if again.kind == REFUSED and not broken:
-            return Outcome(STUCK, again.said)  # nothing is damaged any more
-        return again
+            return self._compare(fault, folder, broken, left)
+        names = [path.parent / path.parent.name for path in broken if fault.rule == "own"]
+        if found.kind == REFUSED and broken and not named([*broken, *names], found.said):
+            return Outcome(MUTE, found.said)
+        if found.kind == REFUSED and fault.rule == "own":
+            for path in broken:
+                shutil.copy2(self.study.folder / path.relative_to(folder), path)
+        # The next run makes anew what was refused; of two files, the one after it the other.
+        again = found
+        for _ in range(1 + len(broken)):
+            if again is None or again.kind != REFUSED:
+                break
+            again = self._run(folder, target)
+        if again is not None:
+            return Outcome(STUCK, again.said) if again.kind == REFUSED else again
+        done = self._compare(fault, folder, broken, left)
+        kind = PUT_BACK if fault.rule == "own" else MENDED
+        return Outcome(kind, found.said) if done.kind in GOOD else done
 
-    def _leave(self, folder: Path, target: str, kind: str, rng: random.Random) -> None:
+    def _run(self, folder: Path, target: str, limit: int = 0) -> Outcome | None:
+        run = Run(folder, [target], limit)
+        return self._judge(run.wait(self.patience), run.said())
+
+    def _leave(self, folder: Path, target: str, kind: str) -> None:
         """An extraction that was killed, and left a file of this kind if it came to it."""
         run = Run(folder, [target])
-        _until(lambda: self._unfinished(folder, kind) or run.process.poll() is not None, 60)
+        _until(lambda: files(folder, LEFT[kind]) or run.process.poll() is not None, 60)
         kill(folder)
         run.process.wait()
 
-    def _unfinished(self, folder: Path, kind: str) -> list[Path]:
-        found = (folder / self.results / "unfinished").rglob("*")
-        return sorted(path for path in found if path.name.startswith(kind))
-
     def _break(self, fault: Fault, folder: Path, rng: random.Random) -> list[Path]:
         """The files that were changed."""
-        if fault.rule == "left":
-            found = self._unfinished(folder, fault.kind)
-        elif fault.rule == "records":
-            places = {
-                "metadata": folder / ".snakemake" / "metadata",
-                "hashes": folder / "cache",
-                "plan.csv": folder / self.results / "plan.csv",
-            }
-            place = places[fault.kind]
-            found = [place] if place.is_file() else sorted(place.rglob("*"))
+        everything = {path for job in jobs_of(folder) for path in job.inputs}
+        if patterns := {"left": LEFT, "records": RECORDS}.get(fault.rule):
+            found = others = files(folder, patterns[fault.kind])
+        elif fault.rule == "own":
+            found = files(folder, OWN[fault.kind][0])
+            others = files(folder, OWN[fault.kind][0].replace("small", "large"))
         else:
-            found = [folder / path for path in fault.job.inputs if kind_of(path) == fault.kind]
+            kind = fault.kind.removesuffix(HASH)
+            found, others = (
+                [folder / path for path in sorted(some) if kind_of(path) == kind]
+                for some in (fault.job.inputs, everything)
+            )
+        if fault.kind.endswith(HASH):
+            found, others = map(beside, found), map(beside, others)
         found = [path for path in found if path.is_file() and path.stat().st_size]
         if not found:
             return []
         path = rng.choice(found)
+        if fault.rule == "refused":  # one that was refused before, and now again
+            aside, before = path.with_name(f"{path.name}.refused"), path.read_bytes()
+            keep_times(path, flip(before, rng))
+            aside.write_bytes(DAMAGE.get(fault.how, flip)(before, rng))
+            return [path]
         if fault.how != "swap":
-            content = path.read_bytes()
-            changed = DAMAGE[fault.how](content, rng)
+            before = path.read_bytes()
+            changed = DAMAGE[fault.how](before, rng)
             keep_times(path, changed)
-            return [path] if changed != content else []
-        if fault.rule in ("left", "records"):
-            others = found
-        else:
-            everything = {
-                p for job in jobs_of(folder) for p in job.inputs if kind_of(p) == fault.kind
-            }
-            others = [folder / own for own in sorted(everything)]
-        others = [own for own in others if own.is_file() and own.read_bytes() != path.read_bytes()]
+            return [path] if changed != before else []
+        before = path.read_bytes()
+        others = [own for own in others if own.is_file() and own.read_bytes() != before]
         if not others:
             return []
         other = rng.choice(others)
-        contents = path.read_bytes(), other.read_bytes()
-        keep_times(path, contents[1])
-        keep_times(other, contents[0])
+        keep_times(path, other.read_bytes())
+        keep_times(other, before)
         return [path, other]
 
-    def _kill(self, fault: Fault, folder: Path, target: str, rng: random.Random) -> dict[str, str]:
-        """Kills at a random moment. Returns by model/task what an extraction has finished then."""
+    def _kill(self, fault: Fault, folder: Path, target: str, rng: random.Random) -> bool:
+        """Kills at a random moment. Returns whether there was anything at work."""
         run = Run(folder, [target])
-        moments = ["", "state.h5", "scores.h5", "published"] if fault.rule == "extract" else [""]
-        moment, until = rng.choice(moments), rng.uniform(0, self.took[fault.rule])
+        long = fault.rule.startswith("extract")
+        moment = rng.choice(["", "state.h5", "scores.h5", "published"] if long else [""])
+        until = rng.uniform(0, self.took[fault.rule])
 
         def come() -> bool:
             passed = time.monotonic() - start > until and not moment
-            found = moment and self._unfinished(folder, moment)
+            found = moment and files(folder, LEFT[moment])
             return bool(passed or found or run.process.poll() is not None)
 
         start = time.monotonic()
         _until(come, self.patience)
-        kill(folder, fault.how.removeprefix("kill "))
+        met = run.process.poll() is None and kill(folder, fault.how.removeprefix("kill "))
         if fault.how != "kill all":
             run.wait(self.patience)
-        left = {}
-        for path in self._unfinished(folder, "s"):
-            if path.name in ("state.h5", "scores.h5"):
-                own = str(path.parent.relative_to(folder / self.results / "unfinished"))
-                left[own] = "scores" if left.get(own) == "scores" else path.stem
-        return left
+        return met
 
-    def _judge(self, status: int | None, said: str, folder: Path) -> Outcome | None:
+    def _judge(self, status: int | None, said: str) -> Outcome | None:
         """What a run came to that did not succeed; None for one that did."""
         lines = said.splitlines()
         if status is None:
@@ -411,30 +474,57 @@ class Campaign:
     def _compare(self, fault, folder: Path, broken: list[Path], left: dict[str, str]) -> Outcome:
         own = {path.relative_to(folder) for path in broken}
         wrong = []
-        for path in sorted(self.study.results.rglob("*")):
+        for path in sorted((self.study.folder / "results").rglob("*")):
             name = path.relative_to(self.study.folder)
             if path.suffix not in COMPARED or name.parts[2] in ASIDE or name in own:
                 continue
             if not (folder / name).is_file() or content(folder / name) != content(path):
                 wrong.append(str(name))
+        whole, there = (
+            {name: (top / name).read_bytes() for name in own if (top / name).is_file()}
+            for top in (self.study.folder, folder)
+        )
         if wrong:
-            return Outcome(SILENT, wrong[:3])
+            asked = fault.rule == "own" and there != whole
+            return Outcome(OTHER if asked else SILENT, wrong[:3])
         for name, what in left.items():
-            log = folder / self.results / "logs" / "extract" / f"{name}.log"
-            said = log.read_text() if log.is_file() else ""
+            said = of_task(folder, name)
             taken = ("an earlier run finished it", "it was extracted before")
             taken += ("going on after layer",) if what == "state" else ()
             if "lenses: " in said and not any(words in said for words in taken):
                 return Outcome(LOST, [name, what])
         if fault.how in (*KILLS, "full disk"):
             return Outcome(WENT_ON)
-        whole = [path.relative_to(folder) for path in broken if path.is_file()]
-        same = [
-            (folder / name).read_bytes() == (self.study.folder / name).read_bytes()
-            for name in whole
-            if (self.study.folder / name).is_file()
-        ]
-        return Outcome(ANEW if all(same) else UNCHANGED)
+        return Outcome(ANEW if there == whole else UNCHANGED)
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
+
+
+def named(broken: list[Path], said: list[str]) -> bool:
+    """Whether a message names one of the files, or that which one is the hash of, or its folder."""
+    names = {path.name.removeprefix(".").removesuffix(".sha256") for path in broken}
+    return any(name in line for name in names for line in said)
+
+
+def extracted(folder: Path) -> dict[str, str]:
+    """What extractions have finished by the folder of each: their scores, or a state."""
+    left = {}
+    for what in ("state", "scores"):
+        for path in files(folder, LEFT[f"{what}.h5"]):
+            left[path.parent.relative_to(folder).as_posix().split("unfinished/")[1]] = what
+    return left
+
+
+def of_task(folder: Path, name: str) -> str:
+    """What the log of an extraction says of one task: model/task, or untrained/model/task."""
+    rest, model, task = name.rsplit("/", 2) if name.count("/") > 1 else ("", *name.split("/"))
+    for path in (f"{model}/{task}.log", f"{model}.log"):
+        for log in folder.glob(f"results/*/logs/extract{'_' * bool(rest)}{rest}/{path}"):
+            text = re.split(rf"^{task}:$", log.read_text(), maxsplit=1, flags=re.M)[-1]
+            return re.split(r"^\S+:$", text, maxsplit=1, flags=re.M)[0]
+    return ""
 
 
 def content(path: Path) -> object:
@@ -452,23 +542,35 @@ def _until(come: Callable[[], object], seconds: float) -> None:
         time.sleep(0.005)
 
 
-def table(found: list[tuple[Fault, Outcome]]) -> str:
-    """Outcomes by what was done, in Markdown."""
-    kinds = [*GOOD, *BAD]
-    rows = ["| fault | faults | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 2) + "|"]
-    ways = [*DAMAGE, "swap", *KILLS, "full disk"]
-    for how in [*ways, "all"]:
-        own = Counter(outcome.kind for fault, outcome in found if how in (fault.how, "all"))
-        if own:
-            counts = " | ".join(str(own[kind]) for kind in kinds)
-            rows.append(f"| {how} | {sum(own.values())} | {counts} |")
+def table(found: list[tuple[Fault, Outcome]], what: str, of: Callable[[Fault], str]) -> str:
+    """Outcomes by something of the faults, in Markdown; of good outcomes those that there were."""
+    kinds = [kind for kind in GOOD if any(outcome.kind == kind for _, outcome in found)]
+    kinds += BAD
+    rows = [f"| {what} | faults | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 2) + "|"]
+    for name in [*sorted({of(fault) for fault, _ in found}), "all"]:
+        own = Counter(outcome.kind for fault, outcome in found if name in (of(fault), "all"))
+        counts = " | ".join(str(own[kind]) for kind in kinds)
+        rows.append(f"| {name} | {sum(own.values())} | {counts} |")
     return "\n".join(rows)
+
+
+def met_by(fault: Fault) -> str:
+    """What a fault breaks: a kind of file, with where it is from, or a job of a rule."""
+    if not fault.kind:
+        return f"a job: {fault.rule}"
+    return f"{fault.rule}: {fault.kind}" if fault.rule in ASTRAY else fault.kind
+
+
+def read_record(path: Path | None) -> dict[str, str]:
+    """By fault what came of it in the runs before; what was bad is to be played again."""
+    lines = path.read_text().splitlines() if path and path.is_file() else []
+    known = dict(reversed(line.split(" | ", 1)) for line in lines)
+    return {fault: kind for fault, kind in known.items() if kind not in BAD}
 
 
 def main(arguments: argparse.Namespace) -> None:
     workflow.allowed = True
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # as tests have it
-    found: list[tuple[Fault, Outcome]] = []
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as top:
         study = small((arguments.study or Path(top) / "whole").resolve())
@@ -476,31 +578,40 @@ def main(arguments: argparse.Namespace) -> None:
         jobs = jobs_of(study.folder)
         print(f"{len(jobs)} jobs of {len({job.rule for job in jobs})} rules", flush=True)
         faults = plan(jobs, arguments.faults, arguments.seed, arguments.only)
+        known = read_record(arguments.record)
+        found = [(own, Outcome(known[str(own)])) for own in faults if str(own) in known]
+        faults = [own for own in faults if str(own) not in known]
         campaign = Campaign(study, Path(top), arguments.patience)
         with ThreadPoolExecutor(arguments.workers) as pool:
             played = pool.map(campaign.play, faults)
             for fault, outcome in zip(faults, played, strict=True):
                 found.append((fault, outcome))
+                line = f"{outcome.kind} | {fault}"
+                if arguments.record:
+                    with arguments.record.open("a") as file:
+                        print(line, file=file)
                 if outcome.kind in BAD or arguments.verbose:
-                    words = "\n    ".join(line[:200] for line in outcome.said)
-                    print(f"{outcome.kind} | {fault}\n    {words}", flush=True)
+                    print(line, *(words[:200] for words in outcome.said), sep="\n    ", flush=True)
     met = [(fault, outcome) for fault, outcome in found if outcome.kind != NOTHING]
-    rules = {fault.rule for fault, _ in met}
-    kinds = {(fault.rule, fault.kind) for fault, _ in met}
+    rules = {fault.rule for fault, _ in met if fault.rule not in ASTRAY}
+    kinds = {(fault.rule, fault.kind) for fault, _ in met if fault.kind}
     print(f"\n{len(met)} faults, {len(rules)} rules, {len(kinds)} kinds of file read by a rule, "
           f"{(time.monotonic() - start) / 60:.0f} minutes\n")  # fmt: skip
-    print(table(found))
+    print(table(met, "fault", lambda fault: fault.how), table(met, "of", met_by), sep="\n\n")
     sys.exit(any(outcome.kind in BAD for _, outcome in found))
 
 
 if __name__ == "__main__":
     form = partial(argparse.RawTextHelpFormatter, width=100)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--faults", type=int, default=550, help="how many (default: 550)")
+    parser.add_argument("--faults", type=int, default=600, help="how many (default: 600)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=[], help="faults with one of these words")
     parser.add_argument("--workers", type=int, default=2, help="faults at once (default: 2)")
     parser.add_argument("--study", type=Path, help="folder to keep the whole study in")
+    parser.add_argument(
+        "--record", type=Path, help="file of outcomes: a campaign that was stopped goes on"
+    )
     parser.add_argument("--patience", type=float, default=300, help="seconds until a run hangs")
     parser.add_argument("--verbose", action="store_true", help="show every outcome")
     main(parser.parse_args())

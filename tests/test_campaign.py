@@ -2,15 +2,16 @@
 
 import random
 import signal
-from pathlib import Path
 
 import pytest
 from campaign import (
     ANEW,
+    ASTRAY,
     DAMAGE,
     HANG,
     LOST,
     MUTE,
+    OTHER,
     REFUSED,
     SILENT,
     TRACEBACK,
@@ -19,6 +20,8 @@ from campaign import (
     Fault,
     Job,
     kind_of,
+    named,
+    of_task,
     plan,
     table,
 )
@@ -28,7 +31,7 @@ JOBS = [
     Job("extract", ("results/tiny/models/a.json", "results/tiny/tasks/t.jsonl"), ("s/a/t.h5",)),
     Job("measure", ("results/tiny/scores/a/t.h5", "results/tiny/asked/unrecorded"), ("m/a.csv",)),
     Job("measure", ("results/tiny/scores/b/t.h5", "results/tiny/asked/unrecorded"), ("m/b.csv",)),
-    Job("prepare", ("sums.jsonl", "data/raw/x.json"), ("t.jsonl",)),
+    Job("prepare", ("sums.jsonl", "data/raw/x.json"), ("results/tiny/tasks/sums.jsonl",)),
 ]
 
 
@@ -36,10 +39,13 @@ def test_every_rule_and_kind_of_file_meets_every_fault():
     faults = plan(JOBS, 160, 0, [])
     assert len(faults) == 160
     damaged = {(fault.rule, fault.kind, fault.how) for fault in faults if fault.kind}
+    assert {rule for rule, *_ in damaged} == {*ASTRAY, "extract", "measure", "prepare"}
     for job in JOBS:
         for path in job.inputs:
             for how in (*DAMAGE, "swap"):
-                assert ((job.rule, kind_of(path), how) in damaged) == (path != "sums.jsonl")
+                # The user's own are not damaged as a rule's; what is alone can't be exchanged.
+                possible = path != "sums.jsonl" and (how != "swap" or "/scores/" in path)
+                assert ((job.rule, kind_of(path), how) in damaged) == possible
     stopped = {(fault.rule, fault.how) for fault in faults if not fault.kind}
     assert {(job.rule, "full disk") for job in JOBS} < stopped
     assert plan(JOBS, 160, 0, []) == faults != plan(JOBS, 160, 1, [])
@@ -75,7 +81,7 @@ def campaign(tmp_path):
     ],
 )
 def test_what_a_run_said_is_judged(campaign, status, said, kind):
-    found = campaign._judge(status, said, Path())
+    found = campaign._judge(status, said)
     assert (found and found.kind) == kind
 
 
@@ -99,4 +105,29 @@ def test_what_a_run_left_is_compared(campaign, tmp_path):
     log.write_text("t:\nlenses: raw\ngoing on after layer 2\n")
     assert campaign._compare(killed, own, [], {"a/t": "state"}).kind != LOST
     assert campaign._compare(killed, own, [], {"a/t": "scores"}).kind == LOST
-    assert "| kill all | 1 |" in table([(killed, campaign._compare(killed, own, [], {}))])
+    outcome = campaign._compare(killed, own, [], {})
+    assert "| kill all | 1 | 1 | 0 |" in table([(killed, outcome)], "", lambda fault: fault.how)
+    weights = tmp_path / "own" / "small.safetensors"
+    weights.write_text("other")
+    (campaign.study.folder / weights.name).write_text("some")
+    path.write_text("2\n")
+    mine = Fault("own", "weights", "flip", JOBS[0], 0)
+    assert campaign._compare(mine, own, [weights], {}).kind == OTHER
+    weights.write_text("some")  # as it was, but not the results
+    assert campaign._compare(mine, own, [weights], {}).kind == SILENT
+
+
+def test_a_message_names_the_file_or_what_a_hash_is_of(tmp_path):
+    said = ["error: metrics/a.csv is damaged"]
+    assert named([tmp_path / "a.csv"], said)
+    assert named([tmp_path / ".a.csv.sha256"], said)
+    assert not named([tmp_path / "b.csv"], said)
+
+
+def test_the_log_of_one_job_is_read_by_its_tasks(tmp_path):
+    log = tmp_path / "results/tiny/logs/extract_untrained/large.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("on cpu\na:\nlenses: raw\nb:\nan earlier run finished it\n")
+    assert of_task(tmp_path, "untrained/large/a") == "\nlenses: raw\n"
+    assert "finished" in of_task(tmp_path, "untrained/large/b")
+    assert of_task(tmp_path, "large/a") == ""

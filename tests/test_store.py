@@ -1,6 +1,7 @@
 import errno
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -70,6 +71,19 @@ def test_scores_come_back_as_they_were(tmp_path):
     for name in ("tokens", "bytes", "item", "choice", "correct", "best", "merged"):
         np.testing.assert_array_equal(getattr(back, name), getattr(scores, name))
     np.testing.assert_array_equal(back.logprob["raw"], scores.logprob["raw"])
+
+
+def test_what_is_taken_up_has_the_bytes_of_what_was_scored(tmp_path):
+    scores = make_scores()
+    scores.logprob["reference"] = scores.logprob["raw"] + 1
+    write_scores(tmp_path / "a.h5", scores)
+    other = replace(
+        scores,
+        logprob=dict(reversed(scores.logprob.items())),
+        attributes=dict(reversed(scores.attributes.items())),
+    )
+    write_scores(tmp_path / "b.h5", other)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
 def test_scores_of_before_there_were_partners_are_read(tmp_path):

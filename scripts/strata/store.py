@@ -364,14 +364,15 @@ def _bits(tensor) -> np.ndarray:
 
 
 def write_choices(file: h5py.File, scores: Scores) -> None:
+    # In one order, so that the bytes follow from the content, newly scored or taken up.
     for part in ("logprob", "blind"):
-        for lens, values in getattr(scores, part).items():
+        for lens, values in sorted(getattr(scores, part).items()):
             file[f"{part}/{lens}"] = values
     for name in CHOICE_FIELDS:
         file[name] = getattr(scores, name)
     for name in TEXT_FIELDS:
         file.create_dataset(name, data=getattr(scores, name), dtype=h5py.string_dtype())
-    file.attrs.update(scores.attributes)
+    file.attrs.update(sorted(scores.attributes.items()))
 
 
 def read_choices(file: h5py.File) -> Scores:

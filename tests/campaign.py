@@ -204,7 +204,7 @@ class Run:
             str(workflow.ROOT / "Snakefile"),
         ]
         command += [*targets, "--cores", "1", "--configfile", "study.yaml"]
-        own = {"XDG_CACHE_HOME": str(folder / "cache"), warm.FILE_SIZE: str(limit)}
+        own = {"XDG_CACHE_HOME": str(folder / "cache"), warm.FILE_SIZE: str(limit), warm.SAVES: "1"}
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 command, cwd=folder, env={**os.environ, **own}, stdout=output, stderr=output
@@ -488,10 +488,9 @@ class Campaign:
             asked = fault.rule == "own" and there != whole
             return Outcome(OTHER if asked else SILENT, wrong[:3])
         for name, what in left.items():
-            said = of_task(folder, name)
-            taken = ("an earlier run finished it", "it was extracted before")
-            taken += ("going on after layer",) if what == "state" else ()
-            if "lenses: " in said and not any(words in said for words in taken):
+            said, task = log_of(folder, name), Path(name).name
+            goes_on = what == "state" and f"{task}: going on after layer" in said
+            if f"{task}: lenses" in said and not goes_on:
                 return Outcome(LOST, [name, what])
         if fault.how in (*KILLS, "full disk"):
             return Outcome(WENT_ON)
@@ -517,14 +516,14 @@ def extracted(folder: Path) -> dict[str, str]:
     return left
 
 
-def of_task(folder: Path, name: str) -> str:
-    """What the log of an extraction says of one task: model/task, or untrained/model/task."""
-    rest, model, task = name.rsplit("/", 2) if name.count("/") > 1 else ("", *name.split("/"))
-    for path in (f"{model}/{task}.log", f"{model}.log"):
-        for log in folder.glob(f"results/*/logs/extract{'_' * bool(rest)}{rest}/{path}"):
-            text = re.split(rf"^{task}:$", log.read_text(), maxsplit=1, flags=re.M)[-1]
-            return re.split(r"^\S+:$", text, maxsplit=1, flags=re.M)[0]
-    return ""
+def log_of(folder: Path, name: str) -> str:
+    """What an extraction said, its own log or its model's; name: [untrained/]model/task."""
+    *rest, model, task = name.split("/")
+    logs = folder / "results" / "tiny" / "logs" / "_".join(["extract", *rest])
+    found = [
+        path for path in (logs / model / f"{task}.log", logs / f"{model}.log") if path.is_file()
+    ]
+    return found[0].read_text() if found else ""
 
 
 def content(path: Path) -> object:

@@ -20,8 +20,8 @@ from campaign import (
     Fault,
     Job,
     kind_of,
+    log_of,
     named,
-    of_task,
     plan,
     table,
 )
@@ -100,9 +100,9 @@ def test_what_a_run_left_is_compared(campaign, tmp_path):
     log = own / "results/tiny/logs/extract/a/t.log"
     log.parent.mkdir(parents=True)
     killed = Fault("extract", "", "kill all", JOBS[0], signal.SIGKILL)
-    log.write_text("t:\nlenses: raw\n")
+    log.write_text("t: lenses raw\n")
     assert campaign._compare(killed, own, [], {"a/t": "state"}).kind == LOST
-    log.write_text("t:\nlenses: raw\ngoing on after layer 2\n")
+    log.write_text("t: lenses raw\nt: going on after layer 2\n")
     assert campaign._compare(killed, own, [], {"a/t": "state"}).kind != LOST
     assert campaign._compare(killed, own, [], {"a/t": "scores"}).kind == LOST
     outcome = campaign._compare(killed, own, [], {})
@@ -124,10 +124,12 @@ def test_a_message_names_the_file_or_what_a_hash_is_of(tmp_path):
     assert not named([tmp_path / "b.csv"], said)
 
 
-def test_the_log_of_one_job_is_read_by_its_tasks(tmp_path):
-    log = tmp_path / "results/tiny/logs/extract_untrained/large.log"
-    log.parent.mkdir(parents=True)
-    log.write_text("on cpu\na:\nlenses: raw\nb:\nan earlier run finished it\n")
-    assert of_task(tmp_path, "untrained/large/a") == "\nlenses: raw\n"
-    assert "finished" in of_task(tmp_path, "untrained/large/b")
-    assert of_task(tmp_path, "large/a") == ""
+def test_the_log_is_a_tasks_own_or_its_models(tmp_path):
+    logs = tmp_path / "results/tiny/logs"
+    for name in ("extract/large.log", "extract/small/a.log", "extract_untrained/large.log"):
+        (logs / name).parent.mkdir(parents=True, exist_ok=True)
+        (logs / name).write_text(name)
+    assert log_of(tmp_path, "large/a") == "extract/large.log"
+    assert log_of(tmp_path, "small/a") == "extract/small/a.log"
+    assert log_of(tmp_path, "untrained/large/a") == "extract_untrained/large.log"
+    assert log_of(tmp_path, "small/b") == ""

@@ -91,7 +91,14 @@ OWN = {
     "questions": ("sums.jsonl", "sums"),
 }
 READ_OWN = ("describe", "extract", "prepare")
-ASTRAY = ("beside", "refused", "left", "records", "own")  # what stands for a rule of these faults
+# What stands for a rule, where a fault is not in what one reads:
+SAID = {
+    "beside": "a hash beside a file",
+    "refused": "what was refused before",
+    "left": "left by a killed extraction",
+    "records": "kept between runs",
+    "own": "the user's own",
+}
 HASH = " hash"  # behind the kind of a file: what is broken is the hash beside it
 
 
@@ -554,10 +561,12 @@ def table(found: list[tuple[Fault, Outcome]], what: str, of: Callable[[Fault], s
 
 
 def met_by(fault: Fault) -> str:
-    """What a fault breaks: a kind of file, with where it is from, or a job of a rule."""
+    """What a fault breaks, in the words of the table."""
     if not fault.kind:
-        return f"a job: {fault.rule}"
-    return f"{fault.rule}: {fault.kind}" if fault.rule in ASTRAY else fault.kind
+        return "a job"
+    if fault.rule in ("left", "records", "own"):
+        return f"{SAID[fault.rule]}: {fault.kind}"
+    return SAID.get(fault.rule, f"read by a job: {fault.kind.split()[0]}")
 
 
 def read_record(path: Path | None) -> dict[str, str]:
@@ -592,7 +601,7 @@ def main(arguments: argparse.Namespace) -> None:
                 if outcome.kind in BAD or arguments.verbose:
                     print(line, *(words[:200] for words in outcome.said), sep="\n    ", flush=True)
     met = [(fault, outcome) for fault, outcome in found if outcome.kind != NOTHING]
-    rules = {fault.rule for fault, _ in met if fault.rule not in ASTRAY}
+    rules = {fault.rule for fault, _ in met if fault.rule not in SAID}
     kinds = {(fault.rule, fault.kind) for fault, _ in met if fault.kind}
     print(f"\n{len(met)} faults, {len(rules)} rules, {len(kinds)} kinds of file read by a rule, "
           f"{(time.monotonic() - start) / 60:.0f} minutes\n")  # fmt: skip

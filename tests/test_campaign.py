@@ -6,13 +6,13 @@ import signal
 import pytest
 from campaign import (
     ANEW,
-    ASTRAY,
     DAMAGE,
     HANG,
     LOST,
     MUTE,
     OTHER,
     REFUSED,
+    SAID,
     SILENT,
     TRACEBACK,
     UNCHANGED,
@@ -21,6 +21,7 @@ from campaign import (
     Job,
     kind_of,
     log_of,
+    met_by,
     named,
     plan,
     table,
@@ -39,7 +40,7 @@ def test_every_rule_and_kind_of_file_meets_every_fault():
     faults = plan(JOBS, 160, 0, [])
     assert len(faults) == 160
     damaged = {(fault.rule, fault.kind, fault.how) for fault in faults if fault.kind}
-    assert {rule for rule, *_ in damaged} == {*ASTRAY, "extract", "measure", "prepare"}
+    assert {rule for rule, *_ in damaged} == {*SAID, "extract", "measure", "prepare"}
     for job in JOBS:
         for path in job.inputs:
             for how in (*DAMAGE, "swap"):
@@ -115,6 +116,12 @@ def test_what_a_run_left_is_compared(campaign, tmp_path):
     assert campaign._compare(mine, own, [weights], {}).kind == OTHER
     weights.write_text("some")  # as it was, but not the results
     assert campaign._compare(mine, own, [weights], {}).kind == SILENT
+
+
+def test_the_table_says_what_was_broken():
+    said = {met_by(fault) for fault in plan(JOBS, 160, 0, [])}
+    assert {"a job", "a hash beside a file", "kept between runs: metadata"} < said
+    assert {"read by a job: scores", "the user's own: questions"} < said
 
 
 def test_a_message_names_the_file_or_what_a_hash_is_of(tmp_path):

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,12 @@ from strata.extraction import machine
 from strata.extraction import progress as module
 from strata.extraction.progress import Progress, publish
 from strata.extraction.stream import Stream
+from strata.integrity import beside
 from strata.items import write_items
 from strata.models.checkpoint import describe
 from strata.models.linears import ONEDNN, TORCH, has_onednn
 from strata.names import NORMED, RAW, REFERENCE
-from strata.store import read_attributes, read_scores
+from strata.store import read_attributes, read_scores, write_dump, write_state
 from strata.unfinished import PUBLISHED, sweep
 
 
@@ -323,6 +325,38 @@ def test_a_damaged_state_is_left_aside(tmp_path):
     progress.state.write_bytes(b"half a file")
     found = score(tmp_path / "model", ITEMS, progress=progress)
     np.testing.assert_array_equal(found.logprob["raw"], expected.logprob["raw"])
+
+
+@pytest.mark.parametrize("name", ["scores.h5", "layer_1.h5", "state.h5", "batch_tokens.json"])
+def test_what_is_of_another_task_or_layer_is_left_aside(tmp_path, name, caplog):
+    make_model(tmp_path / "model")
+    of = {"model": "m", "task": "a", "revision": "r", "tokenizer_hash": "t", "task_hash": "h"}
+
+    def left(task):
+        progress = Progress(tmp_path / task, of | {"task": task})
+        assert progress.settle("batch_tokens", ord(task)) == ord(task)
+        scores = replace(score(tmp_path / "model", ITEMS), attributes=of | {"task": task})
+        progress.finish(scores)
+        for layer in (0, 1):
+            named = of | {"task": task, "layer": layer}
+            write_dump(progress.dump(layer), *[torch.zeros(1, 1)] * 2, *[np.zeros(1)] * 3, named)
+        write_state(
+            progress.state, 1, torch.zeros(1), [], {"raw": [np.zeros(1)]}, of | {"task": task}
+        )
+
+    left("a")
+    left("b")
+    assert Progress(tmp_path / "a", of).finished
+    other = "layer_0.h5" if name.startswith("layer") else name
+    place = tmp_path / ("a" if name.startswith("layer") else "b") / other
+    (tmp_path / "a" / name).write_bytes(place.read_bytes())
+    beside(tmp_path / "a" / name).unlink(missing_ok=True)
+    again = Progress(tmp_path / "a", of)
+    if name.endswith(".json"):
+        assert again.settle("batch_tokens", 1) == 1
+    else:
+        assert not again.finished
+        assert "beginning anew" in caplog.text
 
 
 def test_saving_takes_no_more_than_its_share_of_the_time(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,17 +34,38 @@ def atomic(path: str | Path) -> Iterator[Path]:
         stale.unlink(missing_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise StrataError(
-            f"{path} cannot be written: {os.strerror(error.errno)}. Free space, then run again: "
-            "what is finished is kept"
-        ) from None
+        with space_for(path):
+            yield part
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def space_for(path: str | Path) -> Iterator[None]:
+    """Raises StrataError where the block finds no space to write `path`, whatever a library makes
+    of it: an error of its own, or one of its tidying up."""
+    try:
+        yield
+    except Exception as error:
+        reason = _full(error)
+        if reason is None:
+            raise
+        raise StrataError(
+            f"{path} cannot be written: {os.strerror(reason)}. Free space, then run again: what is "
+            "finished is kept"
+        ) from None
+
+
+def _full(error: BaseException | None) -> int | None:
+    """The number of the error that says a disk is full, among those that led to `error`."""
+    while error is not None:
+        said = re.search(r"os error (\d+)", str(error))  # Rust's form of it
+        number = int(said[1]) if said else getattr(error, "errno", None)
+        if number in FULL:
+            return number
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def located(path: str | Path) -> str:

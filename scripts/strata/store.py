@@ -1,10 +1,6 @@
 """HDF5 files: a dump per (model, task, layer), scores and probes' decisions per (model, task)."""
 
-import errno
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from strata.errors import StrataError
-from strata.integrity import FRONT, Refused, hold, sealed, verify_file
+from strata.hdf5 import reading, writing
+from strata.integrity import hold
 from strata.names import LENSES
 
 LOOKED_AT = "looked_at"  # attribute: the layers that were read out, where not all were
@@ -182,50 +178,6 @@ CHOICE_FIELDS = ("tokens", "bytes", "item", "choice", "correct", "best", "merged
 TEXT_FIELDS = ("ids", "groups", "subtasks", "skipped", "partners", "overlong")
 
 
-@contextmanager
-def writing(path: str | Path):
-    # Network file systems may refuse HDF5's locks; one writer a file needs none.
-    try:
-        options = {"locking": "best-effort", "userblock_size": FRONT}
-        with sealed(path) as part, h5py.File(part, "w", **options) as file:
-            yield file
-    except (OSError, RuntimeError) as error:  # HDF5 raises both, and says much
-        number = re.search(r"errno = (\d+)", str(error))
-        if number is None and not isinstance(error, OSError):
-            raise
-        reason = os.strerror(int(number[1])) if number else error
-        raise StrataError(
-            f"{path} cannot be written: {reason}. Free space or correct the permissions, then run "
-            "again: what is finished is kept"
-        ) from None
-
-
-@contextmanager
-def reading(path: str | Path):
-    try:
-        verify_file(path)
-        with h5py.File(path, "r", locking="best-effort") as file:
-            yield file
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise _refusal(path, error) from None
-
-
-def _refusal(path: str | Path, error: Exception) -> StrataError:
-    """Why a file can't be read, and what to do: only a damaged one is to be deleted."""
-    number = getattr(error, "errno", None)
-    if number in (errno.EAGAIN, errno.EACCES) and os.access(path, os.R_OK):
-        return StrataError(
-            f"{path} is locked by a process that writes or shows it: let it end, then run again "
-            "(where the file system itself refuses locks, set HDF5_USE_FILE_LOCKING=FALSE)"
-        )
-    if number is not None:
-        return StrataError(
-            f"{path} cannot be read: {os.strerror(number)}. It may be whole: mend that, then run "
-            "again"
-        )
-    return Refused(path, f"cannot be read as a file of Strata's ({error}): it is damaged")
-
-
 def write_dump(
     path: str | Path, activations, prompts, item, choice, correct, attributes: dict
 ) -> None:
@@ -328,11 +280,14 @@ def read_decisions(path: str | Path) -> Decisions:
         )
 
 
-def write_state(path: str | Path, layer: int, prefix, parts, logprob: dict[str, list]) -> None:
+def write_state(
+    path: str | Path, layer: int, prefix, parts, logprob: dict[str, list], of: Mapping[str, Any]
+) -> None:
     """State of an extraction after `layer`. prefix: (p, d_model) tensor; parts: the residual
-    stream in tensors (n, d_model); logprob: lens -> (choices,) arrays, layer 0 to `layer`."""
+    stream in tensors (n, d_model); logprob: lens -> (choices,) arrays, layer 0 to `layer`; of: what
+    the extraction is of, its attributes."""
     with writing(path) as file:
-        file.attrs["layer"] = layer
+        file.attrs.update({"layer": layer, **of})
         file["prefix"] = _bits(prefix)
         for number, part in enumerate(parts):
             file[f"stream/{number}"] = _bits(part)

@@ -8,6 +8,7 @@ the one before or the new one. Files get their final names when all of them are 
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,13 +18,16 @@ import numpy as np
 from strata.errors import StrataError
 from strata.extraction.shares import Streams
 from strata.files import atomic, link
-from strata.integrity import Refused, sealed, verify_file
-from strata.store import Scores, read_state, write_scores, write_state
+from strata.integrity import FACTS, HDF5, Refused, sealed, verify_file
+from strata.integrity import hold as hold_to
+from strata.store import Scores, read_attributes, read_state, write_scores, write_state
 from strata.unfinished import LOCK, hold, publish_mark
 
 # Saving takes at most this share of an extraction's time: where a layer takes more than ten times
 # its saving, every layer is saved.
 SHARE = 0.1
+# What, beside the facts, every file that is left says of whose it is.
+NAMED = ("model", "task")
 # What a save is taken to cost until one was timed: seconds for a file, and bytes a second.
 FILE, RATE = 0.01, 300e6
 
@@ -38,6 +42,7 @@ class Progress:
     def __init__(self, folder: str | Path, identity: dict, share: float = SHARE) -> None:
         self.folder, self.share = Path(folder), share
         self.state, self.scores = self.folder / "state.h5", self.folder / "scores.h5"
+        self._of = {key: identity[key] for key in (*FACTS, *NAMED) if key in identity}
         self._lock = hold(self.folder)
         self._cost: float | None = None  # seconds that the last save took
         self._since = time.monotonic()
@@ -57,10 +62,14 @@ class Progress:
                 part.write_text(text, encoding="utf-8")
 
     def _drop_damaged(self) -> None:
-        """Begins anew where what an earlier run left is not what it wrote."""
+        """Begins anew where what an earlier run left is not what it wrote, or not here."""
         try:
             for file in self.folder.iterdir():
                 verify_file(file)
+                if file.suffix == HDF5:
+                    layer = re.fullmatch(r"layer_(\d+)", file.stem)
+                    own = {"layer": int(layer[1])} if layer else {}
+                    hold_to(file, read_attributes(file)[0], self._of | own)
         except Refused as error:
             logging.warning("%s %s: beginning anew", error.path, error.reason)
             for file in self.folder.iterdir():
@@ -79,10 +88,12 @@ class Progress:
     def settle(self, name: str, value):
         """What the stopped run chose for `name`, else `value`, kept for the next."""
         path = self.folder / f"{name}.json"
-        if not path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not isinstance(known, dict) or known["of"] != self._of:  # not there, or another's
+            known = {"of": self._of, "value": value}
             with sealed(path) as part:
-                part.write_text(json.dumps(value), encoding="utf-8")
-        return json.loads(path.read_text(encoding="utf-8"))
+                part.write_text(json.dumps(known), encoding="utf-8")
+        return known["value"]
 
     def dump(self, layer: int) -> Path:
         return self.folder / f"layer_{layer}.h5"
@@ -102,7 +113,8 @@ class Progress:
         cost = self._cost if self._cost is not None else FILE + stream.nbytes / RATE
         if (start - self._since) * self.share >= cost * together:
             finished()
-            write_state(self.state, layer, stream.prefix, stream.parts(), logprob)
+            parts = stream.parts()
+            write_state(self.state, layer, stream.prefix, parts, logprob, self._of)
             self._since = time.monotonic()
             self._cost = self._since - start
 

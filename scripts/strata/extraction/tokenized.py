@@ -10,14 +10,13 @@ from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import h5py
-
 from strata import STAGES, __version__
 from strata.extraction.task import Task
 from strata.extraction.tree import TokenTree
 from strata.files import sha256
-from strata.integrity import FRONT, Refused, sealed
-from strata.store import read_choices, reading, write_choices
+from strata.hdf5 import created, reading
+from strata.integrity import Refused, sealed
+from strata.store import read_choices, write_choices
 
 # What makes the tokens of a text.
 MAKERS = ("tokenizers", "transformers", "sentencepiece")
@@ -45,8 +44,7 @@ def read_once(folder: str | Path | None, read: Callable[[], Task], *given) -> Ta
 
 
 def _keep(path: Path, task: Task, said: Sequence[tuple[int, str]]) -> None:
-    options = {"locking": "best-effort", "userblock_size": FRONT}
-    with sealed(path) as part, h5py.File(part, "w", **options) as file:
+    with sealed(path) as part, created(part) as file:
         write_choices(file, replace(task.scores, attributes={}))
         # As they are: HDF5 has types and an order of its own.
         file["attributes"] = json.dumps(task.scores.attributes)

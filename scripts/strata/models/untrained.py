@@ -9,6 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
+from strata.files import space_for
 from strata.models.adapter import CONFIG as ADAPTER
 from strata.models.checkpoint import TOKENIZER_FILES, folder_files, own_dtype, read_config
 from strata.models.families import FAMILIES
@@ -42,10 +43,11 @@ def write_untrained(
     config = read_config(folder)
     tensors = open_tensors(folder, adapter)
     out.mkdir(parents=True, exist_ok=True)
-    _write_small(folder, out, config, Path(tokenizer) if tokenizer else None)
-    for name, own in _files(folder, tensors).items():
-        drawn = {name: _draw(name, tensors, config, seed) for name in own}
-        save_file({n: value for n, value in drawn.items() if value is not None}, out / name)
+    with space_for(out):
+        _write_small(folder, out, config, Path(tokenizer) if tokenizer else None)
+        for name, own in _files(folder, tensors).items():
+            drawn = {name: _draw(name, tensors, config, seed) for name in own}
+            save_file({n: value for n, value in drawn.items() if value is not None}, out / name)
 
 
 def _write_small(folder: Path, out: Path, config: dict, tokenizer: Path | None) -> None:

@@ -353,7 +353,7 @@ class Campaign:
             for path in fault.job.outputs:
                 (folder / path).unlink(missing_ok=True)
         if fault.rule == "left":
-            self._leave(folder, target, fault.kind)
+            self._leave(folder, target, fault)
         broken: list[Path] = []
         left: dict[str, str] = {}
         limit = 0
@@ -396,10 +396,15 @@ class Campaign:
         run = Run(folder, [target], limit)
         return self._judge(run.wait(self.patience), run.said())
 
-    def _leave(self, folder: Path, target: str, kind: str) -> None:
-        """An extraction that was killed, and left a file of this kind if it came to it."""
-        run = Run(folder, [target])
-        _until(lambda: files(folder, LEFT[kind]) or run.process.poll() is not None, 60)
+    def _leave(self, folder: Path, target: str, fault: Fault) -> None:
+        """An extraction that was killed, and left a file of this kind if it came to it, or two."""
+        run, wanted = Run(folder, [target]), 1 + (fault.how == "swap")
+
+        def come() -> bool:
+            left = files(folder, LEFT[fault.kind])
+            return len(left) >= wanted or run.process.poll() is not None
+
+        _until(come, 60)
         kill(folder)
         run.process.wait()
 

@@ -128,7 +128,7 @@ def save_each(self, layer, stream, logprob, together, finished) -> None:
 
     assert together in (2, 3)
     finished()
-    write_state(self.state, layer, stream.prefix, stream.parts(), logprob)
+    write_state(self.state, layer, stream.prefix, stream.parts(), logprob, {})
 
 
 def test_what_goes_wrong_is_said_of_its_task(model, tasks, monkeypatch):

@@ -1,101 +1,88 @@
-"""The contestants of extraction.py, and what clocks them. Each runs in a process of its own, which
-starts with the peak memory of the one that starts it: what a contestant needs, it imports itself.
+"""The contestants of extraction.py, and what clocks them. Each runs in a process of its own,
+
+    python benchmarks/contestants.py NAME '{"folder": ..., "items": ..., "out": ...}'
+
+by the interpreter of an environment that has its package, with benchmarks/ and scripts/ on the
+path: what a contestant needs, it imports itself. It loads a model folder and then scores items,
+both clocked apart. Of all layers, it keeps the residual stream at the end of each choice as well.
 """
 
 import json
-import os
 import platform
 import resource
-import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
-from strata.items import Item
+from strata.items import Item, read_items
 from strata.names import NORMED, RAW
 
 LENSES = RAW, NORMED
 
-# d_model, inner width, layers, heads, key-value heads, vocabulary
-SHAPES = {
-    "tiny": (32, 88, 2, 4, 2, 32_000),
-    "small": (512, 1376, 8, 8, 8, 32_000),
-    "smollm2": (576, 1536, 30, 9, 3, 49_152),
-    "7b": (4096, 11008, 32, 32, 32, 32_000),
-    "13b": (5120, 13824, 40, 40, 40, 32_000),
-    "70b": (8192, 28672, 80, 64, 8, 32_000),
-}
+
+@dataclass
+class Work:
+    """What is run. tokens: through the blocks, padding included. keys: that these attend to, all
+    together, themselves included. readings: positions unembedded, lenses and layers together."""
+
+    tokens: int = 0
+    keys: float = 0
+    readings: int = 0
+
+    def run(self, rows: int, length: int, before: int = 0) -> None:
+        """A batch, behind so many tokens whose keys and values are kept."""
+        self.tokens += rows * length
+        self.keys += rows * length * (before + (length + 1) / 2)
+
+    def operations(self, config) -> float:
+        """Floating-point ones, of matrix products alone."""
+        queries = config.head_dim * config.num_attention_heads
+        shared = config.head_dim * config.num_key_value_heads
+        d, layers = config.hidden_size, config.num_hidden_layers
+        weights = d * (2 * queries + 2 * shared + 3 * config.intermediate_size)
+        blocks = layers * (2 * weights * self.tokens + 4 * queries * self.keys)
+        return blocks + 2.0 * config.vocab_size * d * self.readings
 
 
 @dataclass(frozen=True)
 class Run:
-    """logprob: lens -> (layers, choices). seconds, processor: medians of the repeats, the latter
-    of all threads. rate: of a large matrix product, operations a second. memory, device_memory:
-    peaks, bytes. tokens: run through the blocks. operations: floating-point ones that the method
-    can't do without, where counted."""
+    """logprob: lens -> (layers, choices), the last row the last layer's. load: processor seconds.
+    seconds, processor: medians of the repeats, the latter of all threads. rate: of a large matrix
+    product, operations a processor second on a CPU, else a second. memory, device_memory: peaks,
+    bytes. tokens, operations: see Work."""
 
     logprob: dict[str, np.ndarray]
+    load: float
     seconds: float
     processor: float
     rate: float
     memory: int
     device_memory: int
     tokens: int
-    operations: float | None = None
+    operations: float
 
 
-def write_model(folder: Path, shape: str, layers: int, device: str, tokenizer: Path) -> None:
-    """A random LLaMA, a shard a layer: float32 for a CPU, bfloat16 for a GPU."""
-    import torch
-    from safetensors.torch import save_file
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    width, inner, all_layers, heads, kv_heads, vocabulary = SHAPES[shape]
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=inner,
-        num_hidden_layers=layers or all_layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        max_position_embeddings=4096,
-        tie_word_embeddings=False,
-        dtype=dtype,
-    )
-    folder.mkdir()
-    for file in Path(tokenizer).iterdir():
-        shutil.copyfile(file, folder / file.name)
-    config.save_pretrained(folder)
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config).state_dict()
-    shards: dict[str, list[str]] = {}
-    for name in skeleton:
-        part = name.split(".")[2] if ".layers." in name else "outer"
-        shards.setdefault(f"model-{part}.safetensors", []).append(name)
-    torch.manual_seed(0)
-    for file, names in shards.items():
-        tensors = {name: random_weight(name, skeleton[name].shape).to(dtype) for name in names}
-        save_file(tensors, folder / file, metadata={"format": "pt"})
-    places = {name: file for file, names in shards.items() for name in names}
-    index = {"metadata": {}, "weight_map": places}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+# What scores items, writing what it keeps into a folder.
+Score = Callable[[list[Item], Path], tuple[dict[str, np.ndarray], Work]]
 
 
-def random_weight(name: str, shape):
-    import torch
-
-    if "norm" in name:  # all ones would hide a norm left out or applied twice
-        return torch.rand(shape) * 1.5 + 0.25
-    return torch.randn(shape) * (1 if "embed" in name else shape[-1] ** -0.5)
-
-
-def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
+def strata(
+    folder: Path,
+    items: list[Item],
+    repeats: int = 1,
+    device: str = "cpu",
+    lenses: Sequence[str] = (),
+    ends: bool = False,
+    dumped: bool = False,
+) -> Run:
+    """Strata, which reads each layer's weights while it runs. ends: of embedding and last layer
+    alone. dumped: the layers' dumps are written too."""
     import torch
 
     from strata.extraction.extract import extract
@@ -103,133 +90,363 @@ def strata(folder: Path, items: list[Item], repeats: int, device: str) -> Run:
     from strata.extraction.placement import batch_tokens_for, decide, needs_of
     from strata.extraction.plan import count_positions
     from strata.extraction.task import read_task
-    from strata.extraction.tree import build_tree, tokenize
     from strata.models.model import Model
     from strata.models.tokenizer import load_tokenizer
+    from strata.store import write_dump
 
     tidy_heap()
-    model = Model(folder, device=device, linears=choose_linears(torch.device(device)))
-    tokenizer = load_tokenizer(folder, model.config.vocab_size)
-    memory = memory_of(torch.device(device), None, None)
+    lenses = lenses or LENSES
 
-    def score(items):
-        # Placed as scripts/extract.py does it.
-        task = read_task(tokenizer, items, model.config.max_position_embeddings)
-        facts = model.skeleton, task.tree
-        size = batch_tokens_for(task.tree, memory)
-        needs = needs_of(*facts, size, resident_memory(), model.device.type)
-        where = decide(needs, memory).stream
-        return extract(model, task, LENSES, batch_tokens=size, where=where).logprob
+    def load() -> Score:
+        model = Model(folder, device=device, linears=choose_linears(torch.device(device)))
+        tokenizer = load_tokenizer(folder, model.config.vocab_size)
+        memory = memory_of(torch.device(device), None, None)
+        layers = [0, model.n_layers] if ends else None
 
-    clocked = clock(score, items, repeats, device)
-    # Rows are not split here: the prompt that a split repeats is not needed twice.
-    tree = build_tree(tokenize(tokenizer, items), max_row=sys.maxsize)
-    prefix = len(tree.prefix)
-    keys = np.concatenate([np.arange(prefix), prefix + tree.depth]) + 1
-    embedded, above = (count_positions(tree, embedding) for embedding in (True, False))
-    needed = operations(model.config, keys, embedded + model.n_layers * above)
-    return Run(**clocked, tokens=len(keys), operations=needed)
+        def score(items: list[Item], kept: Path):
+            def dump(layer, activations, prompts, columns):
+                write_dump(kept / f"{layer}.h5", activations, prompts, *columns, {"layer": layer})
+
+            # Placed as scripts/extract.py does it.
+            task = read_task(tokenizer, items, model.config.max_position_embeddings)
+            facts = model.skeleton, task.tree
+            size = batch_tokens_for(task.tree, memory)
+            needs = needs_of(*facts, size, resident_memory(), model.device.type)
+            options = {"batch_tokens": size, "where": decide(needs, memory).stream}
+            on_layer = dump if dumped else None
+            scores = extract(model, task, lenses, on_layer=on_layer, layers=layers, **options)
+            prefix = len(task.tree.prefix)
+            keys = np.concatenate([np.arange(prefix), prefix + task.tree.depth]) + 1
+            embedded, above = (count_positions(task.tree, own) for own in (True, False))
+            readings = len(lenses) * (embedded + (1 if ends else model.n_layers) * above)
+            first = -1 if ends else 0
+            logprob = {lens: own[first:] for lens, own in scores.logprob.items()}
+            return logprob, Work(len(keys), float(keys.sum()), readings)
+
+        return score
+
+    return clock(load, folder, items, repeats, device)
 
 
-def naive(folder: Path, items: list[Item]) -> Run:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def authors(folder: Path, items: list[Item]) -> Run:
+    """As the paper's code does it: a forward pass a choice, the head on every position of every
+    layer. It keeps no dumps."""
     from strata.extraction.twin import naive_logprob
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    def load() -> Score:
+        lm, tokenizer = load_lm(folder)
 
-    def score(items):
-        parts = [naive_logprob(model, tokenizer, item, LENSES) for item in items]
-        return {lens: np.concatenate([part[lens] for part in parts], 1) for lens in LENSES}
+        def score(items: list[Item], kept: Path):
+            work, parts = Work(), []
+            for item in items:
+                parts.append(naive_logprob(lm, tokenizer, item, [NORMED])[NORMED])
+                for ids in tokenizer(item.texts)["input_ids"]:
+                    work.run(1, len(ids))
+                    work.readings += len(ids) * len(parts[0])
+            return {NORMED: np.concatenate(parts, 1)}, work
 
-    clocked = clock(score, items)
-    texts = [item.prompt + choice for item in items for choice in item.choices]
-    keys = np.concatenate([np.arange(len(ids)) + 1 for ids in tokenizer(texts)["input_ids"]])
-    needed = operations(model.config, keys, len(keys) * (model.config.num_hidden_layers + 1))
-    return Run(**clocked, tokens=len(keys), operations=needed)
+        return score
+
+    return clock(load, folder, items)
 
 
-def harness(folder: Path, items: list[Item], batch_size: int) -> Run:
-    """The last layer alone; its tokens are counted with its padding."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+def hidden_states(folder: Path, items: list[Item]) -> Run:
+    """transformers' output_hidden_states, the choices of an item in one batch; norm and head on the
+    predicting positions alone."""
+
+    def load() -> Score:
+        lm, tokenizer = load_lm(folder)
+
+        def states(ids, mask):
+            options = {"output_hidden_states": True, "use_cache": False}
+            return lm.model(ids, attention_mask=mask, **options).hidden_states
+
+        def unembed(layer, states):
+            last = layer == lm.config.num_hidden_layers  # that one transformers has normed
+            return lm.lm_head(states if last else lm.model.norm(states))
+
+        return of_every_layer(tokenizer, states, unembed)
+
+    return clock(load, folder, items)
+
+
+def nnterp(folder: Path, items: list[Item]) -> Run:
+    """nnterp's StandardizedTransformer (on nnsight), the choices of an item in one trace, which is
+    stopped after the last layer; project_on_vocab on the predicting positions alone."""
+    from nnterp import StandardizedTransformer
+
+    def load() -> Score:
+        lm = StandardizedTransformer(str(folder), device_map="cpu", dtype="float32")
+
+        def states(ids, mask):
+            own = []
+            with lm.trace({"input_ids": ids, "attention_mask": mask}) as tracer:
+                own.append(lm.token_embeddings.save())
+                for layer in range(lm.num_layers):
+                    own.append(lm.layers_output[layer].save())
+                tracer.stop()
+            return own
+
+        return of_every_layer(lm.tokenizer, states, lambda _, own: lm.project_on_vocab(own))
+
+    return clock(load, folder, items)
+
+
+def transformerlens(folder: Path, items: list[Item]) -> Run:
+    """TransformerLens' TransformerBridge: run_with_cache of the residual stream, the choices of an
+    item in one batch; its ln_final and unembed on the predicting positions alone."""
+    from transformer_lens.model_bridge import TransformerBridge
+
+    def load() -> Score:
+        lm = TransformerBridge.boot_transformers(str(folder), device="cpu")
+        layers = range(lm.cfg.n_layers)
+        names = ["blocks.0.hook_in", *(f"blocks.{layer}.hook_out" for layer in layers)]
+
+        def states(ids, mask):
+            options = {"attention_mask": mask, "names_filter": names, "logits_to_keep": 1}
+            _, cache = lm.run_with_cache(ids, **options)
+            return [cache[name] for name in names]
+
+        def unembed(_, states):
+            return lm.unembed(lm.ln_final(states))
+
+        return of_every_layer(lm.tokenizer, states, unembed)
+
+    return clock(load, folder, items)
+
+
+def harness(folder: Path, items: list[Item], batch_size: int | str) -> Run:
+    """lm-evaluation-harness, its hf model, the last layer alone. Batch `auto` tries out a size in
+    each call, of 16 rows at most: a CPU has no bound of its own."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
+    from transformers import AutoTokenizer
 
     class Counting(HFLM):
-        tokens = 0
+        work = Work()
 
         def _model_call(self, inps, *args, **kwargs):
-            self.tokens += inps.numel()
+            self.work.run(*inps.shape)
+            self.work.readings += inps.numel()
             return super()._model_call(inps, *args, **kwargs)
 
-    model = Counting(
-        str(folder), device="cpu", dtype="float32", batch_size=batch_size, add_bos_token=True
-    )
+    def load() -> Score:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        bos = tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+        sizes = {"batch_size": batch_size, "max_batch_size": LARGEST_AUTO}
+        model = Counting(str(folder), device="cpu", dtype="float32", add_bos_token=bos, **sizes)
 
-    def score(items):
-        model.tokens = 0
-        pairs = [(item.prompt, choice) for item in items for choice in item.choices]
-        requests = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
-        answers = model.loglikelihood(requests, disable_tqdm=True)
-        return {NORMED: np.array([[logprob for logprob, _ in answers]], np.float32)}
+        def score(items: list[Item], kept: Path):
+            model.work = Work()
+            pairs = [pair for item in items for pair in zip(item.given, item.choices, strict=True)]
+            requests = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+            answers = model.loglikelihood(requests, disable_tqdm=True)
+            found = np.array([[logprob for logprob, _ in answers]], np.float32)
+            return {NORMED: found}, model.work
 
-    return Run(**clock(score, items), tokens=model.tokens)
+        return score
+
+    return clock(load, folder, items)
 
 
-def clock(score: Callable, items: list[Item], repeats: int = 1, device: str = "cpu") -> dict:
-    """What scoring `items` takes, and what a matrix product takes before and after it."""
+def prefix_cache(folder: Path, items: list[Item]) -> Run:
+    """transformers with a cache kept by hand, the last layer alone: an item's prompt is run once,
+    its choices in one batch on top of its keys and values; the head on the predicting positions
+    alone."""
+    import torch
+    from transformers import DynamicCache
+
+    def load() -> Score:
+        lm, tokenizer = load_lm(folder)
+
+        @torch.inference_mode()
+        def score(items: list[Item], kept: Path):
+            work, found = Work(), []
+            for item in items:
+                batch = read_choices(tokenizer, item)
+                shared = batch.shared
+                cache, rest = DynamicCache(), batch.ids[:, shared:]
+                work.run(1, shared)
+                first = lm.model(batch.ids[:1, :shared], past_key_values=cache).last_hidden_state
+                cache.batch_repeat_interleave(len(rest))
+                work.run(*rest.shape, before=shared)
+                above = lm.model(rest, attention_mask=batch.mask, past_key_values=cache)
+                states = torch.cat([first[0, -1:], above.last_hidden_state.flatten(0, 1)])
+                # The prompt's last position predicts the first token of every choice.
+                beyond = batch.position - shared
+                place = torch.where(beyond < 0, 0, 1 + batch.row * rest.shape[1] + beyond)
+                distinct, which = place.unique(return_inverse=True)
+                work.readings += len(distinct)
+                found.append(batch.sums(lm.lm_head(states[distinct]), which))
+            return {NORMED: np.concatenate(found)[None]}, work
+
+        return score
+
+    return clock(load, folder, items)
+
+
+ALL_LAYERS = strata, authors, hidden_states, nnterp, transformerlens
+CONTESTANTS = {own.__name__: own for own in (*ALL_LAYERS, harness, prefix_cache)}
+# Rows of a batch that the harness finds by itself: on a CPU it takes as many as it may, and the
+# logits of 64 rows of MPS-Cal, its own bound, and their logarithms take 15 GB.
+LARGEST_AUTO = 16
+
+
+def load_lm(folder: Path):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return lm, AutoTokenizer.from_pretrained(folder)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """An item's, as torch tensors. ids, mask: (choices, n) tokens of prompt and choice, padded on
+    the right. row, position, target: (m,) of each token of a choice, whose choice it is, where it
+    is predicted and what it is. end: (choices,) the last token's place. shared: tokens that begin
+    all of them and are of the prompt."""
+
+    ids: Any
+    mask: Any
+    row: Any
+    position: Any
+    target: Any
+    end: Any
+    shared: int
+
+    def sums(self, logits, which) -> np.ndarray:
+        """(choices,) log-probabilities. which: (m,) rows of `logits`."""
+        import torch
+
+        own = logits[which, self.target] - logits.logsumexp(-1)[which]
+        return torch.zeros(len(self.ids)).index_add(0, self.row, own).numpy()
+
+
+def read_choices(tokenizer, item: Item) -> Choices:
     import torch
 
-    score(items[:1])
-    rate, times = matrix_rate(device), []
-    for _ in range(repeats):
-        start = time.perf_counter(), time.process_time()
-        logprob = score(items)
-        times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    starts = [len(tokenizer(given).input_ids) for given in item.given]
+    texts = [tokenizer(text).input_ids for text in item.texts]
+    lengths = torch.tensor([len(ids) for ids in texts])
+    ids = torch.zeros(len(texts), int(lengths.max()), dtype=torch.long)
+    for row, own in enumerate(texts):
+        ids[row, : len(own)] = torch.tensor(own)
+    place = torch.arange(ids.shape[1])
+    mask = (place < lengths[:, None]).long()
+    scored = (place >= torch.tensor(starts)[:, None]) & (mask > 0)
+    row, after = scored.nonzero(as_tuple=True)
+    differ = [*(ids != ids[0]).any(0).nonzero().flatten().tolist(), ids.shape[1]]
+    shared = min(*starts, differ[0], int(lengths.min()))
+    return Choices(ids, mask, row, after - 1, ids[row, after], lengths - 1, shared)
+
+
+def of_every_layer(tokenizer, states: Callable, unembed: Callable) -> Score:
+    """Scores by a lens on every layer. states(ids, mask): of each layer, (choices, n, d);
+    unembed(layer, (m, d)): logits."""
+    import torch
+
+    @torch.inference_mode()
+    def score(items: list[Item], kept: Path):
+        work, found, ends = Work(), [], []
+        for item in items:
+            batch = read_choices(tokenizer, item)
+            layers = states(batch.ids, batch.mask)
+            work.run(*batch.ids.shape)
+            work.readings += len(batch.row) * len(layers)
+            every = torch.arange(len(batch.row))
+            found.append(
+                [
+                    batch.sums(unembed(layer, own[batch.row, batch.position]), every)
+                    for layer, own in enumerate(layers)
+                ]
+            )
+            ends.append([own[torch.arange(len(own)), batch.end] for own in layers])
+        for layer, own in enumerate(zip(*ends, strict=True)):
+            np.save(kept / f"{layer}.npy", torch.cat(own).numpy())
+        return {NORMED: np.concatenate(found, 1)}, work
+
+    return score
+
+
+def clock(
+    load: Callable[[], Score],
+    folder: Path,
+    items: list[Item],
+    repeats: int = 1,
+    device: str = "cpu",
+) -> Run:
+    """What loading a model and scoring `items` by it takes, and what a matrix product takes before
+    and after that. One item is scored before the clock starts."""
+    import torch
+    from transformers import AutoConfig
+
+    start = time.process_time()
+    score = load()
+    loaded = time.process_time() - start
+    times = []
+    with TemporaryDirectory() as kept:
+        score(items[:1], Path(kept))
+        rate = matrix_rate(device)
+        for _ in range(repeats):
+            start = time.perf_counter(), time.process_time()
+            logprob, work = score(items, Path(kept))
+            times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
     seconds, processor = np.median(times, 0).tolist()
-    return {
-        "logprob": logprob,
-        "seconds": seconds,
-        "processor": processor,
-        "rate": max(rate, matrix_rate(device)),
-        "memory": peak_memory(),
-        "device_memory": torch.cuda.max_memory_allocated() if device != "cpu" else 0,
-    }
+    return Run(
+        logprob=logprob,
+        load=loaded,
+        seconds=seconds,
+        processor=processor,
+        rate=max(rate, matrix_rate(device)),
+        memory=peak_memory(),
+        device_memory=torch.cuda.max_memory_allocated() if device != "cpu" else 0,
+        tokens=work.tokens,
+        operations=work.operations(AutoConfig.from_pretrained(folder)),
+    )
 
 
 def matrix_rate(device: str) -> float:
-    """Operations a second of a large square matrix product, the best of several by each library."""
+    """Operations a second of a large square matrix product, the best of several by each library: on
+    a CPU a second of a processor, which other work on the machine takes nothing from."""
     import torch
     from torch.nn.functional import linear
 
     from strata.models.linears import ONEDNN, TORCH, has_onednn, linears_by
 
-    size, dtype = (2048, torch.float32) if device == "cpu" else (8192, torch.bfloat16)
+    cpu = device == "cpu"
+    size, dtype = (2048, torch.float32) if cpu else (8192, torch.bfloat16)
+    now = time.process_time if cpu else time.perf_counter
     a, b = torch.randn(2, size, size, device=device, dtype=dtype)
     best = float("inf")
-    for library in (TORCH, ONEDNN) if device == "cpu" and has_onednn() else (TORCH,):
+    for library in (TORCH, ONEDNN) if cpu and has_onednn() else (TORCH,):
         with linears_by(library):
             for _ in range(5):
-                start = time.perf_counter()
+                start = now()
                 linear(a, b)
-                if device != "cpu":
+                if not cpu:
                     torch.cuda.synchronize()
-                best = min(best, time.perf_counter() - start)
+                best = min(best, now() - start)
     return 2 * size**3 / best
-
-
-def operations(config, keys: np.ndarray, readings: int) -> float:
-    """keys: for each token that is run, how many it attends to, itself included. readings: how
-    many positions each lens unembeds, all layers together."""
-    queries = config.head_dim * config.num_attention_heads
-    shared = config.head_dim * config.num_key_value_heads
-    d, layers = config.hidden_size, config.num_hidden_layers
-    weights = d * (2 * queries + 2 * shared + 3 * config.intermediate_size)
-    blocks = layers * (2 * weights * len(keys) + 4 * queries * float(keys.sum()))
-    return blocks + 2.0 * config.vocab_size * d * len(LENSES) * readings
 
 
 def peak_memory() -> int:
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main(name: str, folder: str, items: str, out: str, **options) -> None:
+    """Writes a Run to `out`: what is no array as JSON."""
+    facts = asdict(CONTESTANTS[name](Path(folder), read_items(items), **options))
+    logprob = facts.pop("logprob")
+    np.savez(out, facts=json.dumps(facts), **logprob)
+
+
+def read_run(out: Path) -> Run:
+    with np.load(out) as found:
+        logprob = {lens: found[lens] for lens in found if lens != "facts"}
+        return Run(logprob, **json.loads(str(found["facts"])))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], **json.loads(sys.argv[2]))

@@ -1,19 +1,19 @@
-"""Strata's extraction against one forward pass a choice and lm-evaluation-harness, in one run.
+"""Strata's extraction against its peers on the same items, each in a process of its own.
 
-    python benchmarks/extraction.py                     # about 15 minutes on two idle cores
-    python benchmarks/extraction.py --whole lama --write       # and one task whole; RESULTS.md
-    python benchmarks/extraction.py --device cuda --shape 7b   # Strata alone, bfloat16
+    python benchmarks/extraction.py --environments ../peers      # the random model, one thread
+    python benchmarks/extraction.py --environments ../peers --shape smollm2-135m --tasks lama
+    python benchmarks/extraction.py --tasks --whole lama --threads 2       # Strata alone, all of it
+    python benchmarks/extraction.py --device cuda --shape 7b     # Strata alone, bfloat16
 
-All score the same items, taken evenly from each task, with the same random LLaMA. Strata and the
-naive way (`naive_logprob`: the head on every position, as the paper's code does it) read all layers
-with two lenses, raw and normed, in float32; lm-evaluation-harness reads the last layer only. Each
-runs in a process of its own, so that peak memory is its own, scores one item before the clock
-starts, and must give the same scores.
+Items are taken evenly from each task. All score them with the normed lens, in float32, and must
+give the same scores; who can't is left out with its reason. With --rows, what was measured is kept
+in a file, so that a table can be put together of several runs; --write writes it to RESULTS.md.
 """
 
 import argparse
 import datetime
-import importlib.util
+import inspect
+import json
 import os
 import platform
 import subprocess
@@ -28,33 +28,54 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from contestants import SHAPES, Run, harness, naive, strata, write_model
+from contestants import CONTESTANTS, LENSES, Run, read_run
+from environments import BASE, OWN, Absent, interpreter
+from subjects import REAL, ROOT, SHAPES, write_model
 
 import cli
-from strata.items import Item
+from strata.items import Item, write_items
+from strata.names import NORMED
 from strata.tasks.download import fetch, read_datasets
 from strata.tasks.sources import files, prepare
 
-ROOT = Path(__file__).resolve().parents[1]
-REPEATS = 3  # of a contestant whose sample takes a second or two
-TOLERANCE = 0.02  # nats, on sums of hundreds
-SAMPLE = {"lama": 40, "truthfulqa": 6, "reclor": 4, "mps_cal": 6}
+TOLERANCE = 0.005  # nats, on sums of hundreds
+SAMPLE = {"lama": 16, "truthfulqa": 4, "reclor": 3, "mps_cal": 4}
+SPARSE = 4  # the authors' way, linear in choices, runs on each fourth item of the sample
+
+STRATA = {"repeats": 3, "lenses": [NORMED], "dumped": True}
+ALL, LAST = "Strata", "Strata, last layer"
+# Who stands in a row, as which function of contestants.py, with which options.
+ROWS = {
+    ALL: ("strata", STRATA),
+    "Strata, raw and normed": ("strata", {**STRATA, "repeats": 1, "lenses": list(LENSES)}),
+    LAST: ("strata", {**STRATA, "ends": True}),
+    "hidden states": ("hidden_states", {}),
+    "nnterp": ("nnterp", {}),
+    "TransformerLens": ("transformerlens", {}),
+    "authors' way": ("authors", {}),
+    "prefix cache, last layer": ("prefix_cache", {}),
+    **{
+        f"harness, batch {size}, last layer": ("harness", {"batch_size": size})
+        for size in (1, 4, "auto")
+    },
+}
 
 
 def main(arguments: argparse.Namespace) -> None:
-    report, device = Report(arguments), arguments.device
+    report = Report(arguments)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         model = Path(scratch) / "model"
         shape = arguments.shape, arguments.layers
-        alone(arguments.threads, write_model, model, *shape, device, arguments.tokenizer)
-        for task in arguments.tasks:
+        alone(write_model, model, *shape, arguments.device, arguments.tokenizer)
+        for task in {**dict.fromkeys(arguments.tasks), **dict.fromkeys(arguments.whole)}:
             items = prepare_items(task, Path(scratch), arguments.mirror)
-            count = arguments.items.get(task, 8)
-            sample = items[:: max(1, len(items) // count)][:count]
-            compare(arguments, report, model, task, sample)
+            if task in arguments.tasks:
+                count = arguments.items.get(task, 8)
+                compare(report, model, task, items[:: max(1, len(items) // count)][:count])
             if task in arguments.whole:
-                whole = alone(arguments.threads, strata, model, items, 1, device)
-                report.add(task, "Strata, whole task", len(items), whole)
+                options = {**STRATA, "repeats": 1, "device": arguments.device}
+                whole = once("strata", options, model, items, arguments)
+                report.add(task, f"{ALL}, whole task", len(items), whole)
     text = report.text()
     print(text)
     if arguments.write:
@@ -63,23 +84,49 @@ def main(arguments: argparse.Namespace) -> None:
         sys.exit(f"scores differ by {report.worst:.1e} nats, so the times compare nothing")
 
 
-def compare(
-    arguments: argparse.Namespace, report: "Report", model: Path, task: str, sample: list[Item]
-) -> None:
-    threads = arguments.threads
-    ours = alone(threads, strata, model, sample, REPEATS, arguments.device)
-    report.add(task, "Strata", len(sample), ours)
-    if arguments.device != "cpu":
-        return
-    if threads > 1:
-        one = alone(1, strata, model, sample, REPEATS, "cpu")
-        report.add(task, "Strata, 1 thread", len(sample), one, ours)
-    report.add(task, "naive way", len(sample), alone(threads, naive, model, sample), ours)
-    if importlib.util.find_spec("lm_eval"):
-        sizes = arguments.batch_sizes
-        runs = {size: alone(threads, harness, model, sample, size) for size in sizes}
-        size = min(runs, key=lambda size: runs[size].seconds)
-        report.add(task, f"harness, batch {size}", len(sample), runs[size], ours)
+def compare(report: "Report", model: Path, task: str, sample: list[Item]) -> None:
+    arguments, ours = report.arguments, None
+    for who, (name, options) in ROWS.items():
+        if who not in (ALL, *arguments.who):
+            continue
+        if arguments.device != "cpu":
+            if name != "strata":
+                continue
+            options = {**options, "device": arguments.device}
+        step = SPARSE if name == "authors" else 1
+        try:
+            run = once(name, options, model, sample[::step], arguments)
+        except Absent as error:
+            report.leave_out(who, str(error))
+            continue
+        ours = ours or run.logprob
+        report.add(task, who, len(sample[::step]), run, of_items(ours, sample, step))
+
+
+def once(
+    name: str, options: dict, model: Path, items: list[Item], arguments: argparse.Namespace
+) -> Run:
+    """A contestant's run, in a process of its own. Raises Absent."""
+    print(f"{name} {options} ...", file=sys.stderr, flush=True)
+    python = interpreter(name, arguments.environments)
+    with tempfile.TemporaryDirectory() as scratch:
+        read, out = (Path(scratch) / own for own in ("items.jsonl", "run.npz"))
+        write_items(read, items)
+        path = os.pathsep.join(str(ROOT / own) for own in ("scripts", "benchmarks"))
+        threads = {"OMP_NUM_THREADS": str(arguments.threads), "HF_HUB_OFFLINE": "1"}
+        asked = {"folder": str(model), "items": str(read), "out": str(out), **options}
+        command = [python, ROOT / "benchmarks" / "contestants.py", name, json.dumps(asked)]
+        done = subprocess.run(command, env={**os.environ, **threads, "PYTHONPATH": path})
+        if done.returncode and name in OWN:
+            raise Absent(f"it ended with exit status {done.returncode}")
+        done.check_returncode()
+        return read_run(out)
+
+
+def of_items(logprob: dict, items: list[Item], step: int) -> dict[str, np.ndarray]:
+    """Of the choices of every so many items alone."""
+    number = np.repeat(np.arange(len(items)), [len(item.choices) for item in items])
+    return {lens: values[:, number % step == 0] for lens, values in logprob.items()}
 
 
 def prepare_items(task: str, scratch: Path, mirror: str) -> list[Item]:
@@ -92,101 +139,145 @@ def prepare_items(task: str, scratch: Path, mirror: str) -> list[Item]:
     return prepare(task, options, scratch)[0]
 
 
-def alone(threads: int, function: Callable, *arguments):
-    """What `function` returns, from a fresh process with so many threads."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    print(f"{function.__name__}, {os.environ['OMP_NUM_THREADS']} threads ...", file=sys.stderr)
+def alone(function: Callable, *arguments):
+    """What `function` returns, from a fresh process: the next ones start with this one's peak."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 class Report:
+    """rows: what was measured, one a model, task, contestant and number of threads."""
+
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.arguments = arguments
-        self.rows: list[str] = []
+        self.arguments, self.file = arguments, arguments.rows
+        self.rows: dict[str, dict] = {}
+        if self.file and self.file.is_file():
+            self.rows = json.loads(self.file.read_text(encoding="utf-8"))
         self.worst = 0.0
 
-    def add(self, task: str, who: str, items: int, run: Run, ours: Run | None = None) -> None:
-        """`ours`: Strata's run on the same items, to which `run` is compared."""
-        ratio = difference = ""
-        if ours:
-            ratio = f"{run.seconds / ours.seconds:.1f}"
-            worst = largest_difference(run.logprob, ours.logprob)
-            self.worst = max(self.worst, worst)
-            difference = f"{worst:.0e}"
+    def add(
+        self, task: str, who: str, items: int, run: Run, ours: dict[str, np.ndarray] | None = None
+    ) -> None:
+        """`ours`: Strata's scores of the same items, to which the run's are compared."""
+        differs = largest_difference(run.logprob, ours) if ours else 0.0
+        self.worst = max(self.worst, differs)
+        facts = {key: own for key, own in vars(run).items() if key != "logprob"}
         choices = next(iter(run.logprob.values())).shape[1]
-        tera = share = ""
-        if run.operations:
-            tera = f"{run.operations / 1e12:.3g}"
-            share = f"{100 * run.operations / run.seconds / run.rate:.0f} %"
-        cells = [
-            *(task, who, items, choices, run.tokens, f"{run.seconds:.3g}"),
-            *(f"{run.processor:.3g}", ratio, tera),
-            *(f"{run.rate / 1e9:.0f}", share, f"{run.memory / 1e6:.0f}"),
-            *([f"{run.device_memory / 1e6:.0f}"] if self.arguments.device != "cpu" else []),
-            *(difference, f"{os.getloadavg()[0]:.1f}"),
-        ]
-        self.rows.append("| " + " | ".join(map(str, cells)) + " |")
-        print(self.rows[-1], file=sys.stderr, flush=True)
+        self._keep(
+            *(task, who),
+            **{"items": items, "choices": choices, "differs": differs},
+            **{"busy": os.getloadavg()[0], "commit": commit(), "machine": self.arguments.machine},
+            **{"date": f"{datetime.date.today()}", **facts},
+        )
+
+    def leave_out(self, who: str, reason: str) -> None:
+        self._keep("", who, reason=reason)
+
+    def _keep(self, task: str, who: str, **facts) -> None:
+        shape, threads = self.arguments.shape, self.arguments.threads
+        row = {"model": shape, "task": task, "who": who, "threads": threads, **facts}
+        self.rows[f"{shape} {task} {who} {threads}"] = row
+        print(row, file=sys.stderr, flush=True)
+        if self.file:
+            self.file.write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
 
     def text(self) -> str:
-        arguments = self.arguments
-        width, _, layers, *_, vocabulary = SHAPES[arguments.shape]
-        columns = [
-            *("task", "", "items", "choices", "tokens", "seconds", "CPU seconds"),
-            *("x Strata", "Tflop"),
-            *("GF/s of a product", "reached", "peak MB"),
-            *(["peak device MB"] if arguments.device != "cpu" else []),
-            *("differs by, nats", "load"),
-        ]
-        return "\n".join(
-            [
-                "# Extraction",
-                "",
-                f"{datetime.date.today()}, {arguments.machine}; commit {commit()}, made by `python "
-                f"benchmarks/extraction.py`. Random LLaMA {arguments.shape}: d {width}, "
-                f"{arguments.layers or layers} layers, vocabulary {vocabulary:,}, "
-                f"{'float32' if arguments.device == 'cpu' else 'bfloat16'}; threads: "
-                f"{arguments.threads} where nothing else is said.",
-                "",
-                "| " + " | ".join(columns) + " |",
-                "|---|---|" + "--:|" * (len(columns) - 2),
-                *self.rows,
-                "",
-                EXPLANATION,
-                *(["", NO_HARNESS] if not importlib.util.find_spec("lm_eval") else []),
-            ]
+        found = [row for row in self.rows.values() if "reason" not in row]
+        absent = {row["who"]: row["reason"] for row in self.rows.values() if "reason" in row}
+        when, where, at = (
+            ", ".join(sorted({row[key] for row in found})) for key in ("date", "machine", "commit")
         )
+        lines = ["# Extraction", "", f"{when}; {where}; commit {at}. Made by", ""]
+        lines += [
+            "    python benchmarks/extraction.py --environments FOLDER --rows FILE --write",
+            "",
+        ]
+        for model in dict.fromkeys(row["model"] for row in found):
+            lines += [f"## {words(model)}", "", HEAD, *self._table(model), ""]
+        lines += [EXPLANATION, "", "How each was run:", ""]
+        for name, own in CONTESTANTS.items():
+            pins = f" ({' '.join(OWN[name][1])})" if name in OWN else ""
+            lines.append(f"- `{name}`{pins}: {' '.join(inspect.getdoc(own).split())}")
+        lines += ["", *(f"Left out: {who}, {reason}." for who, reason in absent.items())]
+        return "\n".join(lines).rstrip()
+
+    def _table(self, model: str) -> list[str]:
+        return [
+            "| " + " | ".join(map(str, self._cells(row))) + " |"
+            for row in self.rows.values()
+            if row["model"] == model and "reason" not in row
+        ]
+
+    def _cells(self, row: dict) -> list:
+        device = row["device_memory"]
+        spent = row["seconds"] if device else row["processor"]
+        return [
+            *(row["task"], row["who"], row["threads"], row["items"], row["choices"], row["tokens"]),
+            *(f"{row[key]:.3g}" for key in ("load", "seconds", "processor")),
+            *(self._times(row, who) for who in (ALL, LAST)),
+            *(f"{row['operations'] / 1e12:.3g}", f"{row['rate'] / 1e9:.0f}"),
+            f"{100 * row['operations'] / spent / row['rate']:.0f} %",
+            f"{(device or row['memory']) / 1e6:.0f}",
+            *("" if row["who"] == ALL else f"{row['differs']:.0e}", f"{row['busy']:.1f}"),
+        ]
+
+    def _times(self, row: dict, who: str) -> str:
+        """A choice's CPU seconds as a multiple of Strata's."""
+        ours = self.rows.get(f"{row['model']} {row['task']} {who} {row['threads']}")
+        if not ours or row is ours or "whole" in row["who"]:
+            return ""
+        each = [own["processor"] / own["choices"] for own in (row, ours)]
+        return f"{each[0] / each[1]:.3g}"
+
+
+COLUMNS = [
+    *("task", "", "threads", "items", "choices", "tokens", "load", "seconds", "CPU seconds"),
+    *("x Strata", "x its last layer", "Tflop", "GF/s of a product", "reached", "peak MB"),
+    *("differs by, nats", "busy"),
+]
+HEAD = "| " + " | ".join(COLUMNS) + " |\n|---|---|" + "--:|" * (len(COLUMNS) - 2)
+
+
+def words(model: str) -> str:
+    if model == REAL:
+        what, model = "SmolLM2 135M Instruct, a Q4_1 file's weights in float32", "smollm2"
+    else:
+        what = f"Random LLaMA {model}"
+    width, _, layers, *_, vocabulary = SHAPES[model]
+    return f"{what}: d {width}, {layers} layers, vocabulary {vocabulary:,}"
 
 
 EXPLANATION = f"""\
-Strata and the naive way read all layers, the embedding included, with two lenses (raw and normed);
-the harness reads the last layer only, with the fastest of the batch sizes tried.
+All score the same items, an even sample of each task, in float32 by the normed lens (`Strata, raw
+and normed` by two), at all layers, the embedding included, or at the last layer alone. Strata
+writes its dumps (HDF5); the others that read all layers keep the same vectors and save them with
+numpy, but for the authors' way; those of the last layer keep nothing. Each runs in a process of its
+own; those of other packages in environments with {", ".join(BASE)}, as Strata has them.
 
-- **x Strata**: seconds as a multiple of Strata's on the same items.
-- **tokens**: run through the blocks; the harness' with their padding.
-- **Tflop**: floating-point operations the method can't do without, in 10^12. In each block
-  2 x weights a token, and 4 x heads x head size for each key a token attends to. In the lenses
-  2 x vocabulary x d for each position, lens and layer: the naive way reads all positions, Strata
-  the distinct ones that predict (at layer 0 the distinct tokens of these).
-- **reached**: Tflop / seconds, as a share of the rate of a large square matrix product in the same
-  process, before and after, best of 10 by each of torch's libraries (docs/scale.md).
-- **differs by**: the largest difference of any choice's summed log-probability from Strata's.
-- **load**: the machine's, over the last minute of the run. Where it is above the threads in use, or
-  CPU seconds are below threads x seconds, others were computing too, and only a run on one thread
-  still compares, by its CPU seconds.
-
-Strata's time is the median of {REPEATS} on samples, and includes tokenizing and reading the layers'
-weights; the others hold theirs in memory before the clock starts."""
-
-NO_HARNESS = """\
-lm-evaluation-harness is not installed and was left out: `pip install "lm_eval[hf]==0.4.13"`."""
+- **tokens**: run through the blocks, with padding; the authors' way ran on each fourth item.
+- **load**: CPU seconds until the model can be asked, first imports included. Strata reads the
+  layers' weights while it runs, so in its seconds.
+- **CPU seconds** are what compares on a machine that has other work: of one thread they are what a
+  quiet machine would take. Strata's with one lens are the median of 3 runs. One item is scored
+  before the clock starts.
+- **x Strata**: CPU seconds a choice as a multiple of Strata's that reads all layers; **x its last
+  layer**: of Strata's that reads the embedding and the last layer alone.
+- **Tflop**: floating-point operations of what was run, in 10^12: in each block 2 x weights a token
+  and 4 x heads x head size for each key a token attends to, and 2 x vocabulary x d for each
+  position and layer unembedded. Strata reads each distinct token once.
+- **reached**: Tflop / CPU seconds, as a share of the rate of a large square matrix product in the
+  same process, before and after, best of 10 by each of torch's libraries (docs/scale.md).
+- **differs by**: the largest difference of any choice's summed log-probability from Strata's. Above
+  {TOLERANCE} the run fails.
+- **busy**: the machine's load, over the last minute of the run."""
 
 
 def largest_difference(theirs: dict[str, np.ndarray], ours: dict[str, np.ndarray]) -> float:
     """Over the lenses both have; one layer is the last."""
     return max(
-        float(np.abs(values - ours[lens][-len(values) :]).max()) for lens, values in theirs.items()
+        float(np.abs(values - ours[lens][-len(values) :]).max())
+        for lens, values in theirs.items()
+        if lens in ours
     )
 
 
@@ -206,18 +297,22 @@ def counts(words: list[str]) -> dict[str, int]:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", nargs="+", default=list(SAMPLE), help="of config.yaml")
+    parser.add_argument("--tasks", nargs="*", default=list(SAMPLE), help="of config.yaml")
+    parser.add_argument("--who", nargs="+", choices=ROWS, default=list(ROWS), help="beside Strata")
     parser.add_argument("--items", nargs="+", default=[], metavar="TASK=N", help="of the sample")
     parser.add_argument(
-        "--whole", nargs="+", default=[], metavar="TASK", help="Strata on all of it"
+        "--whole", nargs="+", default=[], metavar="TASK", help="Strata alone on all of it"
     )
+    parser.add_argument(
+        "--environments", type=Path, help="folder of the peers' environments; made if missing"
+    )
+    parser.add_argument("--rows", type=Path, help="file of what this and earlier runs measured")
     parser.add_argument("--tokenizer", default=ROOT.parent / "shared/models/llama2_tokenizer")
     parser.add_argument("--mirror", default=str(ROOT.parent / "shared" / "datasets"))
-    parser.add_argument("--shape", choices=SHAPES, default="small")
+    parser.add_argument("--shape", choices=[*SHAPES, REAL], default="small")
     parser.add_argument("--layers", type=int, default=0, help="fewer than the shape's own")
     parser.add_argument("--device", default="cpu", help="cuda: Strata alone (not run so far)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4], help="harness")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--machine", default=f"{os.cpu_count()} cores, {platform.machine()}")
     parser.add_argument("--scratch", help="folder for the model (13 GB for 7b, 140 for 70b)")
     parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")

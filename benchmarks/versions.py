@@ -16,8 +16,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from contestants import LENSES, SHAPES, write_model
+from contestants import LENSES
 from extraction import ROOT, alone, counts, largest_difference, prepare_items
+from subjects import SHAPES, write_model
 
 import cli  # extraction.py has put scripts/ on the path
 from strata.items import write_items
@@ -45,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
         # write_model makes bfloat16 for a card.
         device = "cpu" if arguments.dtype == "float32" else "cuda"
         shape = arguments.shape, arguments.layers
-        alone(1, write_model, model, *shape, device, arguments.tokenizer)
+        alone(write_model, model, *shape, device, arguments.tokenizer)
         for task in arguments.tasks:
             items, count = (
                 prepare_items(task, Path(scratch), arguments.mirror),

@@ -81,8 +81,8 @@ def strata(
     ends: bool = False,
     dumped: bool = False,
 ) -> Run:
-    """Strata, which reads each layer's weights while it runs. ends: of embedding and last layer
-    alone. dumped: the layers' dumps are written too."""
+    """Strata's extraction, placed as its workflow places it; of the last layer alone, it reads the
+    embedding too (`layers: [0, last]`)."""
     import torch
 
     from strata.extraction.extract import extract
@@ -196,9 +196,12 @@ def transformerlens(folder: Path, items: list[Item]) -> Run:
     """TransformerLens' TransformerBridge: run_with_cache of the residual stream, the choices of an
     item in one batch; its ln_final and unembed on the predicting positions alone."""
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoTokenizer
 
     def load() -> Score:
         lm = TransformerBridge.boot_transformers(str(folder), device="cpu")
+        # Its own puts a BOS before texts, where the model's has none too.
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         layers = range(lm.cfg.n_layers)
         names = ["blocks.0.hook_in", *(f"blocks.{layer}.hook_out" for layer in layers)]
 
@@ -210,7 +213,7 @@ def transformerlens(folder: Path, items: list[Item]) -> Run:
         def unembed(_, states):
             return lm.unembed(lm.ln_final(states))
 
-        return of_every_layer(lm.tokenizer, states, unembed)
+        return of_every_layer(tokenizer, states, unembed)
 
     return clock(load, folder, items)
 

@@ -204,7 +204,7 @@ class Report:
     def _table(self, model: str) -> list[str]:
         return [
             "| " + " | ".join(map(str, self._cells(row))) + " |"
-            for row in self.rows.values()
+            for row in sorted(self.rows.values(), key=_order)
             if row["model"] == model and "reason" not in row
         ]
 
@@ -228,6 +228,12 @@ class Report:
             return ""
         each = [own["processor"] / own["choices"] for own in (row, ours)]
         return f"{each[0] / each[1]:.3g}"
+
+
+def _order(row: dict) -> tuple:
+    """As tasks and contestants stand above, what they don't name behind them."""
+    places = (row["task"], list(SAMPLE)), (row["who"], list(ROWS))
+    return tuple(own.index(name) if name in own else len(own) for name, own in places)
 
 
 COLUMNS = [

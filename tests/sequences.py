@@ -550,7 +550,7 @@ def computed(study: workflow.Study, before: dict[Path, int]) -> dict[str, set[st
     folder, found = study.results / "logs" / "extract", {}
     for log, when in logs_of(study).items():
         said = log.read_text(encoding="utf-8")
-        if before.get(log) != when and (ran := re.search(r"^lenses: (.*)$", said, re.M)):
+        if before.get(log) != when and (ran := re.search(r"^\S+: lenses (.*)$", said, re.M)):
             found[str(log.relative_to(folder).with_suffix(""))] = set(ran[1].split())
     return found
 

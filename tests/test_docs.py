@@ -20,6 +20,8 @@ EXCEPTIONS = {
     "git clone": "the address is the reader's",
     "pip install": "tests/test_package.py does it, into an environment of its own",
     "python -m pip install --no-deps mutmut": "tests/mutants.py alone needs it",
+    "python -m pip install coverage": "the copy has no tests",
+    "python -m pytest -m gpu": "the copy has no tests, and here may be no card",
     "python tests/": "the copy has no tests; test_campaign.py and its like run them",
     "data/datasets.csv ──": "a picture of the way of the data",
     "Snakefile        validates": "a picture of the house",

@@ -259,7 +259,7 @@ def test_a_coarse_look_and_then_all_layers(tmp_path):
     own.config["layers"] = [1, 3]
     own.run("metrics", "probes")
     log = (own.results / "logs" / "extract" / "large" / "sums.log").read_text()
-    assert "it was extracted before" in log
+    assert "sums was extracted before" in log
     again = strata.open(own.results).scores("large", "sums")
     assert again.looked_at.tolist() == [0, 1, 3]
     assert json.loads(again.attributes["asked"])["layers"] == [0, 1, 3]

@@ -155,7 +155,7 @@ def break_tokenizer(folder):
     [
         (break_missing_folder, "no such folder"),
         (break_no_config, "no config.json"),
-        (break_json, "not valid JSON"),
+        (break_json, "no configuration in JSON"),
         (break_architecture, r"'nonesuch' is not supported; Strata knows .*llama"),
         (break_state, "qwen3_5_text is not supported: some of its layers carry a state from"),
         (break_images, "gemma3 is not supported: it reads images or sound beside text"),

@@ -222,7 +222,7 @@ def test_own_fields_instruction_and_demonstrations(tmp_path):
         ),
         ({"question": "?", "choices": ["x", "y"], "label": []}, r"no label; `skip: \[no label\]`"),
         ({"question": "?", "choices": ["x", "y"], "label": "ß"}, "label 'ß' names none"),
-        ({"question": None, "choices": ["x", "y"], "label": 0}, "expected a text, found null"),
+        ({"question": None, "choices": ["x", "y"], "label": 0}, "its question.*is empty"),
         ({"question": "?", "choices": ["x", ["y"]], "label": 0}, "expected a list of texts"),
         ({"question": "?", "choices": ["x", "\ud800"], "label": 0}, "surrogates not allowed"),
         (["x"], "expected an object"),

@@ -183,6 +183,7 @@ def as_page(made: dict[str, Any]) -> str:
         '<!DOCTYPE html>\n<meta charset="utf-8">\n<title>Provenance</title>\n<style>'
         "body{font:14px sans-serif}th{text-align:left;vertical-align:top;padding-right:1em;"
         "font-weight:normal}td{overflow-wrap:anywhere;font-family:monospace}</style>\n"
+        "<h1>What everything was made of and by; files in provenance.json.</h1>\n"
         f"<table>\n{lines}</table>\n"
     )
 

@@ -33,6 +33,7 @@ from environments import BASE, OWN, Absent, interpreter
 from subjects import REAL, ROOT, SHAPES, write_model
 
 import cli
+from strata.environment import code
 from strata.items import Item, write_items
 from strata.names import NORMED
 from strata.tasks.download import fetch, read_datasets
@@ -288,13 +289,8 @@ def largest_difference(theirs: dict[str, np.ndarray], ours: dict[str, np.ndarray
 
 
 def commit() -> str:
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return git("rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
+    own = code()
+    return f"{own['commit'][:7]}{' with changes' if own['dirty'] else ''}"
 
 
 def counts(words: list[str]) -> dict[str, int]:

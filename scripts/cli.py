@@ -26,7 +26,6 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     faulthandler.enable()
     # Where there is no space for the log, what is shown says why; the log's own error doesn't.
     logging.raiseExceptions = False
-    sys.excepthook, sys.unraisablehook = _except_of_hdf5, lambda lost: None
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
     try:
         main(arguments)
@@ -39,14 +38,6 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     except KeyboardInterrupt:
         logging.error("interrupted")
         sys.exit(130)
-
-
-def _except_of_hdf5(kind: type[BaseException], error: BaseException, trace) -> None:
-    """Shows a traceback, but not that of HDF5 when it lets go of a file that it could not write."""
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    if not trace or not trace.tb_frame.f_code.co_filename.startswith("h5py/_objects"):
-        sys.__excepthook__(kind, error, error.__traceback__)
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from strata.asked import facts_of
 from strata.items import Item, audit, write_items
+from strata.measures.best import best_table
 from strata.measures.metrics import metrics_table
 from strata.measures.precision import precision
 from strata.measures.settling import settling
@@ -19,6 +20,7 @@ from strata.names import LENSES, MC1
 from strata.report.frames import PRECISION_COLUMNS
 from strata.report.published import beside
 from strata.report.style import COLORS
+from strata.report.tables.overview import overall_table
 from strata.store import Scores, write_scores
 
 HOSTILE = '</script><script>document.body.dataset.ran="yes"</script> "a\\", <b>&amp; {{x}} {0}'
@@ -125,10 +127,14 @@ def write_study(results: Path) -> dict:
         for model, step in {"one": 10, "one16": 1000}.items()
     )
     tables = {"settling": settling(found), "precision": costs, "training": steps}
+    measured = pd.concat(map(pd.read_csv, sorted(results.glob("metrics/*/*.csv"))))
+    best = pd.concat(best_table(own, *where) for where, own in found.items())
+    labels = {"models": MODELS, "tasks": TASKS}
+    tables["overall"] = overall_table(measured, best, [], labels, "normed", MC1).tidy
     tables["paper_comparison"] = beside(
         pd.read_csv(results / "metrics" / "one" / "plain.csv"),
         PRINTED,
-        {"models": MODELS, "tasks": TASKS},
+        labels,
         PAPER,
     )
     for stem, frame in tables.items():
@@ -137,7 +143,7 @@ def write_study(results: Path) -> dict:
     training = {"one": {"run": "run", "label": "The run", "step": 10}}
     return {
         "name": "drawn & <b>",
-        "labels": {"models": MODELS, "tasks": TASKS},
+        "labels": labels,
         "lenses": list(LENSES),
         "report": {"lens": "normed", "metric": MC1, "probe": "ridge"},
         "colors": COLORS,

@@ -192,7 +192,7 @@ class Reader:
         return self.browser.evaluate("document.documentElement.scrollWidth") > self.width
 
 
-VIEWS = ["findings", "curves", "maps", "settling", "precision", "training", "paper"]
+VIEWS = ["findings", "curves", "models", "maps", "settling", "precision", "training", "paper"]
 VIEWS += ["items", "files"]
 
 
@@ -250,6 +250,16 @@ class TestInABrowser:
             assert interval == f"[{whole['ci_low']:.1f}, {whole['ci_high']:.1f}]"
             assert (n, chance) == (row["n"], f"{whole['chance']:.1f}")
             assert ties == f"{100 * float(row['tie_rate']):.1f}"
+
+    def test_models_of_one_size_stand_side_by_side(self, reader, drawn):
+        reader.go("#models")
+        marks = "[...document.querySelectorAll('.panels .chart')[1].querySelectorAll('{} path')]"
+        reader.browser.wait(f"{marks.format('.mark-symbol')}.length === 3")
+        across = reader.browser.evaluate(
+            f"{marks.format('.mark-symbol')}.map(mark => mark.getBoundingClientRect().x)"
+        )
+        one, two, halved = across
+        assert one + 8 < halved < two - 8
 
     def test_what_was_printed_stands_beside_what_was_measured(self, reader, drawn):
         reader.go("#paper?model=one&task=plain&lens=raw")

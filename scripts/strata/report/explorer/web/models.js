@@ -135,10 +135,21 @@ const modelTip = (row) => ({
 const SHORT_SIZE =
   "replace(format(datum.value, datum.value / pow(1000, floor(log(datum.value) / log(1000))) < 99.5 ? '.2~s' : '.3~s'), 'G', 'B')";
 
+// By which part of a factor of ten marks of one size stand apart, as on the size sheet.
+const APART = 0.05;
+
+/** Where a model stands on the axis of sizes: those of one size, side by side. */
+function besideOthers(model, models) {
+  const { size } = study.models[model],
+    alike = models.filter((other) => study.models[other].size === size);
+  return size * 10 ** (APART * (alike.indexOf(model) - (alike.length - 1) / 2));
+}
+
 /** One ability against the size of the models that have it. */
 function sizeSpec(rows, models) {
   const data = rows.map((row) => ({
     size: study.models[row.model].size,
+    at: besideOthers(row.model, models),
     series: modelPlace(row.model),
     value: row.value,
     low: row.ci_low,
@@ -148,7 +159,7 @@ function sizeSpec(rows, models) {
   const places = models.map(modelPlace),
     color = byLook(places, "color");
   const x = {
-    field: "size",
+    field: "at",
     type: "quantitative",
     title: capital(study.sized),
     scale: { type: "log", nice: false, padding: 14 },

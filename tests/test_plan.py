@@ -107,13 +107,16 @@ def test_weights_are_read_while_layers_run_and_dumps_written_when_they_are_done(
     assert seconds(10.0, 5, 20 * READ, 30 * WRITE) == START + 5 + 20 + 30
     # Of five tasks in one job, each bears its share of what is done once.
     assert seconds(10.0, 5, 100 * READ, 30 * WRITE, tasks=5) == START / 5 + 5 + 20 + 30
+    # A card goes on while they are written.
+    assert seconds(100.0, 5, 20 * READ, 30 * WRITE, card=True) == START + 5 + 100
+    assert seconds(10.0, 5, 20 * READ, 30 * WRITE, card=True) == START + 5 + 30
     assert seconds(None, 5, 0, 0) is None
 
 
-def test_on_a_card_the_host_holds_what_cuda_takes(tiny):
+def test_on_a_card_the_host_holds_what_cuda_takes_and_dumps_on_their_way(tiny):
     card, none = (plan_row(*tiny, setting(memory=Memory(1 << 40, d))) for d in (1 << 36, None))
     more = card["host_bytes"] + card["device_bytes"] - none["host_bytes"]
-    assert more >= CUDA_HOST
+    assert more >= CUDA_HOST + 2 * card["dump_bytes_layer"]
 
 
 def test_a_rate_is_measured_once(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from strata.extraction.placement import (
 from strata.extraction.readout import wanted_of
 from strata.extraction.task import Task
 from strata.extraction.tree import TokenTree
+from strata.extraction.writing import AHEAD
 from strata.measures.statistics import least_difference
 from strata.models.lens import reference_twin, without_reference
 from strata.models.model import Skeleton
@@ -43,6 +44,7 @@ START = 10.0  # seconds until a job's first product: imports, tokenizer, the che
 READ, WRITE = 1e9, 300e6
 # What CUDA and its libraries hold of the host's memory, once a card is in use (not measured here).
 CUDA_HOST = 3 << 30
+PINNED = 2  # at most, by which torch rounds pinned memory up: to powers of two
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def job_needs(skeleton: Skeleton, tasks: Sequence[Task], setting: Setting) -> Ne
     distinct = sum(task.tree.distinct_tokens for task in tasks)
     process = setting.process + BESIDE + NAIVE_TOKEN * naive + DISTINCT_TOKEN * distinct
     card = setting.memory is None or setting.memory.device is not None
-    process += CUDA_HOST * card
+    process += card * (CUDA_HOST + PINNED * AHEAD * max(dump_bytes(skeleton, t) for t in tasks))
     needs = []
     for tree in (task.tree for task in tasks):
         size = setting.batch_tokens
@@ -104,6 +106,8 @@ def plan_row(
     needs = job_needs(skeleton, [task, *beside], setting)
     dump, weights = dump_bytes(skeleton, task), needs.layers + 2 * needs.head
     products = product_seconds(skeleton, setting, blocks + rounded, exact)
+    card = setting.memory is not None and setting.memory.device is not None
+    moved = weights, read * dump
     return {
         "items": len(scores.ids),
         "choices": len(scores.item),
@@ -121,7 +125,7 @@ def plan_row(
         "layer_bytes": needs.layer,
         "weights_bytes": needs.layers,
         **placed(needs, setting),
-        "seconds": seconds(products, tokenizing, weights, read * dump, 1 + len(beside)),
+        "seconds": seconds(products, tokenizing, *moved, 1 + len(beside), card),
         "least_difference": least_between(len(set(scores.groups))),
     }
 
@@ -197,14 +201,21 @@ def product_seconds(skeleton: Skeleton, setting: Setting, own: int, exact: int) 
 
 
 def seconds(
-    products: float | None, tokenizing: float, read: float, written: float, tasks: int = 1
+    products: float | None,
+    tokenizing: float,
+    read: float,
+    written: float,
+    tasks: int = 1,
+    card: bool = False,
 ) -> float | None:
     """What a task takes of its job, which has so many. Weights (`read`, bytes) come while layers
-    run, dumps (`written`) go when a layer is done; start and reading are shared by all tasks."""
+    run; dumps (`written`) go when a layer is done, on a card while the next ones run; start and
+    reading are shared by all tasks."""
     if products is None:
         return None
-    running = max(products, read / READ / tasks)
-    return round(START / tasks + tokenizing + running + written / WRITE, 1)
+    writing = written / WRITE
+    running = max(products, read / READ / tasks, writing if card else 0)
+    return round(START / tasks + tokenizing + running + (0 if card else writing), 1)
 
 
 def as_text(rows: Sequence[dict]) -> str:

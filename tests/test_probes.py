@@ -59,6 +59,23 @@ def test_ridge_is_the_naive_refit(seed, n, d, folds, mirrored, dead):
     assert decisions == pytest.approx(naive_ridge(layer, PENALTIES), abs=1e-6)
 
 
+@pytest.mark.parametrize("d", [20, 150])
+def test_as_many_targets_as_you_like_are_read_as_each_is_alone(d):
+    """More than rows are read, and fewer: the systems are solved for one or the other."""
+    layer = random_layer(n=100, d=d, mirrored=True)
+    folds, rng = np.stack([layer.fold, layer.mirror], 1), np.random.default_rng(0)
+    targets = np.column_stack([layer.targets, rng.normal(size=(100, 60))])
+    many = Layer(layer.features, targets, folds, layer.item)
+    found = fit("ridge", many, PENALTIES)
+    for count in (1, 3, 61):
+        few = fit("ridge", many.first(count), PENALTIES).decisions
+        assert few == pytest.approx(found.decisions[:, :count], abs=1e-8)
+    for target in (0, 60):
+        alone = Layer(layer.features, targets[:, target], folds, layer.item)
+        expected = naive_ridge(alone, PENALTIES)
+        assert found.decisions[:, target] == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("d", [20, 300])
 def test_ridge_is_scikit_learn_s_fold_by_fold(d):
     layer = random_layer(d=d)
@@ -67,7 +84,7 @@ def test_ridge_is_scikit_learn_s_fold_by_fold(d):
     for held in [(k,) for k in range(5)] + list(combinations(range(5), 2)):
         training = ~np.isin(layer.fold, held)
         scaler = StandardScaler().fit(x[training])
-        ours = layer.ridge(held, PENALTIES)(layer.features)[..., 0]
+        ours = layer.ridge(held, PENALTIES, layer.features)[..., 0]
         for penalty, decided in zip(PENALTIES, ours, strict=True):
             alpha = penalty * training.sum()
             for kind in (Ridge, RidgeClassifier):
@@ -84,7 +101,7 @@ def test_means_point_from_false_to_true():
     x, y = layer.features.astype(float), layer.targets[:, 0]
     z = StandardScaler().fit(x[training]).transform(x)
     between = z[training & (y > 0)].mean(0) - z[training & (y < 0)].mean(0)
-    ours = layer.means((2,))(layer.features)[0, :, 0]
+    ours = layer.means((2,), [np.nan], layer.features)[0, :, 0]
     assert np.corrcoef(ours, z @ between)[0, 1] == pytest.approx(1)
 
 
@@ -217,7 +234,7 @@ def test_targets_are_fitted_each_with_its_own_penalty_or_together():
     loss = np.zeros((len(PENALTIES), 2))
     for held in permutations(range(5), 2):
         judged = layer.rows[held[0]]
-        guesses = both.ridge(held, PENALTIES)(both.features[judged])
+        guesses = both.ridge(held, PENALTIES, both.features[judged])
         loss += ((guesses - both.targets[judged]) ** 2).sum(1)
     assert found.overall.tolist() == [PENALTIES[own] for own in loss.argmin(0)]
     assert found.overall[0] != found.overall[1]

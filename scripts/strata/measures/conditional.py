@@ -11,8 +11,10 @@ all targets go through the matrix products of one L-BFGS together.
 """
 
 from collections.abc import Callable
+from copy import copy
 
 import numpy as np
+from scipy.linalg import cholesky
 from scipy.linalg.lapack import dtrtrs
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -32,40 +34,91 @@ class Items:
 
     item: (n,) ascending. true: (n, t). An item without a true or without a false choice for a
     target says nothing of it.
+
+    Inside, rows go by the number of the choice: the first choices of all items, then the second
+    ones, and so on, items with many choices in front. So what is added up over the choices of each
+    item is a few sums of whole blocks, whatever the items' sizes.
     """
 
     def __init__(self, item: np.ndarray, true: np.ndarray) -> None:
         starts = np.flatnonzero(np.r_[True, item[1:] != item[:-1]])
         sizes = np.diff(np.r_[starts, len(item)])
-        self.starts, self.place = starts, np.repeat(np.arange(len(starts)), sizes)
-        trues = np.add.reduceat(true.astype(float), starts)
-        self.told = (trues > 0) & (trues < sizes[:, None])
-        self.true = true
-        self.share = np.where(true & self.told[self.place], 1 / np.maximum(trues, 1)[self.place], 0)
+        most = np.argsort(-sizes, kind="stable")
+        number = np.arange(len(item)) - np.repeat(starts, sizes)
+        self.order = np.lexsort((np.repeat(np.argsort(most), sizes), number))
+        self.back = np.argsort(self.order)
+        self.sizes, counts = sizes[most, None], np.bincount(number)
+        ends = np.cumsum(counts)
+        self.blocks = list(map(slice, ends - counts, ends))
+        self.heads = list(map(slice, counts))  # of arrays (items, t): those with such a choice
+        self._take(true)
 
     def of(self, targets: np.ndarray) -> "Items":
         """The same items with some of the targets."""
-        return Items(self.place, self.true[:, targets])
+        own = copy(self)
+        own._take(self.true[:, targets])
+        return own
 
-    def _gaps(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n, t) log of the false choices' sum of exp(s), less the row's own s; and the share of
-        each false choice in that sum, 0 for true ones."""
-        rival = np.where(self.true, -np.inf, scores)
-        top = np.where(self.told, np.maximum.reduceat(rival, self.starts), 0)
-        lifted = np.exp(np.minimum(rival - top[self.place], 0))
-        total = np.where(self.told, np.add.reduceat(lifted, self.starts), 1)
-        return (top + np.log(total))[self.place] - scores, lifted / total[self.place]
+    def _take(self, true: np.ndarray) -> None:
+        self.true, own = true, true[self.order]
+        trues = self._over_choices(np.add, own.astype(float))
+        told = (trues > 0) & (trues < self.sizes)
+        # Places in arrays (n, t) and (items, t), laid flat, in the order of the file.
+        row, target = np.nonzero(true)
+        row = self.back[row]
+        self.places = row * own.shape[1] + target
+        item = np.concatenate([np.arange(head.stop) for head in self.heads])[row]
+        tells = told[item, target]
+        self.own, self.target = self.places[tells], target[tells]
+        self.whose = (item * own.shape[1] + target)[tells]
+        self.share = 1 / trues.ravel()[self.whose]
+        self.mute = np.flatnonzero(trues == self.sizes)
+
+    def _over_choices(self, join: np.ufunc, values: np.ndarray) -> np.ndarray:
+        """(n, t) -> (items, t), the first choices last, as reduceat adds them up: degenerate fits,
+        such as those on the order of balanced choices, hang on last bits."""
+        first, *others = (values[block] for block in self.blocks)
+        joined = first.copy()
+        if others:
+            rest = others[0].copy()
+            for block in others[1:]:
+                join(rest[: len(block)], block, out=rest[: len(block)])
+            join(joined[: len(rest)], rest, out=joined[: len(rest)])
+        return joined
+
+    def _gaps(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each true choice of each target the log of the false ones' sum of exp(s), less its
+        own s; exp(s) of the false choices over that of the highest, 0 for true ones, (n, t); and
+        their sums (items, t)."""
+        lifted = scores.take(self.order, 0)
+        own = lifted.ravel()[self.own]
+        lifted.ravel()[self.places] = -np.inf
+        top = self._over_choices(np.maximum, lifted)
+        top.ravel()[self.mute] = 0
+        for block, head in zip(self.blocks, self.heads, strict=True):
+            lifted[block] -= top[head]
+        np.exp(lifted, out=lifted)
+        total = self._over_choices(np.add, lifted)
+        total.ravel()[self.mute] = 1
+        return (top + np.log(total)).ravel()[self.whose] - own, lifted, total
+
+    def _summed(self, losses: np.ndarray) -> np.ndarray:
+        return np.bincount(self.target, losses * self.share, self.true.shape[1])
 
     def losses(self, scores: np.ndarray) -> np.ndarray:
         """(n, t) scores -> (t,) summed over items."""
-        return (np.logaddexp(0, self._gaps(scores)[0]) * self.share).sum(0)
+        return self._summed(np.logaddexp(0, self._gaps(scores)[0]))
 
     def loss_and_slope(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, t) -> (t,) losses, (n, t) their slopes."""
-        gap, part = self._gaps(scores)
+        gap, lifted, total = self._gaps(scores)
         pull = expit(gap) * self.share
-        push = np.add.reduceat(pull, self.starts)[self.place] * part
-        return (np.logaddexp(0, gap) * self.share).sum(0), push - pull
+        push = np.bincount(self.whose, pull, total.size).reshape(total.shape)
+        for block, head in zip(self.blocks, self.heads, strict=True):
+            lifted[block] /= total[head]
+            lifted[block] *= push[head]
+        lifted.ravel()[self.own] = -pull
+        return self._summed(np.logaddexp(0, gap)), lifted.take(self.back, 0)
 
 
 class Space:
@@ -92,8 +145,10 @@ class Space:
         in all directions, and some ten steps are enough.
         """
         n, shape = len(self.rows), start.shape
-        bent = CURVATURE * self.gram / n + penalty * np.eye(len(self.gram))
-        root = np.asfortranarray(np.linalg.cholesky(bent).T)
+        bent = CURVATURE * self.gram / n
+        bent.flat[:: len(bent) + 1] += penalty
+        low = cholesky(bent.T, lower=True, overwrite_a=True, check_finite=False)
+        root = np.asfortranarray(low.T)
 
         def weights(point: np.ndarray) -> np.ndarray:
             return dtrtrs(root, point.reshape(shape[::-1]).T)[0]

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
 
 from strata.measures.metrics import Choices
 from strata.measures.statistics import Estimate, adjusted, contrast, freedom, student, sums_of
@@ -198,7 +197,7 @@ class Labels:
         self.choices = Choices(scores)
         self.correct, self.best = (self._spread(kind, False) for kind in (correct, best))
         there = self._spread(np.ones((1, len(scores.item)), bool), False)[0]
-        self.false, self.padded = there & ~self.correct, (~there).sum(-1)
+        self.false = there & ~self.correct
 
     def _spread(self, values: np.ndarray, fill) -> np.ndarray:
         wide = np.full((len(values), *self.choices.true.shape), fill)
@@ -219,11 +218,16 @@ class Labels:
         """(c, b) -> (b, items): the share of an item's pairs of a true and a false choice in which
         the true one has the higher decision, ties counting half; nan without pairs."""
         wide = self._spread(decisions.T, -np.inf)
-        rank = rankdata(wide, axis=-1) - self.padded[:, None]
-        true, false = self.correct.sum(-1), self.false.sum(-1)
+        wide, true, false = (
+            np.ascontiguousarray(np.moveaxis(kind, -1, 0))
+            for kind in (wide, self.correct, self.false)
+        )
+        halves = np.zeros(wide.shape[1:], int)  # two for each pair that is won, one for a tie
+        for own, counts in zip(wide, true, strict=True):
+            points = (wide < own).astype(np.int8) + (wide <= own)
+            halves += (points * false).sum(0) * counts
         with np.errstate(invalid="ignore"):
-            beaten = np.where(self.correct, rank, 0).sum(-1) - true * (true + 1) / 2
-            found = beaten / (true * false)
+            found = halves / (2 * true.sum(0) * false.sum(0))
         return np.where(np.isnan(decisions).any(0)[:, None], np.nan, found)
 
 

@@ -20,6 +20,7 @@ Where there are fewer rows than features, the n x n matrix of inner products tak
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -62,19 +63,16 @@ def within_items(features: np.ndarray, item: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Training:
-    """What the training rows say. All but `rows` are about features less the layer's origin.
+    """What the training rows say of the features, less the layer's origin.
 
-    mean, scale: (d,) of the features; scale is 1 where one is flat, the same in every row.
-    target: (t,) mean target.
-    cross: (d, t) standardised features times centred targets, summed.
+    mean, scale: (d,); scale is 1 where one is flat, the same in every row.
     """
 
+    held: tuple[int, ...]
     rows: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
     flat: np.ndarray
-    target: np.ndarray
-    cross: np.ndarray
 
 
 class Layer:
@@ -100,13 +98,22 @@ class Layer:
         # Sums are taken from the overall mean, which changes no result and keeps their digits.
         self.origin = features.mean(0, dtype=float)
         self.wide = features.shape[1] > len(features)
+        self._trainings: dict[tuple[int, ...], _Training] = {}
+
+    def first(self, count: int) -> "Layer":
+        """The same layer with its first targets alone. What was found out of its features is
+        shared."""
+        own = copy(self)
+        own.targets = self.targets[:, :count]
+        own.__dict__.pop("_products", None)
+        return own
 
     @property
     def constant(self) -> bool:
         """Whether no feature tells any two rows apart."""
         return bool((self.features == self.features[0]).all())
 
-    def centred(self, rows: np.ndarray) -> np.ndarray:
+    def _centred(self, rows: np.ndarray) -> np.ndarray:
         return self.features[rows] - self.origin
 
     @cached_property
@@ -134,100 +141,122 @@ class Layer:
 
     @cached_property
     def _moments(self) -> list[tuple]:
-        """Per cell: rows, sums of x, x^2, y, x y'."""
-        found = []
-        for _, rows in self._cells:
-            x, y = self.centred(rows), self.targets[rows]
-            squares = np.einsum("nd,nd->d", x, x)
-            found.append((len(rows), x.sum(0), squares, y.sum(0), x.T @ y))
-        return found
+        """Per cell: rows, sums of x, x^2."""
+        centred = (self._centred(rows) for _, rows in self._cells)
+        return [(len(x), x.sum(0), np.einsum("nd,nd->d", x, x)) for x in centred]
+
+    @cached_property
+    def _products(self) -> list[tuple]:
+        """Per cell: sums of y, x y'."""
+        pairs = ((self._centred(rows), self.targets[rows]) for _, rows in self._cells)
+        return [(y.sum(0), (y.T @ x).T) for x, y in pairs]
 
     @cached_property
     def _grams(self) -> list[np.ndarray]:
         """Per cell: the sum of x x'."""
-        centred = (self.centred(rows) for _, rows in self._cells)
+        centred = (self._centred(rows) for _, rows in self._cells)
         return [x.T @ x for x in centred]
 
     def training(self, held: Sequence[int]) -> _Training:
         """All rows but those held out and their mirrors."""
-        kept = zip(*self._kept(self._moments, held), strict=True)
-        n, x, xx, y, xy = (sum(parts) for parts in kept)
-        mean, target = x / n, y / n
-        variance = xx / n - mean**2
-        flat = variance <= CONSTANT[0] * xx / n + CONSTANT[1] * self.origin**2
-        scale = np.where(flat, 1.0, np.sqrt(np.maximum(variance, 0)))
-        cross = np.where(flat[:, None], 0.0, (xy - n * np.outer(mean, target)) / scale[:, None])
-        rows = np.flatnonzero(~np.isin(self.fold, held) & ~np.isin(self.mirror, held))
-        return _Training(rows, mean, scale, flat, target, cross)
+        held = tuple(held)
+        if held not in self._trainings:
+            n, x, xx = (sum(own) for own in zip(*self._kept(self._moments, held), strict=True))
+            mean, variance = x / n, xx / n - (x / n) ** 2
+            flat = variance <= CONSTANT[0] * xx / n + CONSTANT[1] * self.origin**2
+            scale = np.where(flat, 1.0, np.sqrt(np.maximum(variance, 0)))
+            rows = np.flatnonzero(~np.isin(self.fold, held) & ~np.isin(self.mirror, held))
+            self._trainings[held] = _Training(held, rows, mean, scale, flat)
+        return self._trainings[held]
 
-    def standardised(self, rows: np.ndarray, training: _Training) -> np.ndarray:
-        z = (self.centred(rows) - training.mean) / training.scale
+    def standardised(self, features: np.ndarray, training: _Training) -> np.ndarray:
+        z = (features - self.origin - training.mean) / training.scale
         z[:, training.flat] = 0
         return z
 
-    def gram(self, held: Sequence[int], training: _Training) -> np.ndarray:
+    def gram(self, training: _Training) -> np.ndarray:
         """(d, d): inner products of the standardised features over the training rows."""
-        gram = sum(self._kept(self._grams, held))
+        gram = sum(self._kept(self._grams, training.held))
         gram = gram - len(training.rows) * np.outer(training.mean, training.mean)
         gram = gram / training.scale / training.scale[:, None]
         gram[training.flat], gram[:, training.flat] = 0, 0
         return gram
 
-    def ridge(self, held: Sequence[int], penalties: Sequence[float]) -> "Lines":
-        """A line a penalty, all fitted on the folds that are not held out."""
-        training = self.training(held)
-        if self.wide:
-            z = self.standardised(training.rows, training)
-            system, wanted = z @ z.T, self.targets[training.rows] - training.target
-        else:
-            system, wanted = self.gram(held, training), training.cross
-        weights = []
-        for penalty in penalties:
-            ridged = system.copy(order="F")
-            ridged[np.diag_indices_from(ridged)] += penalty * len(training.rows)
-            factor = cho_factor(ridged, lower=True, overwrite_a=True, check_finite=False)
-            weights.append(cho_solve(factor, wanted, check_finite=False))
-        return self._lines(training, [z.T @ w for w in weights] if self.wide else weights)
+    def cross(self, training: _Training) -> tuple[np.ndarray, np.ndarray]:
+        """(t,) mean targets of the training rows, and (d, t) their standardised features times
+        their centred targets, summed."""
+        kept = self._kept(self._products, training.held)
+        y, xy = (sum(own) for own in zip(*kept, strict=True))
+        cross = (xy - np.outer(training.mean, y)) / training.scale[:, None]
+        return y / len(training.rows), np.where(training.flat[:, None], 0.0, cross)
 
-    def means(self, held: Sequence[int], penalties: Sequence[float] = ()) -> "Lines":
-        """One line along the difference of the classes' means (targets of two values)."""
+    # What each probe reads off the features of any rows, (n, d) -> (p, n, t), a fit a penalty on
+    # the folds that are not held out.
+
+    def ridge(
+        self, held: Sequence[int], penalties: Sequence[float], features: np.ndarray
+    ) -> np.ndarray:
         training = self.training(held)
-        return self._lines(training, [training.cross / len(training.rows)])
+        target, wanted = self.cross(training)
+        if self.wide:
+            z = self.standardised(self.features[training.rows], training)
+            system, wanted = z @ z.T, self.targets[training.rows] - target
+        else:
+            system = self.gram(training)
+        # The system is solved for the rows that are read or for the targets, whichever are fewer.
+        if few := len(features) < wanted.shape[1]:
+            asked = self.standardised(features, training).T
+            asked = z @ asked if self.wide else asked
+        read = np.empty((len(penalties), len(features), wanted.shape[1]))
+        for penalty, own in zip(penalties, read, strict=True):
+            ridged = system.copy()
+            ridged.flat[:: len(ridged) + 1] += penalty * len(training.rows)
+            factor = cho_factor(ridged.T, lower=True, overwrite_a=True, check_finite=False)
+            if few:
+                np.matmul(cho_solve(factor, asked, check_finite=False).T, wanted, out=own)
+                own += target
+            else:
+                weights = cho_solve(factor, wanted, check_finite=False)
+                own[:] = self._line(
+                    training, target, z.T @ weights if self.wide else weights, features
+                )
+        return read
+
+    def means(
+        self, held: Sequence[int], penalties: Sequence[float], features: np.ndarray
+    ) -> np.ndarray:
+        """Along the difference of the classes' means (targets of two values); no penalty counts."""
+        training = self.training(held)
+        target, cross = self.cross(training)
+        read = self._line(training, target, cross / len(training.rows), features)
+        return np.broadcast_to(read, (len(penalties), *read.shape))
+
+    def _line(self, training: _Training, target, weights, features) -> np.ndarray:
+        """What weights of standardised features read off features, in the features' own
+        coordinates: so more choices that weigh the same tie to the last bit."""
+        own = weights / training.scale[:, None]
+        return features.astype(float) @ own + (target - (training.mean + self.origin) @ own)
+
+    def conditional(
+        self, held: Sequence[int], penalties: Sequence[float], features: np.ndarray
+    ) -> np.ndarray:
+        """Log-odds within an item, up to what its choices share."""
+        training = self.training(held)
+        space, items = self.space(training), self.items(training.rows)
+        start = np.zeros((len(space.gram), self.targets.shape[1]))
+        z = self.standardised(features, training)
+        return np.array(
+            [z @ space.back(space.minimise(items, penalty, start)) for penalty in penalties]
+        )
 
     def items(self, rows: np.ndarray) -> Items:
         if self.item is None:
             raise TypeError("conditional logit needs to know the rows' items")
         return Items(self.item[rows], self.targets[rows] > 0)
 
-    def space(self, held: Sequence[int], training: _Training) -> Space:
-        z = self.standardised(training.rows, training)
-        return Space(z, None if self.wide else self.gram(held, training))
-
-    def conditional(self, held: Sequence[int], penalties: Sequence[float]) -> "Lines":
-        """A line a penalty; decisions are log-odds within an item, up to what its choices share."""
-        training = self.training(held)
-        space, items = self.space(held, training), self.items(training.rows)
-        start = np.zeros((len(space.gram), self.targets.shape[1]))
-        weights = [space.back(space.minimise(items, penalty, start)) for penalty in penalties]
-        return self._lines(training, weights)
-
-    def _lines(self, training: _Training, weights) -> "Lines":
-        """From standardised features back to the layer's own."""
-        own = np.asarray(weights) / training.scale[:, None]
-        return Lines(own, training.target - (training.mean + self.origin) @ own)
-
-
-@dataclass(frozen=True)
-class Lines:
-    """decision = features @ weights + intercept, for p penalties and t targets at once; weights
-    (p, d, t), intercept (p, t)."""
-
-    weights: np.ndarray
-    intercept: np.ndarray
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(n, d) -> (p, n, t)"""
-        return features.astype(float) @ self.weights + self.intercept[:, None]
+    def space(self, training: _Training) -> Space:
+        z = self.standardised(self.features[training.rows], training)
+        return Space(z, None if self.wide else self.gram(training))
 
 
 def fit(
@@ -249,18 +278,19 @@ def fit(
     draw = getattr(layer, probe)
     inner = np.zeros((layer.folds, len(grid), layer.targets.shape[1]))
     for one, other in combinations(range(layer.folds), 2) if len(grid) > 1 else ():
-        lines = draw((one, other), grid)
-        for tested, judged in ((one, other), (other, one)):
-            rows = layer.judged(judged, tested)
-            guesses = lines(layer.features[rows])
-            inner[tested] += ((guesses - layer.targets[rows]) ** 2).sum(1)
+        judged = layer.judged(other, one), layer.judged(one, other)
+        rows = np.concatenate(judged)
+        errors = draw((one, other), grid, layer.features[rows])
+        errors -= layer.targets[rows]
+        for tested, own in zip((one, other), np.split(errors, [len(judged[0])], 1), strict=True):
+            inner[tested] += np.einsum("pnt,pnt->pt", own, own)
     chosen = _least(inner, together)
     overall = _least(inner.sum(0, keepdims=True), together)[0]
     decisions = np.empty(layer.targets.shape)
     for number in range(layer.folds):
         used, place = np.unique(chosen[number], return_inverse=True)
         rows = layer.rows[number]
-        guesses = draw((number,), grid[used])(layer.features[rows])
+        guesses = draw((number,), grid[used], layer.features[rows])
         decisions[rows] = np.take_along_axis(guesses, place[None, None], 0)[0]
     return Fit(decisions, grid[chosen], grid[overall])
 
@@ -272,8 +302,8 @@ def _fit_conditional(layer: Layer, grid: np.ndarray) -> Fit:
         judging = (number + 1) % layer.folds
         chosen[number] = _chosen(layer, number, judging, grid)
         training = layer.training((number,))
-        space, items = layer.space((number,), training), layer.items(training.rows)
-        z = layer.standardised(tested, training)
+        space, items = layer.space(training), layer.items(training.rows)
+        z = layer.standardised(layer.features[tested], training)
         for index in np.unique(chosen[number]):
             own = np.flatnonzero(chosen[number] == index)
             start = np.zeros((len(space.gram), len(own)))
@@ -286,11 +316,10 @@ def _fit_conditional(layer: Layer, grid: np.ndarray) -> Fit:
 
 def _chosen(layer: Layer, number: int, judging: int, grid: np.ndarray) -> np.ndarray:
     """(t,) the penalties that one fold likes best, by fits on all but it and the one tested."""
-    held = number, judging
-    training = layer.training(held)
+    training = layer.training((number, judging))
     rows = layer.judged(judging, number)
-    space, items = layer.space(held, training), layer.items(rows)
-    z = layer.standardised(rows, training)
+    space, items = layer.space(training), layer.items(rows)
+    z = layer.standardised(layer.features[rows], training)
 
     def judge(weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return items.of(targets).losses(z @ space.back(weights))

@@ -65,15 +65,6 @@ def probe_task(
     folds = _folds(scores, plan)
     choices = _Choices(scores, folds, plan)
     prompts = _Prompts(items, scores, folds, plan) if items else None
-    order = scores.choice[:, None].astype(np.float32)
-    floors = {"surface": choices.read(surface_features(scores)), "order": choices.read(order)}
-    if prompts:
-        floors["input"] = prompts.read(prompts.text)
-    readings = {
-        f"{features}/{name}": _stack([own])
-        for features, found in floors.items()
-        for name, own in found.items()
-    }
 
     def layer(piece: tuple[int, Any]) -> tuple[int, dict[str, Reading]]:
         dump = read(piece[1])
@@ -89,9 +80,10 @@ def probe_task(
         return number, found
 
     # A product on several threads of BLAS gains little at these sizes and loses much where the
-    # machine is busy: its threads wait for each other. So a layer has one, for the same bits
-    # whatever `threads` is.
+    # machine is busy: its threads wait for each other. So a layer has one, and a floor, for the
+    # same bits whatever `threads` is.
     with threadpool_limits(1), side_by_side(threads) as each:
+        readings = _floors(scores, choices, prompts)
         numbers, layers = zip(
             *paced(len(dumps), "layers", each(layer, enumerate(dumps))), strict=True
         )
@@ -113,6 +105,18 @@ def _folds(scores: Scores, plan: Plan) -> np.ndarray:
         if folds_suffice(folds):
             return folds
     return np.full((len(scores.ids), 2), -1)
+
+
+def _floors(scores: Scores, choices: "_Choices", prompts: "_Prompts | None") -> dict[str, Reading]:
+    order = scores.choice[:, None].astype(np.float32)
+    floors = {"surface": choices.read(surface_features(scores)), "order": choices.read(order)}
+    if prompts:
+        floors["input"] = prompts.read(prompts.text)
+    return {
+        f"{features}/{name}": _stack([own])
+        for features, found in floors.items()
+        for name, own in found.items()
+    }
 
 
 def _alike(scores: Scores) -> bool:
@@ -153,13 +157,13 @@ class _Choices:
         """correct/{probe}: a Reading of one layer."""
         rows = np.full_like(self.rows, -1) if alike else self.rows
         own = within_items(features, self.item)
+        layer = _layer(own, self.targets, rows, self.plan, self.item)
         found = {}
         for probe in self.plan.kinds:
             # In closed form the control task costs nothing; conditional logit would take longest
             # over it, and is as linear as ridge.
-            count = 1 + self.plan.draws if probe == CONDITIONAL else None
-            wanted = self.targets[:, :count]
-            fitted = _fit(probe, own, wanted, rows, self.plan, item=self.item)
+            count = 1 + self.plan.draws if probe == CONDITIONAL else self.targets.shape[1]
+            fitted = _fit(probe, layer and layer.first(count), (len(own), count), self.plan)
             found[f"correct/{probe}"] = self._reading(fitted)
         return found
 
@@ -202,8 +206,8 @@ class _Prompts:
         draws = [(name, draw) for name, own in wanted.items() for draw in range(len(own))]
         widths = [wanted[name].shape[2] for name, _ in draws]
         block, columns = np.repeat(np.arange(len(draws)), widths), np.concatenate(parts, 1)
-        folds = self.folds[rows]
-        fitted = _fit(RIDGE, features[rows], columns, folds, self.plan, together=block)
+        layer = _layer(features[rows], columns, self.folds[rows], self.plan)
+        fitted = _fit(RIDGE, layer, columns.shape, self.plan, block)
         found = {}
         for name, own in wanted.items():
             mine = np.isin(block, [at for at, (kind, _) in enumerate(draws) if kind == name])
@@ -240,14 +244,20 @@ def _checked(dump: Dump, layer: int, scores: Scores) -> tuple[np.ndarray, np.nda
     return dump.activations, dump.prompts
 
 
-def _fit(probe: str, features, targets, folds, plan: Plan, item=None, together=None) -> Fit:
-    """nan throughout where there are no folds, or the features are the same in every row."""
-    if set(folds[:, 0]) == set(range(plan.folds)):
-        layer = Layer(features, targets, folds, item)
-        if not layer.constant:
-            return fit(probe, layer, plan.penalties, together)
-    blank = np.full(targets.shape[1], np.nan)
-    return Fit(np.full(targets.shape, np.nan), np.tile(blank, (plan.folds, 1)), blank)
+def _layer(features, targets, folds, plan: Plan, item=None) -> Layer | None:
+    """None where there are no folds, or the features are the same in every row."""
+    if set(folds[:, 0]) != set(range(plan.folds)):
+        return None
+    layer = Layer(features, targets, folds, item)
+    return None if layer.constant else layer
+
+
+def _fit(probe: str, layer: Layer | None, shape: tuple[int, int], plan: Plan, together=None) -> Fit:
+    """Of (n, t) targets; nan throughout where there is nothing to fit on."""
+    if layer is not None:
+        return fit(probe, layer, plan.penalties, together)
+    blank = np.full(shape[1], np.nan)
+    return Fit(np.full(shape, np.nan), np.tile(blank, (plan.folds, 1)), blank)
 
 
 def _stack(readings: list[Reading]) -> Reading:

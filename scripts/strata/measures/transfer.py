@@ -118,8 +118,8 @@ class _Fitted:
         unseen = list(map(self._unseen, scores.names))
         for held in set(unseen):
             rows = np.array([own == held for own in unseen])[scores.item]
-            line = self.draw(held, [self.penalty[held[0] if held else -1]])
-            decided[rows] = line(features[rows])[0, :, 0]
+            penalty = self.penalty[held[0] if held else -1]
+            decided[rows] = self.draw(held, [penalty], features[rows])[0, :, 0]
         return decided
 
     def crosses(self, scores: Scores) -> bool:

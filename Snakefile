@@ -71,6 +71,10 @@ if workflow.is_main_process:
     print(said, file=sys.stderr, end="\n" * bool(said))
 
 
+onstart:
+    keep_dumps()
+
+
 onsuccess:
     tidy(done=True)
     say_leftovers()

@@ -12,7 +12,7 @@ import shutil
 from strata import STAGES
 from strata import asked
 from strata.errors import nearest
-from strata.files import file_hash, link
+from strata.files import link
 from strata.models.checkpoint import (
     content_of,
     local_adapter,
@@ -39,7 +39,7 @@ R = study.results
 STUDIES = shlex.quote(str(Path(R).parent))  # all of them
 PYTHON = shlex.quote(sys.executable)
 RUN = f"{PYTHON} {shlex.quote(str(ROOT / 'scripts'))}"
-TOKENS = f"{R}/unfinished/tokens"
+TOKENS = f"{R}/unfinished/_tokens"
 DATASETS = ROOT / "data" / "datasets.csv"
 MIRROR = config["mirror"] or ""
 PROBE_PLAN = json.dumps(config["probes"])
@@ -166,9 +166,8 @@ def raw_files(wildcards):
 def task_options(task):
     """What the task's items depend on, the content of a user's own files included."""
     options = {k: v for k, v in study.tasks[task].items() if k not in ("label", "about")}
-    own = [file_hash(path) for path in sources.own_files(options)]
     left_out = config["leave_out"]
-    more = {"content": own} if own else {}
+    more = sources.content(options)
     if task in study.variants:  # by whose questions limits count
         more["variants"] = study.variants[task]
     return options | more | ({"leave_out": left_out} if left_out else {})
@@ -214,14 +213,12 @@ def of_hub(options):
     return place_of(options) is None or apart
 
 
-def settled(name, want, made, answers=operator.eq, kept=()):
+def settled(name, want, made, answers=operator.eq):
     """The input that says what a job's results are asked for (see strata.asked). Only Snakemake
-    itself settles it; the jobs that it starts find it settled. kept: results that the job may take
-    up, which Snakemake removes before it runs."""
+    itself settles it; the jobs that it starts find it settled."""
     path = f"{R}/asked/{name}.json"
     if workflow.is_main_process or not Path(path).is_file():
-        if not asked.settle(path, want(), made(), answers) and not workflow.dryrun:
-            keep_from_removal(kept)
+        asked.settle(path, want(), made(), answers)
     return path
 
 
@@ -273,8 +270,7 @@ def extraction_asked(model, tasks, kind="scores"):
         }
 
     name = f"{kind}/{model}" if len(tasks) > 1 else f"{kind}/{model}/{tasks[0]}"
-    kept = [] if kind == "untrained" else [path for task in tasks for path in dumps(model, task)]
-    return settled(name, want, made, asked.covers, kept)
+    return settled(name, want, made, asked.covers)
 
 
 def probes_asked(wildcards):
@@ -291,14 +287,15 @@ def probes_asked(wildcards):
     )
 
 
-def keep_from_removal(paths):
-    """Gives files of <results>/activations a second name until they are made anew: another lens,
-    or in a job for all tasks another task, needs no new dumps."""
-    for path in paths:
-        file = Path(path.replace("<results>", R))
-        kept = Path(R, "unfinished", KEPT, file.relative_to(Path(R, "activations")))
-        if file.is_file():
-            link(file, kept)
+def keep_dumps():
+    """Gives the dumps of jobs that are to run a second name until they are made anew, for Snakemake
+    removes them before, and a job may need no others: for another lens, where a task is taken out
+    of a job for all, or where times were lost."""
+    folder = Path(R, "activations")
+    for job in workflow.dag.needrun_jobs():
+        for file in map(Path, job.output):
+            if file.is_relative_to(folder) and file.is_file():
+                link(file, Path(R, "unfinished", KEPT, file.relative_to(folder)))
 
 
 def tidy(done):

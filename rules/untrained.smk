@@ -49,4 +49,4 @@ rule extract_untrained:
     shell:
         "{RUN}/extract.py --model {input.model} --items {input.jsonl} --tasks {params.tasks}"
         " {params.options} {DEVICE} --threads {threads} --studies {STUDIES} --tokens {TOKENS:q}"
-        " --work {R}/unfinished/untrained/{wildcards.model} --scores {output} --log {log}"
+        " --work {R}/unfinished/_untrained/{wildcards.model} --scores {output} --log {log}"

@@ -312,6 +312,15 @@ def _(study):
     study.config["select"]["tasks"].remove("colours")
 
 
+# Its job runs, since it has other inputs, and takes up all that is there.
+@sequence("a task taken out where one job does all tasks", {EXTRACT: 1}, {})
+def _(study):
+    study.config["models"]["small"]["job"] = "model"
+    study.config["select"]["tasks"] = ["sums", "colours"]
+    study.run("tables")
+    study.config["select"]["tasks"] = ["sums"]
+
+
 @sequence("two tasks in another order")
 def _(study):
     study.config["select"]["tasks"] = ["sums", "colours"]
@@ -356,6 +365,14 @@ def _(study):
 @sequence("results without Snakemake's records")
 def _(study):
     forget(study)
+
+
+# As `cp -r` has it, by name: dumps are older than what they are of. The job reads nothing anew.
+@sequence("the same, their times lost", {EXTRACT: 1}, {})
+def _(study):
+    forget(study)
+    for path in sorted((study.folder / "results").rglob("*")):
+        os.utime(path)
 
 
 @sequence("the same, and other questions", {PREPARE: 1, EXTRACT: 1})

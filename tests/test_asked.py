@@ -192,3 +192,4 @@ def test_probes_are_of_their_plan_and_of_the_same_content_as_the_scores(tmp_path
     assert asked.made_probes(own, tmp_path / "not there") == settings
     assert asked.made_probes(tmp_path / "not there", of) is None
     assert asked.made_probes(own, scores(tmp_path / "other.h5", task_hash="other")) is None
+    assert asked.made_probes(own, scores(tmp_path / "other.h5", dtype="bfloat16")) is None

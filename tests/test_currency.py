@@ -21,6 +21,7 @@ pytestmark = pytest.mark.workflow
 # Those that start workflows themselves take a minute each; sequences.py plays them all.
 PLAYED = (
     "begun with one lens, then two more",
+    "the same, their times lost",
     "a run that fails twice, then mended",
     "Snakemake killed while it extracts, which goes on",
     "all killed before an extraction is noted, then another target",

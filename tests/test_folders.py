@@ -15,7 +15,7 @@ from workflow import Study
 from strata.errors import StrataError
 from strata.tasks import hub
 from strata.tasks.folders import files_of
-from strata.tasks.sources import own_files, prepare, sets
+from strata.tasks.sources import content, own_files, prepare, sets
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -131,6 +131,11 @@ def test_the_files_of_a_split_are_its_parts(tmp_path):
     for path in (tmp_path / "data" / "test").iterdir():
         path.rename(path.with_name(path.name.replace("_test", "")))
     without = {key: own for key, own in options.items() if key != "split"}
+    before = content(without)
+    first = min((tmp_path / "data" / "test").iterdir())
+    renamed = first.rename(first.with_name("a_law.csv"))
+    assert content(without) != before  # as the subtask that is made of its name
+    renamed.rename(first)
     assert [i.subtask for i in prepare("mine", without, tmp_path)[0]] == [i.subtask for i in items]
     assert len(own_files(without)) == 2
 

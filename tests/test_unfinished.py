@@ -1,6 +1,7 @@
 """What was killed is kept until it is on record, and its locks stop nobody."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 
 import pytest
+import yaml
 from workflow import ROOT
 
 from strata.unfinished import KEPT, LOCK, PUBLISHED, enter, hold, publish_mark, sweep
@@ -51,6 +53,15 @@ def test_dumps_that_a_job_may_take_up_are_kept_until_there_are_new_ones(tmp_path
     (tmp_path / "tables").mkdir()
     sweep(tmp_path, lambda path: True, own)
     assert [path.name for path in tmp_path.iterdir()] == ["tables"]
+
+
+def test_no_model_may_have_the_name_of_what_is_kept_beside_it():
+    schema = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())
+    pattern = schema["properties"]["models"]["propertyNames"]["pattern"]
+    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    beside = re.findall(r"/unfinished/(\w+)", rules)
+    assert len(beside) == 2
+    assert not any(re.fullmatch(pattern, name) for name in (*beside, KEPT))
 
 
 def test_a_folder_that_was_swept_while_one_waited_is_made_anew(tmp_path, caplog):

@@ -19,7 +19,7 @@ from typing import Any
 from strata import STAGES
 from strata.errors import StrataError
 from strata.files import atomic, file_hash, fingerprint, parse_object
-from strata.integrity import FACTS, Refused, verified, verify_file
+from strata.integrity import FACTS, Refused, extraction_of, verified, verify_file
 from strata.names import LENSES
 
 Made = dict[str, Any]
@@ -32,9 +32,8 @@ def settle(
     asked: Made,
     made: Mapping[Path, Made | None],
     answers: Callable[[Made, Made], bool] = operator.eq,
-) -> bool:
-    """Writes what is asked for to `path`, an input of the job that makes the results `made`, and
-    returns whether they all answer it.
+) -> None:
+    """Writes what is asked for to `path`, an input of the job that makes the results `made`.
 
     made: by result what it was made for, None where it is not there or does not say. answers(own,
     asked): whether a result made for `own` is what is asked for. Where all do, the file says what
@@ -59,7 +58,6 @@ def settle(
                 os.utime(path, ns=(oldest - 1, oldest - 1))
     except OSError as error:
         raise StrataError(f"{path} cannot be written ({error.strerror})") from None
-    return good
 
 
 def read_asked(path: str | Path) -> Made:
@@ -213,8 +211,8 @@ def probes_asked(plan: Made, calculation: bool, layers: Sequence[int] | None = N
 
 def made_probes(path: Path, scores: Path) -> Made | None:
     """What a file of decisions was made for; None where it is not there, does not say, or is of
-    other content than the scores, where these are there."""
+    another extraction than the scores, where these are there."""
     (made, _), (of, _) = _attributes(path), _attributes(scores)
-    if "asked" not in made or (of and any(made.get(key) != of.get(key) for key in FACTS)):
+    if "asked" not in made or (of and extraction_of(made) != extraction_of(of)):
         return None
     return json.loads(made["asked"])

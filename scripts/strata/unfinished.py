@@ -19,8 +19,9 @@ from strata.files import atomic
 
 # Names the results that an extraction has given their final names, beside its own.
 PUBLISHED = "published"
-# The folder of dumps that a job may take up though Snakemake removes them before it runs.
-KEPT = "kept"
+# The folder of dumps that a job may take up though Snakemake removes them before it runs. No model
+# has such a name, so none of its own is in it.
+KEPT = "_kept"
 LOCK = "lock"
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strata.errors import StrataError
+from strata.files import file_hash
 from strata.items import Item, audit
 from strata.names import (
     ARITHMETIC,
@@ -72,6 +73,16 @@ def files(options: dict) -> list[str]:
 def own_files(options: dict) -> list[str]:
     """Files of the user's that a task with these options reads."""
     return SOURCES[options["source"]].own(options)
+
+
+def content(options: dict) -> dict:
+    """What the user's files that a task reads hold, by hashes, and where they are those of a folder
+    their names, of which the field `file` is made; empty where it reads none."""
+    own = own_files(options)
+    found: dict = {"content": list(map(file_hash, own))} if own else {}
+    if any(Path(options[key]).is_dir() for key in ("path", "shots_path") if key in options):
+        found["files"] = [Path(file).name for file in own]
+    return found
 
 
 def sets(options: dict) -> dict[str, dict]:

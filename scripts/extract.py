@@ -227,7 +227,7 @@ def run(
             read = read_once(
                 arguments.tokens,
                 partial(read_task, tokenizer, job.read, *options),
-                *(*hashes, model.config.vocab_size, *options),
+                *(*hashes, model.config.model_type, model.config.vocab_size, *options),
             )
             size = arguments.batch_tokens or batch_tokens_for(read.tree, memory)
             size = job.progress.settle("batch_tokens", size)

@@ -123,7 +123,15 @@ GENERATE = "{% if add_generation_prompt %}<|assistant|>"
 
 
 @pytest.mark.parametrize(
-    "tag", ["<think>", "[THINK]", "<|START_THINKING|>", "<|begin_of_thought|>", "<seed:think>"]
+    "tag",
+    [
+        "<think>",
+        "[THINK]",
+        "<|START_THINKING|>",
+        "<|begin_of_thought|>",
+        "<seed:think>",
+        "Thought:",
+    ],
 )
 def test_an_answer_is_never_scored_as_a_thought(tag):
     ends = "{{ m.content }}{% endfor %}"

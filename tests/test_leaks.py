@@ -55,7 +55,7 @@ def test_a_demonstrated_question_is_found_with_or_without_its_own_answer():
 
 def test_a_false_choice_that_is_true_of_the_same_question_elsewhere_is_found():
     a = item("a", "Who wrote?", "Ann", ("Bob", "Cid"))
-    b = item("b", "Who wrote?", "Bob.", ("Dan",))
+    b = item("b", "Who  wrote?", "Bob.", ("Dan",), head=SHOWN)
     c = item("c", "Who read?", "Cid", ("Dan",))
     assert found(a, b, c) == {FALSE_ELSEWHERE: ["a"]}
     # Under another passage it is another question.

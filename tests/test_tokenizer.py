@@ -163,6 +163,41 @@ def test_every_file_that_changes_tokens_changes_their_hash(tmp_path, name, conte
     assert folder / name in folder_files(folder)
 
 
+def test_of_a_vocabulary_alone_the_type_of_model_is_part_of_the_hash(tmp_path):
+    """transformers' class of it splits words: gpt2's joins digits that qwen2's keeps apart."""
+    read, hashes = [], set()
+    for kind in ("gpt2", "qwen2"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        vocabulary = {token: i for i, token in enumerate([*alphabet, "12", "<|endoftext|>"])}
+        (folder / "vocab.json").write_text(json.dumps(vocabulary))
+        (folder / "merges.txt").write_text("#version: 0.2\n1 2\n")
+        (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+        read.append(load_tokenizer(folder, 300)("12")["input_ids"])
+        hashes.add(tokenizer_hash(folder))
+    assert len(read[0]) < len(read[1])
+    assert len(hashes) == 2
+
+
+def test_the_one_of_several_chat_templates_that_is_taken_is_part_of_the_hash(tmp_path):
+    folder = saved(tmp_path)
+    before, path = tokenizer_hash(folder), folder / "additional_chat_templates" / "default.jinja"
+    path.parent.mkdir()
+    path.write_text("{{ messages }}")
+    assert load_tokenizer(folder, 300, chat=True).get_chat_template() == "{{ messages }}"
+    assert tokenizer_hash(folder) != before
+    assert path in folder_files(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "special_tokens_map.json"])
+def test_a_damaged_file_of_a_tokenizer_is_named(tmp_path, name):
+    folder = saved(tmp_path)
+    (folder / name).write_text('{"bos')
+    with pytest.raises(StrataError, match=rf"{name} is damaged .*; fetch the model again"):
+        load_tokenizer(folder, 300)
+
+
 def test_the_hash_of_other_folders_is_what_it_was(tmp_path):
     folder, total = saved(tmp_path), hashlib.sha256()
     for name in ("tokenizer.json", "tokenizer_config.json"):

@@ -21,10 +21,13 @@ CLOCK = f"{{%- macro strftime_now(form) %}}{DAY}{{% endmacro %}}"
 SETTINGS = {"date_string": DAY, "enable_thinking": False}
 
 
-# Tags in which a model thinks, in whatever brackets: an answer in one would be scored as a thought.
+# Tags in which a model thinks, in whatever brackets, or with a colon at the very end: an answer in
+# one would be scored as a thought.
 THOUGHT = r"think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratchpad|cot"
 OPENED = re.compile(
-    rf"([<\[◁][|｜]?)(?:\w+[:_])*?(?:begin_of_|start_)?({THOUGHT})[|｜]?[>\]▷]", re.IGNORECASE
+    rf"[<\[◁][|｜]?(?:\w+[:_])*?(?:begin_of_|start_)?(?:{THOUGHT})[|｜]?[>\]▷]"
+    rf"|\b(?:{THOUGHT}):(?=\s*\Z)",
+    re.IGNORECASE,
 )
 CLOSER = r"(?:/|end_of_|end_)(?:\w+[:_])*?"
 ANSWERS = ("Aqua", "Zebra")  # no letter in common at the beginning

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from strata.errors import StrataError
-from strata.files import file_hash, json_object, located, parse_object
+from strata.files import file_hash, json_object, located, parse_object, sha256
 from strata.integrity import verified
 from strata.models.adapter import CONFIG as ADAPTER
 from strata.models.adapter import WEIGHTS as ADAPTER_WEIGHTS
@@ -28,6 +28,8 @@ TOKENIZER_FILES: tuple[str, ...] = ("tokenizer.json", "tokenizer.model", "tokeni
 TOKENIZER_FILES += ("vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja")
 # Of old: tokens by their roles, tokens added, a tokenizer.json for some versions of transformers.
 TOKENIZER_FILES += ("special_tokens_map.json", "added_tokens.json", "tokenizer.*.json")
+# Of several chat templates the one that is taken, where chat_template.jinja is not there.
+TOKENIZER_FILES += ("additional_chat_templates/default.jinja",)
 
 
 @dataclass(frozen=True)
@@ -214,14 +216,19 @@ def place_of(options: dict) -> Path | None:
 
 
 def tokenizer_hash(folder: str | Path) -> str:
-    """sha256 over the files that make the tokenizer, or over what a GGUF's metadata says of it."""
+    """sha256 over the files that make the tokenizer, or over what a GGUF's metadata says of it; of
+    a vocabulary alone over the type of model too, whose class it is that splits words."""
     if is_gguf(folder):
         facts = json.dumps(tokenizer_facts(read_header(folder)), sort_keys=True)
         return hashlib.sha256(facts.encode()).hexdigest()
     found = [file for name in TOKENIZER_FILES for file in sorted(Path(folder).glob(name))]
     if not any(file.name in ("tokenizer.json", "tokenizer.model", "vocab.json") for file in found):
         raise StrataError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")
-    return _hash_files(found)
+    own = _hash_files(found)
+    if any(file.name in ("tokenizer.json", "tokenizer.model") for file in found):
+        return own
+    config = _stated_config(Path(folder)) if Path(folder, "config.json").is_file() else {}
+    return sha256(f"{own} {config.get('model_type')}".encode())
 
 
 def _hash_files(files: list[Path]) -> str:

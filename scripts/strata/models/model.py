@@ -84,7 +84,16 @@ class Skeleton:
                 # An expert after the other: no token's result depends on where the others go.
                 experts_implementation="eager",
             )
+            self._choose_experts(whole)
         return whole.requires_grad_(False).eval()
+
+    def _choose_experts(self, whole) -> None:
+        """By the first router there is, of nothing, so that numbers that choose none are refused
+        before any weights are read."""
+        for module in whole.modules():
+            if hasattr(module, "top_k") and "weight" in module._parameters:
+                module(torch.empty(1, self.config.hidden_size, dtype=self.dtype))
+                return
 
     def _check_form(self, kind: str) -> None:
         """Raises StrataError for what the other models of a family have not."""

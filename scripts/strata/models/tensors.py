@@ -124,15 +124,11 @@ def shards(folder: Path) -> list[Path]:
         names = set(map(os.fspath, json_object(index)["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise StrataError(f"{index} is damaged ({error}); fetch the model again") from None
-    if outside := sorted(name for name in names if _leads_out(name)):
+    if outside := sorted(name for name in names if Path(name).name != name):
         raise StrataError(
-            f"{index} names {outside[0]}, which is not in its folder, and only what is there is "
-            "read as the model's; fetch the model again"
+            f"{index} names {outside[0]}, which is not in its folder itself, and only what is "
+            "there is read as the model's; fetch the model again"
         )
     if missing := sorted(name for name in names if not (folder / name).is_file()):
         raise StrataError(f"{folder}: {index.name} names {missing[0]}, which is not there")
     return [folder / name for name in sorted(names)]
-
-
-def _leads_out(name: str) -> bool:
-    return Path(name).is_absolute() or ".." in Path(name).parts

@@ -17,6 +17,9 @@ from strata.files import json_object
 from strata.models.gguf.header import is_gguf, read_header
 from strata.models.gguf.tokenizer import write_tokenizer
 
+# What of a tokenizer is a JSON object.
+JSON_FILES: tuple[str, ...] = ("tokenizer_config.json", "tokenizer.json", "special_tokens_map.json")
+JSON_FILES += ("added_tokens.json", "vocab.json")
 # Packages that read a tokenizer.model; without them transformers takes it for another format.
 READERS = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
 
@@ -63,7 +66,9 @@ def load_tokenizer(folder: str | Path, vocabulary: int, chat: bool = False) -> M
         own = _read(TokenizersBackend if stated else AutoTokenizer, folder)
         pieces = None if stated else _pieces(folder / "tokenizer.model")
     except Exception as error:  # the library raises whatever its parsers do
-        raise StrataError(f"{folder}: its tokenizer cannot be read ({error})") from None
+        raise StrataError(
+            _damage(folder) or f"{folder}: its tokenizer cannot be read ({error})"
+        ) from None
     if chat and not own.chat_template:
         raise StrataError(
             f"{folder}: its tokenizer has no chat template, which `chat: true` asks for; leave the "
@@ -85,6 +90,16 @@ def _read(kind, folder: Path):
         if file.post_processor is not None:
             tokenizer.backend_tokenizer.post_processor = file.post_processor
     return tokenizer
+
+
+def _damage(folder: Path) -> str:
+    """What is wrong with the first JSON file that holds no object; empty where none is."""
+    for path in [folder / name for name in JSON_FILES if (folder / name).is_file()]:
+        try:
+            json_object(path)
+        except ValueError as error:
+            return f"{path} is damaged ({error}); fetch the model again"
+    return ""
 
 
 def plain_backend(tokenizer):

@@ -30,7 +30,7 @@ def find(items: Sequence[Item]) -> dict[str, list[str]]:
     demonstrated: the question (and its passage) stands in the prompt's own demonstrations, with an
     answer; demonstrated_otherwise: those of them whose answer there is none of the right ones
     (compared as text, or by the last number of both). false_is_true_elsewhere: a false choice is
-    true in another item of the same prompt. mirrored: another item asks the same with subject and
+    true in another item of the same question. mirrored: another item asks the same with subject and
     answer swapped.
     """
     shown = {item.id: _demonstrated(item) for item in items}
@@ -89,16 +89,16 @@ def _false_elsewhere(items: Sequence[Item]) -> Iterator[str]:
 
 
 def true_elsewhere(items: Sequence[Item]) -> dict[str, int]:
-    """How many false choices of each item are true in another item of the same prompt, by id. Who
-    knows all truths and prefers none has the item right once in 1 + that many times."""
+    """How many false choices of each item are true in another item of the same question, whatever
+    is demonstrated before it, by id. Who knows all truths and prefers none has the item right once
+    in 1 + that many times."""
+    asked = [_plain(split(item.prompt)[1]) for item in items]
     truths: dict[str, set[str]] = defaultdict(set)
-    for item in items:
-        truths[item.prompt].update(_choices(item, True))
+    for question, item in zip(asked, items, strict=True):
+        truths[question].update(_choices(item, True))
     return {
-        item.id: len(
-            truths[item.prompt].difference(_choices(item, True)) & set(_choices(item, False))
-        )
-        for item in items
+        item.id: len(truths[question].difference(_choices(item, True)) & set(_choices(item, False)))
+        for question, item in zip(asked, items, strict=True)
     }
 
 

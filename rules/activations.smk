@@ -82,7 +82,7 @@ rule describe:
 
 # A rule per model, since the number of its dumps follows from its number of layers; a job per task,
 # or one for all tasks of a model that says so.
-taken = set()
+taken = {"extract_untrained"}  # there is one of this name (rules/untrained.smk)
 for model in study.models:
     rule_name = f"extract_{re.sub(r'[^A-Za-z0-9]', '_', model)}"
     while rule_name in taken:  # models may differ in punctuation alone

@@ -79,9 +79,11 @@ def test_the_job_table_of_a_new_study(tmp_path):
     assert narrowed["extract_large"] == narrowed["measure"] == 1
 
 
-def test_models_may_differ_in_punctuation_alone(tmp_path):
-    jobs = Study(tmp_path, models=["a.b", "a-b"], tasks=["sums"]).jobs("scores")
-    assert {name for name in jobs if name.startswith("extract")} == {"extract_a_b", "extract_a_b_"}
+def test_models_may_differ_in_punctuation_alone_or_have_a_rules_name(tmp_path):
+    jobs = Study(tmp_path, models=["a.b", "a-b", "untrained"], tasks=["sums"]).jobs("scores")
+    assert {name for name in jobs if name.startswith("extract")} == {
+        *("extract_a_b", "extract_a_b_", "extract_untrained_"),
+    }
 
 
 def test_the_job_table_of_the_paper(tmp_path):

@@ -296,6 +296,13 @@ def test_tasks_of_the_package_go_by_their_names(package, folder):
     assert {Path(own).name for own in read} == {
         *("all.yaml", "inner.yaml", "first.yaml", "second.yaml", "utils.py", "test.jsonl"),
     }
+    second = package / "deep" / "second.yaml"
+    second.write_text(second.read_text().replace("utils.ask", "lm_eval.tasks.deep.utils.ask"))
+    assert own_files({"source": "lm_eval", "path": str(second), "functions": True}) == [
+        str(second),
+        *(str(package / "deep" / own) for own in ("first.yaml", "utils.py")),
+        str(folder / "test.jsonl"),
+    ]  # a function of the package, too, is watched
     for name, says in (("some", "a tag of 2 tasks"), ("none", "no task or group")):
         with pytest.raises(StrataError, match=rf"{name} is no file, and {says} of lm_eval"):
             named(name, folder)

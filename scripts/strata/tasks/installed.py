@@ -22,6 +22,16 @@ def is_installed() -> bool:
     return find_spec(PACKAGE) is not None
 
 
+def file_of(module: str) -> Path | None:
+    """The file of a module of an installed package, which is not imported; None where there is
+    none."""
+    spec = find_spec(module.partition(".")[0])
+    if not spec or not spec.origin:
+        return None
+    found = Path(spec.origin).parents[1] / f"{module.replace('.', '/')}.py"
+    return found if found.is_file() else None
+
+
 def files_by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
     """The files of a task or group (one), or of the tasks that have a tag, by its name."""
     found: dict[str, list[Path]] = {}

@@ -15,7 +15,14 @@ from strata.errors import StrataError
 from strata.files import fingerprint
 from strata.tasks.folders import files_of
 from strata.tasks.hub import set_file, set_of
-from strata.tasks.installed import PACKAGE, files_by_name, installed, is_installed, place_of
+from strata.tasks.installed import (
+    PACKAGE,
+    file_of,
+    files_by_name,
+    installed,
+    is_installed,
+    place_of,
+)
 
 LOADERS = ("json", "csv", "parquet", "text", "pandas")
 # What changes what is asked, and is not done here.
@@ -44,9 +51,12 @@ class Function:
     folder: Path
 
     @property
+    def module(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
     def file(self) -> Path:
-        module, _, _ = self.name.rpartition(".")
-        return self.folder / f"{module.replace('.', '/')}.py"
+        return self.folder / f"{self.module.replace('.', '/')}.py"
 
 
 _Loader.add_constructor("!function", lambda own, node: Function(str(node.value), own.folder))
@@ -273,7 +283,8 @@ def _checked(path: Path, settings: dict, functions: bool) -> list[Path]:
                 "save what it makes of the data, and leave it out; or, where the package "
                 f"{PACKAGE} is installed and you trust the file, say `functions: true`"
             )
-        python |= dict.fromkeys(sorted(value.file.parent.glob("*.py")))
+        file = value.file if value.file.is_file() else file_of(value.module)
+        python |= dict.fromkeys(sorted(file.parent.glob("*.py")) if file else ())
     allowed = RUN if functions else ()
     if odd := [key for key in REFUSED if settings.get(key) and key not in allowed]:
         raise StrataError(f"{path}: {odd[0]} changes what is asked, and is not supported")

@@ -217,6 +217,11 @@ def _(study):
     study.config["tasks"]["sums"]["limit"] = 50
 
 
+@sequence("a sample above the size")
+def _(study):
+    study.config["tasks"]["sums"]["sample"] = 50
+
+
 @sequence("a limit that cuts", {PREPARE: 1, EXTRACT: 1})
 def _(study):
     study.config["tasks"]["sums"]["limit"] = 5

@@ -79,26 +79,24 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         asked.settle(tmp_path / "asked" / "own.json", {}, {})
 
 
-limits = st.one_of(st.none(), st.integers(1, 6))
+parts = st.dictionaries(st.sampled_from(["limit", "sample"]), st.integers(1, 6), max_size=1)
 
 
-@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3), before=limits, after=limits)
-def test_limits_are_alike_where_no_item_tells_them_apart(sizes, before, after):
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3), before=parts, after=parts)
+def test_limits_and_samples_are_alike_where_no_item_tells_them_apart(sizes, before, after):
     """Alike is only what is: where the first limit may have cut, it is taken for another."""
     items = [
         Item(f"{part}/{i}", "g", str(part), "q", ("a", "b"), (True, False), 0)
         for part, size in enumerate(sizes)
         for i in range(size)
     ]
-    (kept, largest), (other, _) = (a_part(items, (), {"limit": own}) for own in (before, after))
-    assert largest == max(min(size, before or size) for size in sizes)
-    own, wanted = (
-        {"options": {"source": "s"} | ({"limit": limit} if limit else {}), "stage": 1}
-        for limit in (before, after)
-    )
+    (kept, largest), (other, _) = (a_part(items, (), own) for own in (before, after))
+    most = next(iter(before.values()), 9)
+    assert largest == max(min(size, most) for size in sizes)
+    own, wanted = ({"options": {"source": "s"} | part, "stage": 1} for part in (before, after))
     alike = asked.same_items({**own, "largest": largest}, wanted)
     assert not alike or kept == other
-    if before is None:
+    if not before:
         assert alike == (kept == other)
 
 

@@ -99,17 +99,21 @@ def made_task(path: Path) -> Made | None:
 
 def same_items(own: Made, asked: Made) -> bool:
     """Whether a task made for `own` (made_task) has the items that are asked for: its options are
-    the same, limits that cut nothing off aside."""
-    rest, limits = zip(*(_without_limit(made["options"]) for made in (own, asked)), strict=True)
+    the same, limits and samples that leave nothing out aside."""
+    rest, parts = zip(*(_part(made["options"]) for made in (own, asked)), strict=True)
+    most = [next(iter(part.values()), None) for part in parts]
     # A subtask as large as the limit it was made with may have been cut there.
-    whole = limits[0] is None or own["largest"] < limits[0]
-    held = limits[1] is None or own["largest"] <= limits[1]
-    alike = limits[0] == limits[1] or (whole and held)
+    whole = most[0] is None or own["largest"] < most[0]
+    held = most[1] is None or own["largest"] <= most[1]
+    alike = parts[0] == parts[1] or (whole and held)
     return own["stage"] == asked["stage"] and rest[0] == rest[1] and alike
 
 
-def _without_limit(options: Made) -> tuple[Made, int | None]:
-    return {key: options[key] for key in options if key != "limit"}, options.get("limit")
+def _part(options: Made) -> tuple[Made, dict[str, int]]:
+    """Options but for the one that says how many questions are asked, and that one."""
+    own = "limit" if "limit" in options else "sample"  # both are refused when it is prepared
+    part = {own: options[own]} if own in options else {}
+    return {key: options[key] for key in options.keys() - part.keys()}, part
 
 
 def looked_at(layers: str | Sequence[int], last: int) -> list[int]:

@@ -140,7 +140,7 @@ def found_least(worlds: int, groups: int, variation: float, alike: float) -> flo
         detectable(flips(rng, cluster, 0.6, alike) - flips(rng, cluster, 0.5, alike), cluster)
         for rng, cluster in draws(min(worlds, 200), groups, variation)
     ]
-    rate = 0.5 + float(np.median(least))
+    rate = 0.5 + float(np.median(np.nan_to_num(least, nan=1)))
     if rate > 0.95:
         return float("nan")
     found = []

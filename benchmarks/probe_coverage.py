@@ -3,18 +3,18 @@
     python benchmarks/probe_coverage.py --runs 400
 
 A task has 250 items of 4 choices. In `nothing` features are noise; in `groups` noise and the truth
-are shared by the 4 items of a group, as by a question in 4 languages; in `balanced` features say
-which of 10 answers a choice is, and all are true equally often; in `mirrored` 125 facts between 50
-names are asked both ways, and features say which pair of names a choice is of, and of which names;
-in `signal` one feature tells true from false; in `readout` the end of a calculation's prompt holds
-the size of the result, and what is read of it is asked for; in `transfer` a probe of `nothing` and
-in `transfer signal` one of `signal` is read on its own task, on one of the same questions and on
-another one. --by-first leaves the second names out,
-as if facts had but a subject. For each metric: the mean beyond chance, how often the interval of
-the value holds its truth (chance in `nothing`, `groups`, `mirrored` and `transfer`, else the mean
-over the runs), how often p is 0.05 or less, and how often the interval of the excess holds its
-truth (0, or in `signal` and `readout` the mean over the runs), and that of the increment over the
-text.
+are shared by the 4 items of a group, as by a question in 4 languages; in `untold` so too, but they
+share no word, so that they are redrawn apart; `few` is that of 8 groups of 10, in `mixed` half of
+each group's items; in `balanced` features say which of 10 answers a choice is, and all are true
+equally often; in `mirrored` 125 facts between 50 names are asked both ways, and features say which
+pair of names a choice is of, and of which names; in `signal` one feature tells true from false; in
+`readout` the end of a calculation's prompt holds the size of the result, and what is read of it is
+asked for; in `transfer` a probe of `nothing` and in `transfer signal` one of `signal` is read on
+its own task, on one of the same questions and on another one. --by-first leaves the second names
+out, as if facts had but a subject. For each metric: the mean beyond chance, how often the interval
+of the value holds its truth (chance in noise, `mirrored` and `transfer`, else the mean over the
+runs), how often p is 0.05 or less, and how often the interval of the excess holds its truth (0, or
+in `signal` and `readout` the mean over the runs), and that of the increment over the text.
 """
 
 import argparse
@@ -37,19 +37,26 @@ from strata.store import Dump, Scores
 from strata.tasks import microworld
 
 MOVED = {"transfer": "nothing", "transfer signal": "signal"}
-WORLDS = ("nothing", "groups", "balanced", "mirrored", "signal", "readout", *MOVED)
-AT_CHANCE = ("nothing", "groups", "mirrored", "transfer")
-ITEMS, CHOICES, GROUP, ANSWERS, NAMES = 250, 4, 4, 10, 50
+ITEMS, CHOICES, ANSWERS, NAMES = 250, 4, 10, 50
+# Items, and how many of them a group has.
+SHARED = {"groups": (ITEMS, 4), "untold": (ITEMS, 4), "few": (80, 10), "mixed": (80, 10)}
+WORLDS = ("nothing", *SHARED, "balanced", "mirrored", "signal", "readout", *MOVED)
+AT_CHANCE = ("nothing", *SHARED, "mirrored", "transfer")
 
 
 def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
     rng = np.random.default_rng(seed)
-    item = np.repeat(np.arange(ITEMS), CHOICES)
-    groups, partners = np.arange(ITEMS) // (GROUP if world == "groups" else 1), []
-    truth = rng.integers(0, CHOICES, groups.max() + 1)[groups]
-    words = groups[:, None] * CHOICES + np.arange(CHOICES)
-    x = rng.standard_normal((groups.max() + 1, CHOICES, features))[groups]
-    if world == "groups":
+    items, size = SHARED.get(world, (ITEMS, 1))
+    item, groups, partners = np.repeat(np.arange(items), CHOICES), np.arange(items) // size, []
+    source = groups
+    if world == "mixed":
+        alone = np.where(rng.random(items) < 0.5, items + np.arange(items), groups)
+        source = np.unique(alone, return_inverse=True)[1]
+    truth = rng.integers(0, CHOICES, source.max() + 1)[source]
+    told = groups if world == "groups" else np.arange(items)
+    words = told[:, None] * CHOICES + np.arange(CHOICES)
+    x = rng.standard_normal((source.max() + 1, CHOICES, features))[source]
+    if size > 1:
         x = x + 0.3 * rng.standard_normal(x.shape)
     if world == "balanced":
         words = np.stack([rng.permutation(ANSWERS)[:CHOICES] for _ in range(ITEMS)])
@@ -71,14 +78,14 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
         x = (own + own.swapaxes(0, 1))[asked[:, :1], words] + names[words] + names[asked[:, :1]]
     if world == "signal":
         x[..., 0] += 0.8 * true
-    count, names = item.size, [str(number) for number in range(ITEMS)]
+    count, names = item.size, [str(number) for number in range(items)]
     ones = np.ones(count, np.int32)
     scores = Scores(
         logprob={},
         tokens=2 * ones,
         bytes=ones,
         item=item,
-        choice=np.tile(np.arange(CHOICES), ITEMS),
+        choice=np.tile(np.arange(CHOICES), items),
         correct=true.ravel(),
         best=true.ravel(),
         merged=np.zeros(count, bool),
@@ -86,11 +93,11 @@ def make(world: str, seed: int, features: int) -> tuple[Scores, Dump]:
         ids=names,
         groups=[str(number) for number in groups],
         partners=partners,
-        subtasks=[""] * ITEMS,
+        subtasks=[""] * items,
     )
     dump = Dump(
         x.reshape(count, features).astype(np.float32),
-        np.zeros((ITEMS, 1), np.float32),
+        np.zeros((items, 1), np.float32),
         item,
         scores.choice,
         scores.correct,

@@ -67,6 +67,8 @@ def test_a_best_layer_that_is_always_right_has_an_interval_all_the_same():
     found = best_layer(values, cluster, draw_groups(cluster, 99, 0)).estimate
     assert found == estimate(np.ones(50), cluster)
     assert 0.9 < found.low < 0.95
+    alike = best_layer(np.full((2, 50), 1 / 3), cluster, draw_groups(cluster, 99, 0)).estimate
+    assert alike.low < 0.25 < 0.4 < alike.high
 
 
 def test_the_bootstrap_chooses_as_the_loop_does():

@@ -22,6 +22,7 @@ from strata.measures.evidence import (
 from strata.measures.findings import findings
 from strata.measures.metrics import metrics_table
 from strata.measures.statistics import contrast, detectable, least_difference
+from strata.report.cells import NOTHING
 from strata.report.tables.findings import tabled
 from strata.report.writers import latex, markdown
 from strata.store import Scores
@@ -221,6 +222,20 @@ def test_what_a_study_lacks_is_not_testable_and_says_why():
     assert rows.loc["size_knowledge", "note"] == "needs models of two sizes of one series"
     assert "models.NAME.untrained" in rows.loc["untrained_floor", "note"]
     assert rows.loc["optimum_near_last", "claim_verdict"] != UNTESTABLE
+
+
+def test_one_group_and_two_decide_nothing_and_find_nothing():
+    alone = world(against_the_paper, items=20)
+    for many, said in ((1, "all items are of one group"), (2, "not above the baseline")):
+        for scores in alone.scores.values():
+            scores.groups[:] = [str(item % many) for item in range(20)]
+        rows = findings(alone)
+        notes = rows.loc[rows["claim"] == "size_knowledge", "note"]
+        assert notes.str.startswith(said).all()
+        assert set(rows["verdict"]) <= {UNDECIDED, UNTESTABLE}
+        shown = tabled(rows, LABELS, "normed").shown
+        assert set(shown["Finds"]) == {NOTHING}
+        assert not shown.astype(str).map(lambda text: "nan" in text).any(axis=None)
 
 
 def test_values_are_those_of_the_metrics():

@@ -230,18 +230,30 @@ def test_an_item_of_one_label_has_no_pairs():
     assert np.isnan(labels.auroc(np.zeros((len(scores.item), 1)))).all()
 
 
-def test_p_has_its_level_where_items_of_a_group_go_together_and_redraws_do_not():
-    """40 groups of 4 alike items: by means alone true labels would beat redrawn ones too often."""
+@pytest.mark.parametrize(("groups", "size", "alike"), [(8, 10, 1.0), (10, 9, 0.5), (40, 4, 1.0)])
+def test_p_has_its_level_where_items_of_a_group_go_together_and_redraws_do_not(groups, size, alike):
+    """Items alike within groups, all or some of them, under the true labels alone: by means these
+    would beat redrawn ones too often."""
     rng = np.random.default_rng(3)
-    cluster = np.repeat(np.arange(40), 4)
+    cluster = np.repeat(np.arange(groups), size)
     runs, plain, found = 400, 0, 0
     for _ in range(runs):
-        values = rng.integers(0, 2, 40)[cluster].astype(float)
-        null = rng.integers(0, 2, (20, 160)).astype(float)
-        found += above(values, null, cluster) <= 0.05
-        plain += (null.mean(1) < values.mean()).all()
+        null = rng.integers(0, 4, (21, len(cluster))) / 3
+        shared = rng.integers(0, 4, groups)[cluster] / 3
+        values = np.where(rng.random(len(cluster)) < alike, shared, null[-1])
+        found += above(values, null[:-1], cluster) <= 0.05
+        plain += (null[:-1].mean(1) < values.mean()).all()
     assert plain / runs > 0.12
-    assert found / runs < 0.05 + 4 * np.sqrt(0.05 * 0.95 / runs)
+    assert abs(found / runs - 0.0475) < 3 * np.sqrt(0.0475 * 0.9525 / runs)
+
+
+def test_p_of_items_that_are_their_own_groups_is_the_rank_of_means():
+    rows = np.random.default_rng(2).integers(0, 2, (21, 77)).astype(float)
+    rank = (rows.mean(1) >= rows[0].mean()).mean()
+    assert above(rows[0], rows[1:], np.arange(77)) == pytest.approx(rank)
+    assert np.isnan(above(rows[0], rows[1:], np.zeros(77, int)))
+    assert above(np.ones(77), np.zeros((20, 77)), np.arange(77)) == pytest.approx(1 / 21)
+    assert above(np.zeros(77), np.zeros((20, 77)), np.arange(77)) == 1
 
 
 def test_p_is_exact_among_rows_that_are_exchangeable():
@@ -272,6 +284,16 @@ def test_the_interval_of_the_excess_holds_the_truth_with_few_draws():
     assert 0.92 < held / runs < 0.985
 
 
+def test_the_excess_of_few_groups_that_are_all_wrong_may_be_none():
+    """A quarter of groups are right: of five none is in 24 % of worlds. What redraws make of each
+    item, taken off it, would hide that its items go together."""
+    null = np.random.default_rng(3).integers(0, 4, (20, 50)) == 0
+    found = excess(np.zeros(50), null.astype(float), np.repeat(np.arange(5), 10))
+    assert found.value == pytest.approx(-0.25, abs=0.03)
+    assert found.low < -0.5
+    assert found.high > 0.1
+
+
 def test_two_redraws_are_enough_and_the_excess_stays_in_bounds():
     rng = np.random.default_rng(6)
     values, null = rng.integers(0, 2, 40).astype(float), rng.integers(0, 2, (2, 40)).astype(float)
@@ -285,9 +307,11 @@ def test_two_redraws_are_enough_and_the_excess_stays_in_bounds():
     lost = excess(np.zeros(4), np.repeat([[1.0], [1.0], [0.8], [0.5]], 4, 1), np.arange(4))
     assert lost.low == -1 < lost.value
     # Two tell how fits vary; one does not, nor does one group.
-    alone = contrast(values - null.mean(0), np.arange(40))
+    alone = contrast(values - null.mean(), np.arange(40))
     assert found.stderr > alone.stderr
-    assert excess(values, null[:1], np.arange(40)) == contrast(values - null[0], np.arange(40))
+    assert excess(values, null[:1], np.arange(40)) == contrast(
+        values - null[0].mean(), np.arange(40)
+    )
     single = excess(values, null, np.zeros(40, int))
     assert (single.low, single.high) == (-1, 1)
 

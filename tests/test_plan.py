@@ -60,9 +60,12 @@ def naive_operations(skeleton, task) -> int:
 def test_the_plan_says_what_a_test_could_find(tiny):
     assert least_between(250) == pytest.approx(0.0795, abs=3e-4)  # one item in five tells
     assert least_between(1) is None
+    assert least_between(2) is None  # 445 points
+    assert least_between(5) == pytest.approx(0.7439, abs=1e-3)
     row = {"model": "m", "task": "t", **plan_row(*tiny, setting())}
     assert row["least_difference"] == least_between(len({item.group for item in ITEMS}))
-    assert f"{100 * row['least_difference']:.1f} points" in as_text([row])
+    assert " points" not in as_text([row])
+    assert "8.0 points" in as_text([row | {"least_difference": 0.08}])
 
 
 def test_operations_are_those_of_each_distinct_token(tiny):

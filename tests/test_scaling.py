@@ -100,6 +100,15 @@ def test_models_of_one_size_are_one_size():
     assert not separated(values, [0, 3, 0])  # the small ones together are right half the time
 
 
+def test_groups_that_pull_alike_tell_nothing_of_the_spread():
+    """Each has the same items right; what summing leaves was taken for a standard error."""
+    values = np.tile([[1.0, 0, 0], [1, 1, 0], [0, 1, 1]], 7)
+    found = line(values, X)
+    own = slope(found.slope, found.pull, np.repeat(np.arange(7), 3))
+    assert np.isnan([own.stderr, own.low, own.high, own.p]).all()
+    assert slope(found.slope, found.pull, np.arange(21)).stderr > 0.05
+
+
 def test_few_items_or_one_group_that_are_wrong_are_few():
     values = np.ones((2, 40))
     values[:, :5] = 0

@@ -16,6 +16,7 @@ from strata.measures.statistics import (
     contrast,
     correlations,
     detectable,
+    effective,
     estimate,
     freedom,
     holm,
@@ -82,6 +83,42 @@ def test_items_that_all_agree_still_have_an_interval():
         estimate(own, np.arange(100)) for own in (np.full(100, 0.5), np.arange(100) % 2)
     )
     assert (halves.low, halves.high) == pytest.approx((coins.low, coins.high), abs=1e-3)
+
+
+@pytest.mark.parametrize("value", [1 / 3, 0.1, 2 / 3])
+@pytest.mark.parametrize("sizes", [[1, 2, 3, 1, 2], [3, 7], [2] * 10])
+def test_items_that_agree_on_a_fraction_have_an_interval(value, sizes):
+    """What summing leaves of no variance is none: it was taken for one, and no width was left."""
+    cluster = np.repeat(np.arange(len(sizes)), sizes)
+    alone = estimate(np.full(len(sizes), value), np.arange(len(sizes)))
+    found = estimate(np.full(len(cluster), value), cluster)
+    assert found.low < 0.6 * value
+    assert found.high > value + 0.2
+    if len(set(sizes)) == 1:
+        assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_the_effective_size_is_that_of_independent_items():
+    rng = np.random.default_rng(4)
+    values, cluster = rng.random((3, 40)), np.repeat(np.arange(40), 3)
+    spread = values.var(1)
+    assert effective(sums_of(values, np.arange(40)), spread) == pytest.approx(39)
+    assert effective(sums_of(np.repeat(values, 3, 1), cluster), spread) == pytest.approx(39)
+    assert effective(sums_of(np.ones((1, 120)), cluster), 0.0) == pytest.approx(40)
+
+
+def test_differences_that_cancel_out_in_every_group_are_none():
+    """0.1 less 0.3, 0.2 less 0.1 and 0.3 less 0.2 add up to 3e-17."""
+    first, second = (np.tile(own, 12) for own in ([0.1, 0.2, 0.3], [0.3, 0.1, 0.2]))
+    found = compare(first, second, np.repeat(np.arange(12), 3))
+    assert found.p == 1
+
+
+def test_no_difference_is_said_to_be_found_that_there_cannot_be():
+    values = np.array([0.0, 1.0, 0.0, 1.0])
+    assert np.isnan(detectable(values, np.repeat(np.arange(2), 2)))
+    assert np.isnan(detectable(values, np.zeros(4, int)))
+    assert 0.2 < detectable(np.tile(values, 10), np.arange(40)) < 1
 
 
 def test_one_group_tells_nothing_of_the_spread():

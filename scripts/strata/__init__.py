@@ -20,7 +20,7 @@ STAGES = {
     "extract": 6,
     "untrained": 1,
     "metrics": 4,
-    "probes": 5,
+    "probes": 6,
     "tables": 9,
     "figures": 10,
     "explorer": 3,

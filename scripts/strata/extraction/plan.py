@@ -4,6 +4,7 @@ All of it follows from the tokenizer and the shape of a model. Sizes are bytes, 
 point operations (a multiplication and an addition are two).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -132,10 +133,10 @@ def plan_row(
 
 def least_between(groups: int) -> float | None:
     """The least difference between two models or layers, as a share, that one test of these items
-    finds four times in five, if one in five of them is right in one alone; None for one group."""
-    if groups < 2:
-        return None
-    return round(float(least_difference((DISCORDANT / groups) ** 0.5, groups - 1)), 4)
+    finds four times in five, if one in five of them is right in one alone; None where there is
+    none, as for two groups."""
+    least = least_difference((DISCORDANT / groups) ** 0.5, groups - 1) if groups > 1 else math.nan
+    return None if math.isnan(least) else round(least, 4)
 
 
 def count_positions(tree: TokenTree, embedding: bool) -> int:

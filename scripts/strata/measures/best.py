@@ -43,8 +43,8 @@ def best_layer(values: np.ndarray, cluster: np.ndarray, draws: np.ndarray) -> Be
     first, last = np.quantile(layers[1:], [0.025, 0.975], method="inverted_cdf")
     low, high = min(first, layers[0]), max(last, layers[0])
     found = bootstrapped(worth, cluster)
-    if found.value in (0, 1):
-        # All right or all wrong: samples differ in nothing, but the interval is not nothing.
+    if found.value in (0, 1) or np.isclose(found.low, found.high):
+        # All right, all wrong or all alike: samples differ in nothing, but for rounding.
         found = estimate(values[chosen[fold, 0], np.arange(len(fold))], cluster)
     return Best(int(layers[0]), int(low), int(high), found)
 

@@ -29,6 +29,7 @@ from strata.names import (
 )
 
 NOTHING_HELD = "not above the baseline: there is nothing to ask for"
+ONE_GROUP = "all items are of one group"
 
 
 # Which of some layers, 0 to the last or those looked at, are in a band of all of the model's.
@@ -71,10 +72,12 @@ def between_sizes(evidence: Evidence, lens: str, *abilities: str) -> Iterator[Co
         _, first, second = np.intersect1d(ids[0], ids[1], return_indices=True)
         less = evidence.curve(small, task, lens)[-1, first]
         more = evidence.curve(great, task, lens)[-1, second]
+        cluster = clusters(evidence.clusters(great, task)[second])
         if not len(first):
             yield Contrast(*names, note="no item is scored by both models")
+        elif cluster.max() == 0:
+            yield Contrast(*names, note=ONE_GROUP)
         else:
-            cluster = clusters(evidence.clusters(great, task)[second])
             baseline = evidence.baseline(great, task, lens)[second]
             if holds([less, more], baseline, cluster, len(asked)):
                 yield Contrast(*names, more - less, cluster, bar=GAIN * (1 - less))
@@ -106,7 +109,7 @@ def by_depth(
         if empty:
             yield Contrast(task, model, "", words, note=none_is(empty[0], there))
         elif cluster.max() == 0:
-            yield Contrast(task, model, "", words, note="all items are of one group")
+            yield Contrast(task, model, "", words, note=ONE_GROUP)
         else:
             baseline = evidence.baseline(model, task, lens)
             rows = {name: rows_of(own, there) for name, own in layers.items()}

@@ -8,6 +8,7 @@ import numpy as np
 
 FLIPS = 9999  # of signs drawn, where all can't be gone through
 BLOCK = 1000
+ROUNDING = 1e-12  # what a sum of fractions is off 0 where they cancel out
 
 
 def exhausted(groups: int, most: int = FLIPS) -> bool:
@@ -41,7 +42,7 @@ def sign_flip(totals: np.ndarray) -> float:
     groups, and estimated from seeded flips for many. scipy's permutation_test does the latter, but
     takes sums for different that are the same but for rounding.
     """
-    sizes = np.abs(totals[totals != 0])
+    sizes = np.abs(totals[np.abs(totals) > ROUNDING])
     if not len(sizes):
         return 1.0
     if not np.array_equal(sizes, sizes.round()):

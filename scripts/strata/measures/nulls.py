@@ -23,9 +23,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.special import stdtr
 
 from strata.measures.metrics import Choices
-from strata.measures.statistics import Estimate, adjusted, contrast, freedom, student, sums_of
+from strata.measures.statistics import (
+    Estimate,
+    adjusted,
+    contrast,
+    effective,
+    freedom,
+    freedom_of,
+    student,
+    sums_of,
+)
 from strata.store import Scores
 
 OFTEN = 5  # an answer of fewer groups, one a fold at most, tells nothing of its frequency
@@ -233,29 +243,39 @@ class Labels:
 
 def above(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> float:
     """p of (i,) values of items being no higher on average than (b, i) values under redraws: the
-    rank of the true one among all (Phipson and Smyth 2010).
+    rank of the true one among all (Phipson and Smyth 2010); nan with one group.
 
-    What is ranked is a mean's distance from that of all of them, the true one too, so that no row
-    is another's yardstick and p is exact where all are exchangeable; in its own clustered standard
-    errors (Chung and Romano 2013), since items of a group may go together under the true labels
-    and go their own ways under redrawn ones. Bonett and Price's observations are whole groups in
-    all of them: by each row's own correlation the true labels' mean would be drawn in further.
+    What is ranked is each row's own one-sided p (prepivoting, Beran 1988): Student's t of its mean
+    against that of all rows, the true one too. No row is another's yardstick, so that the rank is
+    exact where all are exchangeable. Where items of a group go together under the true labels and
+    go their own ways under redrawn ones, means are not, and their t are nearly so (Chung and Romano
+    2013): an item's variance is that of all rows together, how many independent items a row has is
+    its own (`effective`). Where each item is its own group it is the rank of the means.
     """
     # In single precision, as redraws are kept, what is tied stays so.
     rows = np.vstack([values, null]).astype(np.float32).astype(float)
-    centre, error = adjusted(sums_of(rows - rows.mean(), cluster), alike=1)
-    scaled = centre / error
-    return float((scaled >= scaled[0] - 1e-9).sum() / len(scaled))
+    rows = rows - rows.mean()
+    own = sums_of(rows, cluster)
+    if own.groups < 2:
+        return float("nan")
+    spread = rows.var(1).mean() or 1.0
+    t = own.total / own.n * np.sqrt(effective(own, rows.var(1)) / spread)
+    p = stdtr(freedom_of(own), -t)
+    return float((p <= p[0] * (1 + 1e-6)).sum() / len(p))
 
 
 def excess(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> Estimate:
     """By how much (i,) values are above the mean of (b, i) values under redraws: a contrast over
-    items, widened for the fits and for the redraws' number being finite."""
-    found = contrast(values - null.mean(0), cluster)
+    items, widened for the fits and for the redraws' number being finite.
+
+    One mean is taken off all items, not each item's own, whose noise would hide that items of a
+    group go together: where all are wrong there would be next to no interval."""
+    values = values - null.mean()
+    found = contrast(values, cluster)
     if np.isnan(found.stderr) or len(null) < 2:
         return found
     drawn = null.mean(1).var(ddof=1) / len(null)
-    return refitted(found, values - null.mean(0), null, cluster, -1.0, drawn)
+    return refitted(found, values, null, cluster, -1.0, drawn)
 
 
 def refitted(

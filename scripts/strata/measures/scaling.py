@@ -26,6 +26,7 @@ NEAR = 0.125  # of a depth: how far from it a layer may be
 SIZES = 3  # of two there is a difference, and no line that could be missed
 FEW = 5  # items right, or wrong, below which log-odds are drawn to 0
 ADDED = 0.5
+ROUNDING = 1e-6  # a standard error that summing, and the search, leave where groups pull alike
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def slope(value: float, pull: np.ndarray, cluster: np.ndarray) -> Slope:
     from scipy.special import stdtr
 
     error = standard_error(pull, cluster)
-    if np.isnan(error) or error == 0:
+    if np.isnan(error) or error <= ROUNDING:
         return Slope(value, *[float("nan")] * 4)
     own = freedom(pull, cluster)
     half = student(own) * error

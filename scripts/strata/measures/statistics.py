@@ -17,6 +17,7 @@ from strata.measures.flips import sign_flip
 
 CONFIDENCE = 0.95
 POWER = 0.8
+ROUNDING = 1e-12  # no spread of values in [-1, 1] is as small, but what summing leaves of none
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,11 @@ def _unspread(own: Sums) -> bool:
     return bool(own.parts[0][2].max() == own.n)
 
 
-def satterthwaite(sizes: np.ndarray, correlation: float) -> float:
-    """Degrees of freedom of the CR2 standard error of a mean over groups of these sizes (G,), if
-    items of one group have this correlation and others none (Bell and McCaffrey 2002, equation 9;
-    with an estimated correlation Imbens and Kolesar 2016). Groups - 1 where all are of one size.
+def satterthwaite(sizes: np.ndarray, alike: float | np.ndarray) -> np.ndarray:
+    """(...) degrees of freedom of the CR2 standard error of a mean over groups of these sizes (G,),
+    if items of one group have the correlation `alike` (...) and others none (Bell and McCaffrey
+    2002, equation 9; with an estimated correlation Imbens and Kolesar 2016). Groups - 1 where all
+    are of one size.
 
     The variance is a quadratic form with the matrix M_gh = p_g' V p_h, p_g being the group's
     adjusted residual maker; the degrees of freedom are tr(M)^2 / tr(M^2), here in closed form.
@@ -167,15 +169,17 @@ def satterthwaite(sizes: np.ndarray, correlation: float) -> float:
     n, share = sizes.sum(), sizes / sizes.sum()
     weight = sizes**2 / (1 - share)
     squares = (share**2).sum()
-    within = (1 - correlation) * (1 / sizes - 1 / n)
-    diagonal = weight * (within + correlation * (1 - 2 * share + squares))
-    level = correlation * squares - (1 - correlation) / n
-    # Off the diagonal M_gh^2 = weight_g weight_h (level - correlation (share_g + share_h))^2.
+    alike = np.asarray(alike)
+    each = alike[..., None]
+    within = (1 - each) * (1 / sizes - 1 / n)
+    diagonal = weight * (within + each * (1 - 2 * share + squares))
+    level = alike * squares - (1 - alike) / n
+    # Off the diagonal M_gh^2 = weight_g weight_h (level - alike (share_g + share_h))^2.
     p0, p1, p2 = ((weight * share**k).sum() for k in range(3))
-    product = level**2 * p0**2 - 4 * level * correlation * p0 * p1
-    product += 2 * correlation**2 * (p0 * p2 + p1**2)
-    product -= ((weight * (level - 2 * correlation * share)) ** 2).sum()
-    return float(diagonal.sum() ** 2 / ((diagonal**2).sum() + product))
+    product = level**2 * p0**2 - 4 * level * alike * p0 * p1
+    product += 2 * alike**2 * (p0 * p2 + p1**2)
+    product -= ((weight * (level[..., None] - 2 * each * share)) ** 2).sum(-1)
+    return diagonal.sum(-1) ** 2 / ((diagonal**2).sum(-1) + product)
 
 
 def intraclass(own: Sums) -> np.ndarray:
@@ -201,13 +205,13 @@ def intraclass(own: Sums) -> np.ndarray:
 def freedom(values: np.ndarray, cluster: np.ndarray) -> float:
     """Degrees of freedom of the standard error of the mean of (n,) values, their correlation
     within groups estimated, or 1 where nothing tells. Of items with two names both are groups."""
-    return freedom_of(sums_of(values, cluster))[0]
+    return float(freedom_of(sums_of(values, cluster))[0])
 
 
-def freedom_of(own: Sums) -> list[float]:
-    """`freedom` of every row of values."""
+def freedom_of(own: Sums) -> np.ndarray:
+    """(k,) `freedom` of k rows of values, or of one."""
     sizes, alike = own.parts[0][2], np.atleast_1d(intraclass(own))
-    return [satterthwaite(sizes[sizes > 0], 1.0 if np.isnan(one) else one) for one in alike]
+    return satterthwaite(sizes[sizes > 0], np.where(np.isnan(alike), 1.0, alike))
 
 
 def estimate(values: np.ndarray, cluster: np.ndarray) -> Estimate:
@@ -222,18 +226,22 @@ def estimate(values: np.ndarray, cluster: np.ndarray) -> Estimate:
     n, count = own.n, own.groups
     if np.isnan(stderr):
         return Estimate(mean, stderr, 0.0, 1.0, n, count)
-    if stderr > 0 and 0 < mean < 1:
-        effective = mean * (1 - mean) / stderr**2
-    else:
-        # As if items that share a group or a name were all the same.
-        alike = sum(sign * float(sizes @ sizes) for sign, _, sizes in own.parts)
-        effective = n**2 / alike
-    z2 = student(freedom_of(own)[0]) ** 2
-    centre = (mean + z2 / (2 * effective)) / (1 + z2 / effective)
-    spread = mean * (1 - mean) / effective + z2 / (4 * effective**2)
-    half = np.sqrt(z2 * spread) / (1 + z2 / effective)
+    size, z2 = float(effective(own, mean * (1 - mean))), student(freedom_of(own)[0]) ** 2
+    centre = (mean + z2 / (2 * size)) / (1 + z2 / size)
+    spread = mean * (1 - mean) / size + z2 / (4 * size**2)
+    half = np.sqrt(z2 * spread) / (1 + z2 / size)
     low, high = max(0.0, centre - half), min(1.0, centre + half)
     return Estimate(mean, stderr, float(min(low, mean)), float(max(high, mean)), n, count)
+
+
+def effective(own: Sums, spread: float | np.ndarray) -> np.ndarray:
+    """(...) effective sample sizes: how many independent items of variance `spread` (...) would
+    have the clustered standard error of the mean. Where it, or the variance, is none but for
+    rounding, as if items that share a group or a name were all the same (Kish 1965)."""
+    error = np.sqrt(_variance(own)[1])
+    alike = sum(sign * float(sizes @ sizes) for sign, _, sizes in own.parts)
+    known = np.minimum(error, np.sqrt(spread)) > ROUNDING
+    return np.where(known, spread / np.where(known, error, 1) ** 2, own.n**2 / alike)
 
 
 def student(freedom: float, tests: int = 1, confidence: float = CONFIDENCE) -> float:
@@ -244,16 +252,15 @@ def student(freedom: float, tests: int = 1, confidence: float = CONFIDENCE) -> f
     return float(stdtrit(freedom, 1 - (1 - confidence) / (2 * tests)))
 
 
-def adjusted(own: Sums, alike: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+def adjusted(own: Sums) -> tuple[np.ndarray, np.ndarray]:
     """(...) centres and standard errors of the adjusted Wald interval of Bonett and Price (2012)
     for differences in [-1, 1]: one independent observation is added at either end of the range, so
     that a width is kept where no item differs.
 
     An independent observation is an item where items of a group are not alike, a group of average
-    size where they are all the same, and between the two the design effect, in items. alike: how
-    much so, from 0 to 1, if all rows are to have the same; else it is estimated row by row.
+    size where they are all the same, and between the two the design effect, in items.
     """
-    found = intraclass(own) if alike is None else np.asarray(alike)
+    found = intraclass(own)
     more = max(0.0, own.n / own.groups - 1) * np.where(np.isnan(found), 1.0, found)
     centre, variance = _variance(own, 1 + more)
     return centre, np.sqrt(variance)
@@ -294,10 +301,11 @@ def tails(values: np.ndarray, cluster: np.ndarray, threshold: float = 0) -> tupl
 def least_difference(error: float, freedom: float, tests: int = 1) -> float:
     """The least true difference that a two-sided test at 5 %, one of several (Bonferroni), finds
     with a probability of 80 %, given the standard error of what it tests and its degrees of
-    freedom."""
+    freedom; nan where that is beyond 1, as no difference of accuracies is."""
     from scipy.special import stdtrit
 
-    return (student(freedom, tests) + float(stdtrit(freedom, POWER))) * error
+    least = (student(freedom, tests) + float(stdtrit(freedom, POWER))) * error
+    return least if least <= 1 else float("nan")
 
 
 def detectable(values: np.ndarray, cluster: np.ndarray, tests: int = 1) -> float:

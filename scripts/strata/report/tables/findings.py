@@ -121,6 +121,7 @@ def _shown(row: pd.Series | None, rows: pd.DataFrame, labels: dict) -> tuple[str
     where = " against ".join(labels["models"][name] for name in models if name in labels["models"])
     counts = Counter(rows.loc[rows["verdict"] != UNTESTABLE, "verdict"])
     tests = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    least = NOTHING if pd.isna(row["least"]) else f"{100 * row['least']:.1f}"
     sign = "±" if CLAIMS[row["claim"]].side == "beyond" else ""
     threshold = f"{sign}{100 * row['threshold']:.1f}"
-    return f"{where}, {row['layers']}", difference, threshold, f"{100 * row['least']:.1f}", tests
+    return f"{where}, {row['layers']}", difference, threshold, least, tests

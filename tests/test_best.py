@@ -10,7 +10,7 @@ from test_metrics import make_scores
 from strata.measures.best import best_layer, best_table, fold_of, held_out_best
 from strata.measures.bootstrap import draw_groups
 from strata.measures.metrics import metrics_table
-from strata.measures.statistics import estimate
+from strata.measures.statistics import estimate, tails
 from strata.report.tables.overview import overall_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -35,12 +35,28 @@ def test_a_layer_that_is_best_is_found_and_folds_never_part_a_group():
     values = np.zeros((5, 40))
     values[2] = 1
     cluster = np.repeat(np.arange(10), 4)
-    np.testing.assert_array_equal(held_out_best(values, [1, 2, 3], cluster), np.ones(40))
+    # The first fold is read at the last layer asked for, the others at what it tells.
+    np.testing.assert_array_equal(held_out_best(values, [1, 2, 3], cluster), fold_of(cluster) > 0)
     # Each group is right at a layer of its own, which no other group can tell of.
     own = np.zeros((5, 4))
     own[np.arange(1, 5), np.arange(4)] = 1
     parted = np.repeat(own, 10, axis=1)
-    assert held_out_best(parted, [1, 2, 3, 4], np.repeat(np.arange(4), 10)).sum() == 0
+    asked = np.repeat(np.arange(4), 10)
+    assert held_out_best(parted, [1, 2, 3, 4], asked)[fold_of(asked) > 0].sum() == 0
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_the_best_of_few_and_of_many_flat_layers_are_found_to_differ_no_more_often_than_said(size):
+    """Each chosen on all other folds they differed in 12 % of the worlds."""
+    cluster, runs, found = np.repeat(np.arange(150 // size), size), 400, 0
+    for seed in range(runs):
+        flips = np.random.default_rng(seed).random((12, cluster.max() + 1)) < 0.6
+        few, many = (
+            held_out_best(flips[:, cluster] * 1.0, list(range(*ends)), cluster)
+            for ends in ((0, 4), (4, 12))
+        )
+        found += min(tails(few - many, cluster)) <= 0.025
+    assert 0.01 < found / runs < 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
 
 
 def test_the_best_of_many_flat_layers_is_worth_what_each_is():
@@ -88,7 +104,9 @@ def test_the_bootstrap_chooses_as_the_loop_does():
     found = best_layer(values, cluster, draws).estimate
     assert found.value == pytest.approx(worth[0])
     assert found.stderr == pytest.approx(np.std(worth[1:]), rel=1e-5)
-    assert (held_out_best(values, [0, 1, 2, 3, 4], cluster)).mean() == pytest.approx(worth[0])
+    before = [4, *(int(values[:, fold < number].sum(1).argmax()) for number in range(1, 5))]
+    expected = values[np.array(before)[fold], np.arange(60)]
+    np.testing.assert_array_equal(held_out_best(values, [0, 1, 2, 3, 4], cluster), expected)
 
 
 def test_the_overall_table_shows_the_best_layer_s_cross_fitted_accuracy():

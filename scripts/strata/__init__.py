@@ -21,7 +21,7 @@ STAGES = {
     "untrained": 1,
     "metrics": 4,
     "probes": 6,
-    "tables": 9,
+    "tables": 10,
     "figures": 10,
     "explorer": 3,
 }

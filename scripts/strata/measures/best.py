@@ -57,11 +57,17 @@ def fold_of(cluster: np.ndarray, folds: int = FOLDS) -> np.ndarray:
 
 
 def held_out_best(values: np.ndarray, layers: list[int], cluster: np.ndarray) -> np.ndarray:
-    """(rows, n) -> (n,): each item at that of the rows `layers` which is best on the groups of
-    other folds, so that the choice owes nothing to the item. The first of equals."""
+    """(rows, n) -> (n,): each item at that of the rows `layers` which is best on the folds before
+    its own, the first of equals; in the first fold at the last of them.
+
+    So a choice owes nothing to the items that it is judged on nor to those after them, and the
+    standard error of a mean over items holds though layers were chosen, even where they are alike
+    (Luedtke and van der Laan 2016). Chosen on all other folds, each fold's choice would owe to the
+    others what theirs owe to it."""
     fold = fold_of(cluster)
     own = _by_fold(values[layers], fold, np.ones((len(fold), 1)))[..., 0]
-    chosen = (own.sum(1)[:, None] - own).argmax(0)
+    chosen = (own.cumsum(1) - own).argmax(0)
+    chosen[0] = len(layers) - 1
     return values[layers][chosen[fold], np.arange(len(fold))]
 
 

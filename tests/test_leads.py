@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from strata.measures.leads import largest
-from strata.measures.statistics import adjusted, clusters, compare, sums_of
+from strata.measures.statistics import adjusted, clusters, compare, contrast, sums_of
 
 
 def test_few_groups_are_flipped_in_every_way():
@@ -93,3 +93,16 @@ def test_of_one_layer_it_is_the_paired_test():
     assert 0 < pair.p < 0.2 < pair.difference
     assert tested["p"][0] == pytest.approx(pair.p / 2, abs=0.01)
     assert tested["ci_low"][0] == pytest.approx(pair.low, abs=0.03)
+
+
+def test_no_differences_at_all_leave_room_for_some():
+    """However signs are flipped t is 0; the interval is at least a layer's own."""
+    cluster = np.repeat(np.arange(15), 2)
+    tested, own = largest(np.zeros((3, 30)), cluster), contrast(np.zeros(30), cluster)
+    assert (tested["p"] == 1).all()
+    assert tested["ci_low"] == pytest.approx(own.low)
+    assert tested["ci_high"] == pytest.approx(own.high)
+    rng = np.random.default_rng(3)
+    two = largest(rng.integers(-1, 2, (3, 30)).astype(float), np.repeat(np.arange(2), 15))
+    assert (two["ci_low"] == -1).all()
+    assert (two["ci_high"] == 1).all()

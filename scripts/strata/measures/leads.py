@@ -14,6 +14,7 @@ from strata.measures.statistics import (
     correlations,
     freedom_of,
     standard_error,
+    student,
     sums_of,
 )
 from strata.names import MC1
@@ -51,7 +52,8 @@ def largest(difference: np.ndarray, cluster: np.ndarray) -> dict[str, np.ndarray
 
     t is that of `contrast`'s interval. p is the share of t under the null whose largest is no
     smaller; the interval has the 95 % quantile of their largest |t|, so that all of them hold
-    together.
+    together, and no less than its own quantile: few flips know no more, and of nothing they know
+    nothing.
     """
     known = ~np.isnan(difference).any(1)
     found = {name: np.full(len(difference), np.nan) for name in COLUMNS}
@@ -60,7 +62,9 @@ def largest(difference: np.ndarray, cluster: np.ndarray) -> dict[str, np.ndarray
     own = sums_of(difference[known], cluster)
     centre, error = adjusted(own)
     null = (_flipped if cluster.ndim == 1 else _drawn)(own)
-    mean, reach = own.total / own.n, np.quantile(np.abs(null).max(1), CONFIDENCE) * error
+    least = [student(one) for one in freedom_of(own)]
+    reach = np.maximum(np.quantile(np.abs(null).max(1), CONFIDENCE), least) * error
+    mean = own.total / own.n
     p = (null.max(1)[:, None] >= centre / error - 1e-9).mean(0)
     low, high = np.maximum(centre - reach, -1), np.minimum(centre + reach, 1)
     ends = np.minimum(low, mean), np.maximum(high, mean)

@@ -82,7 +82,7 @@ def test_captions_name_models_task_lens_and_n_and_a_figure_s_begins_with_what_is
     assert seen.startswith(f"sums goes from {first} at the embedding to {last} at layer 2 of Small")
     assert made == f"MC1 layer by layer: {HOSTILE} and {LONG} on sums, normed lens, n = 12."
     assert (
-        "MC1 of lens and probe (its 95 % band holds 92 to 100 %), over null, floor and baseline: "
+        "MC1 of lens and probe (its 95 % band holds 90 to 100 %), over null, floor and baseline: "
         f"{HOSTILE} and {LONG} on languages, normed lens and ridge probe, n = 8."
     ) in captions["probe_curves_languages", ".png"]
     assert captions["layers_large", ".html"] == (

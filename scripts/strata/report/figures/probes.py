@@ -85,7 +85,7 @@ def probe_curves(
         **{name: Patch(linewidth=0, **face) for name, face in BANDS.items()},
     }
     drawing.add_legend(figure, style, drawing.drawn(figure, known))
-    title = "MC1 of lens and probe (its 95 % band holds 92 to 100 %), over null, floor and baseline"
+    title = "MC1 of lens and probe (its 95 % band holds 90 to 100 %), over null, floor and baseline"
     label = heading(title, rows, labels, LENSES[lens], PROBES[probe])
     figure.set_label(_told(rows, labels, task) + label + _undrawn(floor, blind, labels))
     return figure

@@ -45,7 +45,7 @@ def probes_table(probes: pd.DataFrame, labels: dict, probe: str) -> Table:
     )
     caption = (
         f"MC1 in % of the {PROBES[probe]} on held-out items with its 95 % interval over items, "
-        "widened as fits on redrawn labels vary (it holds the truth 92 to 100 % of the time); * "
+        "widened as fits on redrawn labels vary (it holds the truth 90 to 100 % of the time); * "
         "where it is better than these (p < 0.05, a layer at a time). surface: the same probe on "
         "length and tokens of the choices; order: on their place in the file, which no model sees. "
         f"{'; '.join(facts)}. {NOTHING} where it is not defined (the csv file says why); it holds "

@@ -86,6 +86,31 @@ def test_fits_are_those_of_scipy_on_the_literal_likelihood(d, trues):
             assert ours[:, target] == pytest.approx(theirs, abs=2e-3 * np.abs(theirs).max())
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("d", "penalty"), [(20, 1.0), (20, 1e-3), (90, 0.1)])
+def test_rows_in_single_precision_are_fitted_as_in_double(monkeypatch, d, penalty):
+    item, true = choices([4] * 20, 3, 1)
+    z = within_items(np.random.default_rng(2).normal(size=(80, d)), item)
+    gram = z.T @ z if d < 80 else None
+    double = Space(z, gram)
+    monkeypatch.setattr("strata.measures.conditional.CACHE", 0)
+    single = Space(z, gram)
+    assert (double.rows.dtype, single.rows.dtype) == (np.float64, np.float32)
+    items, start = Items(item, true), np.zeros((len(single.gram), 3))
+    ours, theirs = (z @ own.back(own.minimise(items, penalty, start)) for own in (single, double))
+    assert ours == pytest.approx(theirs, abs=1e-3 * np.abs(theirs).max())
+
+
+def test_curvature_that_single_precision_cannot_factor_is_factored_in_double(monkeypatch):
+    monkeypatch.setattr("strata.measures.conditional.CACHE", 0)
+    z = np.random.default_rng(2).normal(size=(80, 4))[:, [0, 0, 1, 1, 2, 2, 3, 3]]
+    space = Space(z, z.T @ z)
+    for penalty in (0.1, 1e-9):
+        bent = z.T @ z / 80 + penalty * np.eye(8)
+        low = space._factor(bent.copy())
+        assert low @ low.T == pytest.approx(bent, abs=1e-6 if penalty == 0.1 else 1e-15)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_fewer_rows_than_features_have_as_many_coordinates_as_their_rank(scale):
     item, _ = choices([3] * 6, 1, 1)

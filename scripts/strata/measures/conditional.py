@@ -11,6 +11,7 @@ all targets go through the matrix products of one L-BFGS together.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 
 import numpy as np
@@ -25,6 +26,9 @@ LBFGS = {"gtol": 1e-5, "ftol": 1e-13, "maxiter": 1000}
 # of two, about 1 / k for one of k. It shapes the steps, not the result.
 CURVATURE = 0.25
 HOPELESS = 1.1
+# Rows of more bytes than a cache holds are kept in single precision, as activations are: their
+# products wait for memory. What that rounds is a hundredth of what LBFGS leaves.
+CACHE = 4 << 20
 # Below this share of the largest, an eigenvalue of the rows' inner products is rounding.
 RANK = 1e-12
 
@@ -137,6 +141,27 @@ class Space:
             self.back = lambda weights: z.T @ (vectors / size @ weights)
             gram = np.diag(size**2)
         self.gram = gram
+        if self.rows.nbytes > CACHE:
+            self.rows = self.rows.astype(np.float32)
+
+    def _scores(self, w: np.ndarray) -> np.ndarray:
+        return (self.rows @ w.astype(self.rows.dtype)).astype(float)
+
+    def _pulled(self, slope: np.ndarray) -> np.ndarray:
+        """(n, t) slopes of the scores -> (k, t) of the weights."""
+        if self.rows.dtype == float:
+            return self.rows.T @ slope
+        return (slope.T.astype(self.rows.dtype) @ self.rows).T.astype(float)
+
+    def _factor(self, bent: np.ndarray) -> np.ndarray:
+        """(k, k) lower; of much in single precision where that will do, since it shapes the steps
+        and not the result."""
+        if self.rows.dtype != float:
+            with suppress(np.linalg.LinAlgError):
+                rounded = bent.astype(np.float32).T
+                low = cholesky(rounded, lower=True, overwrite_a=True, check_finite=False)
+                return low.astype(float)
+        return cholesky(bent.T, lower=True, overwrite_a=True, check_finite=False)
 
     def minimise(self, items: Items, penalty: float, start: np.ndarray) -> np.ndarray:
         """(k, t) weights of least loss, from `start` on.
@@ -147,19 +172,20 @@ class Space:
         n, shape = len(self.rows), start.shape
         bent = CURVATURE * self.gram / n
         bent.flat[:: len(bent) + 1] += penalty
-        low = cholesky(bent.T, lower=True, overwrite_a=True, check_finite=False)
-        root = np.asfortranarray(low.T)
+        low = self._factor(bent)
 
         def weights(point: np.ndarray) -> np.ndarray:
-            return dtrtrs(root, point.reshape(shape[::-1]).T)[0]
+            return dtrtrs(low, point.reshape(shape[::-1]).T, lower=1, trans=1)[0]
 
         def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
             w = weights(point)
-            losses, slope = items.loss_and_slope(self.rows @ w)
-            turned = dtrtrs(root, self.rows.T @ slope / n + penalty * w, trans=1)[0]
+            losses, slope = items.loss_and_slope(self._scores(w))
+            turned = dtrtrs(low, self._pulled(slope) / n + penalty * w, lower=1)[0]
             return losses.sum() / n + penalty / 2 * (w * w).sum(), turned.T.ravel()
 
-        found = minimize(loss, (root @ start).T.ravel(), jac=True, method="L-BFGS-B", options=LBFGS)
+        found = minimize(
+            loss, (low.T @ start).T.ravel(), jac=True, method="L-BFGS-B", options=LBFGS
+        )
         return weights(found.x)
 
 

@@ -170,15 +170,21 @@ class Layer:
         return self._trainings[held]
 
     def standardised(self, features: np.ndarray, training: _Training) -> np.ndarray:
-        z = (features - self.origin - training.mean) / training.scale
+        z = features - self.origin
+        z -= training.mean
+        z /= training.scale
         z[:, training.flat] = 0
         return z
 
     def gram(self, training: _Training) -> np.ndarray:
         """(d, d): inner products of the standardised features over the training rows."""
-        gram = sum(self._kept(self._grams, training.held))
-        gram = gram - len(training.rows) * np.outer(training.mean, training.mean)
-        gram = gram / training.scale / training.scale[:, None]
+        first, *others = self._kept(self._grams, training.held)
+        gram = first.copy()
+        for other in others:
+            gram += other
+        gram -= len(training.rows) * np.outer(training.mean, training.mean)
+        gram /= training.scale
+        gram /= training.scale[:, None]
         gram[training.flat], gram[:, training.flat] = 0, 0
         return gram
 

@@ -312,10 +312,11 @@ def test_what_carries_no_hash_and_is_none_is_one_message(tmp_path, name):
 
 def test_a_configuration_of_results_or_a_note_of_a_job_that_is_none(tmp_path):
     """The one is refused; the other's job runs again."""
-    made = tmp_path / "t.audit.json"
+    made, path = tmp_path / "t.audit.json", tmp_path / "a.json"
     for text in ODD:
         (tmp_path / "study.json").write_bytes(text)
         with pytest.raises(StrataError, match=r"study\.json is no study"):
             results.Results(tmp_path)
         made.write_bytes(text)
-        assert not asked.settle(tmp_path / "a.json", {"stage": 1}, {made: asked.made_task(made)})
+        asked.settle(path, {"stage": 1}, {made: asked.made_task(made)})
+        assert json.loads(path.read_text())["instead_of"].keys() == {str(made)}

@@ -19,7 +19,7 @@ STAGES = {
     "describe": 1,
     "extract": 6,
     "untrained": 1,
-    "metrics": 4,
+    "metrics": 5,
     "probes": 6,
     "tables": 10,
     "figures": 10,

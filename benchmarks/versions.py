@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
             ]
             before, now = np.median([[own["processor"] for own in turn] for turn in turns], 0)
             first, second = ({lens: own[lens] for lens in arguments.lenses} for own in turns[0])
-            worst = largest_difference(first, second)
+            worst, _ = largest_difference(first, second)
             cells = task, len(sample), f"{before:.2f}", f"{now:.2f}", f"{before / now:.2f}"
             print("|", " | ".join(map(str, cells)), f"| {worst:.1e} |", flush=True)
 

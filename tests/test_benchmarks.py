@@ -92,7 +92,7 @@ def test_a_contestant_scores_as_strata_does(kept, name):
     ours, folder = kept("strata", lenses=[NORMED], dumped=True)
     theirs, own = kept(name, **OPTIONS.get(name, {}))
     assert theirs[NORMED].shape == (1 if name in LAST else 4, 6)
-    assert extraction.largest_difference(theirs, ours) < 1e-4
+    assert extraction.largest_difference(theirs, ours)[0] < 1e-4
     # What is read of all layers is kept too; transformers has normed the last layer's.
     for file in own.glob("*.npy"):
         if int(file.stem) < 3:
@@ -167,9 +167,13 @@ def test_a_difference_is_seen_in_any_layer_or_in_the_last_alone():
     ours = {"raw": np.zeros((3, 4), np.float32), "normed": np.zeros((3, 4), np.float32)}
     theirs = {lens: values.copy() for lens, values in ours.items()}
     theirs["raw"][0, 2] = 0.5
-    assert extraction.largest_difference(theirs, ours) == 0.5
+    assert extraction.largest_difference(theirs, ours) == (0.5, False)
     last = {"normed": np.full((1, 4), 0.25, np.float32)}
-    assert extraction.largest_difference(last, ours) == 0.25
+    assert extraction.largest_difference(last, ours) == (0.25, False)
+    # Of sums of ten thousands, single precision keeps hundredths.
+    large = {"raw": np.full((3, 4), -3e4, np.float32)}
+    assert extraction.largest_difference({"raw": large["raw"] + 0.02}, large)[1]
+    assert not extraction.largest_difference({"raw": large["raw"] + 0.04}, large)[1]
 
 
 @pytest.mark.parametrize("kv_heads", [2, 4])

@@ -334,18 +334,19 @@ def plan(jobs: list[Job], count: int, seed: int, words: list[str]) -> list[Fault
 
 
 class Campaign:
-    def __init__(self, study: workflow.Study, top: Path, patience: float) -> None:
-        self.study, self.top, self.patience = study, top, patience
+    def __init__(self, study: workflow.Study, patience: float) -> None:
+        self.study, self.patience = study, patience
         self.took: dict[str, float] = defaultdict(lambda: 3.0)
 
     def play(self, fault: Fault) -> Outcome:
-        folder = Path(tempfile.mkdtemp(dir=self.top)) / "study"
-        shutil.copytree(self.study.folder, folder, symlinks=True)
+        # Beside the whole study: the configuration has paths from the one, and from the other.
+        folder = Path(tempfile.mkdtemp(dir=self.study.folder.parent))
+        shutil.copytree(self.study.folder, folder, symlinks=True, dirs_exist_ok=True)
         try:
             return self._play(fault, folder, random.Random(fault.seed))
         finally:
             kill(folder)
-            shutil.rmtree(folder.parent, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _play(self, fault: Fault, folder: Path, rng: random.Random) -> Outcome:
         target = fault.job.outputs[0]
@@ -594,7 +595,7 @@ def main(arguments: argparse.Namespace) -> None:
         known = read_record(arguments.record)
         found = [(own, Outcome(known[str(own)])) for own in faults if str(own) in known]
         faults = [own for own in faults if str(own) not in known]
-        campaign = Campaign(study, Path(top), arguments.patience)
+        campaign = Campaign(study, arguments.patience)
         with ThreadPoolExecutor(arguments.workers) as pool:
             played = pool.map(campaign.play, faults)
             for fault, outcome in zip(faults, played, strict=True):

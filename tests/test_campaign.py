@@ -67,7 +67,7 @@ def campaign(tmp_path):
         path = folder / "results" / "tiny" / "metrics" / "a.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1\n")
-    return Campaign(study, tmp_path, 1)
+    return Campaign(study, 1)
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,18 @@ class Setting:
     normed_float16: bool = False
     cards: int = 1
 
+    @property
+    def on_card(self) -> bool:
+        """True where the device is not known: a card asks for more."""
+        return self.memory is None or self.memory.device is not None
+
 
 def job_needs(skeleton: Skeleton, tasks: Sequence[Task], setting: Setting) -> Needs:
     """What one job for these tasks needs."""
     naive = sum(task.scores.attributes["naive_tokens"] for task in tasks)
     distinct = sum(task.tree.distinct_tokens for task in tasks)
     process = setting.process + BESIDE + NAIVE_TOKEN * naive + DISTINCT_TOKEN * distinct
-    card = setting.memory is None or setting.memory.device is not None
+    card = setting.on_card
     process += card * (CUDA_HOST + PINNED * AHEAD * max(dump_bytes(skeleton, t) for t in tasks))
     needs = []
     for tree in (task.tree for task in tasks):
@@ -107,7 +112,6 @@ def plan_row(
     needs = job_needs(skeleton, [task, *beside], setting)
     dump, weights = dump_bytes(skeleton, task), needs.layers + 2 * needs.head
     products = product_seconds(skeleton, setting, blocks + rounded, exact)
-    card = setting.memory is not None and setting.memory.device is not None
     moved = weights, read * dump
     return {
         "items": len(scores.ids),
@@ -126,7 +130,7 @@ def plan_row(
         "layer_bytes": needs.layer,
         "weights_bytes": needs.layers,
         **placed(needs, setting),
-        "seconds": seconds(products, tokenizing, *moved, 1 + len(beside), card),
+        "seconds": seconds(products, tokenizing, *moved, 1 + len(beside), setting.on_card),
         "least_difference": least_between(len(set(scores.groups))),
     }
 

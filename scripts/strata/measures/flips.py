@@ -8,7 +8,8 @@ import numpy as np
 
 FLIPS = 9999  # of signs drawn, where all can't be gone through
 BLOCK = 1000
-ROUNDING = 1e-12  # what a sum of fractions is off 0 where they cancel out
+# What summing fractions leaves where they cancel out, or are all the same.
+ROUNDING = 1e-12
 
 
 def exhausted(groups: int, most: int = FLIPS) -> bool:

@@ -258,8 +258,8 @@ def above(values: np.ndarray, null: np.ndarray, cluster: np.ndarray) -> float:
     own = sums_of(rows, cluster)
     if own.groups < 2:
         return float("nan")
-    spread = rows.var(1).mean() or 1.0
-    t = own.total / own.n * np.sqrt(effective(own, rows.var(1)) / spread)
+    spread = rows.var(1)
+    t = own.total / own.n * np.sqrt(effective(own, spread) / (spread.mean() or 1.0))
     p = stdtr(freedom_of(own), -t)
     return float((p <= p[0] * (1 + 1e-6)).sum() / len(p))
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from strata.measures.flips import sign_flip
+from strata.measures.flips import ROUNDING, sign_flip
 
 CONFIDENCE = 0.95
 POWER = 0.8
-ROUNDING = 1e-12  # no spread of values in [-1, 1] is as small, but what summing leaves of none
 
 
 @dataclass(frozen=True)

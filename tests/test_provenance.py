@@ -10,6 +10,7 @@ from strata import environment
 from strata.environment import made_on
 from strata.errors import StrataError
 from strata.files import sha256
+from strata.integrity import Refused, sealed
 from strata.provenance import as_page, configuration_hash, made_files, trace
 
 HEAD = "output_file\tdate\trule\tlog-file(s)\tinput-file(s)\tshellcmd\tstatus\tplan\n"
@@ -65,23 +66,47 @@ def test_files_have_rule_inputs_and_hash_and_are_traced_to_what_no_rule_made(tmp
             "no update",
         ],
         ["items", "-", "prepare", "p.log", "rows.csv", "cmd", "ok", "no update"],
-        ["r/activations/l.h5", "-", "extract", "e.log", "items", "cmd", "ok", "no update"],
+        [
+            "r/activations/l.h5",
+            "-",
+            "extract",
+            "e.log",
+            "items,r/asked/own.json",
+            "cmd",
+            "ok",
+            "no update",
+        ],
         ["other", "-", "table_b", "b.log", "-", "cmd", "ok", "no update"],
     ]
     summary = tmp_path / "summary.tsv"
     summary.write_text(HEAD + "".join("\t".join(row) + "\n" for row in rows))
     (tmp_path / "r" / "activations").mkdir(parents=True)
     (tmp_path / "r" / "activations" / "l.h5").write_text("large")
+    (tmp_path / "r" / "asked").mkdir()
+    (tmp_path / "r" / "asked" / "own.json").write_text("{}")
     files = made_files(summary, Path("r"))
     assert files["table"]["inputs"] == ["a,b.csv", "gone", "items"]
     assert files["rows.csv"] == {"sha256": sha256(b"rows.csv")}
     assert files["gone"] == {"sha256": None}
     assert files["r/activations/l.h5"]["sha256"] is None
+    assert files["r/asked/own.json"] == {"sha256": None}  # it may hold times
     assert files["other"]["inputs"] == []
     assert set(trace(files, "table")) == {"table", "a,b.csv", "gone", "items", "rows.csv"}
     summary.write_text("Nothing to do\n")
     with pytest.raises(StrataError, match="is no summary of Snakemake's"):
         made_files(summary, Path("r"))
+
+
+def test_a_file_that_is_not_what_was_written_is_refused_and_not_recorded(tmp_path):
+    table, summary = tmp_path / "table.csv", tmp_path / "summary.tsv"
+    with sealed(table) as part:
+        part.write_text("1\n")
+    row = [str(table), "-", "table_a", "a.log", "-", "cmd", "ok", "no update"]
+    summary.write_text(HEAD + "\t".join(row) + "\n")
+    assert made_files(summary, tmp_path)[str(table)]["sha256"] == sha256(b"1\n")
+    table.write_text("2\n")
+    with pytest.raises(Refused, match=r"table\.csv is damaged, or was changed"):
+        made_files(summary, tmp_path)
 
 
 def test_a_configuration_has_one_hash_however_it_is_written():

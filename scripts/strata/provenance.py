@@ -18,13 +18,14 @@ from strata import STAGES
 from strata.environment import code, machine, packages
 from strata.errors import StrataError
 from strata.files import file_hash, parse_object, sha256
-from strata.integrity import HDF5, verified
+from strata.integrity import HDF5, verified, verify_file
 from strata.store import read_attributes
 
 # Of scores: what an extraction ran on and by, beside the settings that it was asked for.
 RAN = ("dtype", "linears", "self_check", "self_check_used", "code_version", "made_on")
-# Too large to be hashed for a record: they carry their own hash, and revision and task hash.
-UNHASHED = "activations"
+# Not hashed for a record: dumps are too large, and carry their own hash, revision and task hash;
+# what was asked for also says in place of which files, with their times.
+UNHASHED = ("activations", "asked")
 
 
 def record(
@@ -90,7 +91,8 @@ def _pinned_in(files: dict, pinned: Mapping[str, dict]) -> list[tuple[str, str]]
 def made_files(summary: Path, results: Path) -> dict[str, dict[str, Any]]:
     """Every file of a summary by its path: `rule`, `log`, `inputs` (paths) and `sha256`; and every
     file that is an input of one and made by none, by its hash alone. A hash is None of a file that
-    is there no longer, of a folder, and of a dump in `results`."""
+    is there no longer, of a folder, and of what is UNHASHED in `results`. Raises Refused for a file
+    that is not what was written."""
     lines = [line.split("\t") for line in summary.read_text("utf-8").split("\n") if line]
     rows = [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
     if not rows or not {"output_file", "rule", "log-file(s)", "input-file(s)"} <= rows[0].keys():
@@ -105,7 +107,7 @@ def made_files(summary: Path, results: Path) -> dict[str, dict[str, Any]]:
             "sha256": _content(Path(row["output_file"]), results),
         }
     for path in sorted({path for own in files.values() for path in own["inputs"]} - files.keys()):
-        files[path] = {"sha256": file_hash(path) if Path(path).is_file() else None}
+        files[path] = {"sha256": file_hash(path) if _hashed(Path(path), results) else None}
     return dict(sorted(files.items()))
 
 
@@ -128,10 +130,15 @@ def _from_here(path: str) -> str:
 
 
 def _content(path: Path, results: Path) -> str | None:
-    if not path.is_file() or path.is_relative_to(results / UNHASHED):
+    if not _hashed(path, results):
         return None
+    verify_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hashed(path: Path, results: Path) -> bool:
+    return path.is_file() and not any(path.is_relative_to(results / own) for own in UNHASHED)
 
 
 def extractions(files: Iterable[str], results: Path) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,8 @@ from torch.cuda._sanitizer import EventHandler
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map
 
+import strata
+
 CARD = "card"
 # Operations whose result the host waits for.
 WAITS = {"item", "_local_scalar_dense", "is_nonzero", "nonzero", "nonzero_numpy", "masked_select"}
@@ -68,7 +70,7 @@ class Machine:
     def wait(self, what: str) -> None:
         frames, frame = [], sys._getframe(1)
         while frame := frame.f_back:
-            if "/strata/" in frame.f_code.co_filename:
+            if frame.f_code.co_filename.startswith(strata.__path__[0]):
                 frames.append(frame.f_code.co_qualname)
         self.waits.append((what, tuple(frames)))
 

@@ -11,6 +11,7 @@ from models import byte_tokenizer, make_model
 from test_extract import ITEMS
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import strata
 from strata.errors import StrataError
 from strata.extraction.extract import extract
 from strata.extraction.task import read_task
@@ -27,6 +28,7 @@ ERRORS = (
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
     MemoryError(),
 )
+PACKAGE = strata.__path__[0]
 MESSAGE = "not enough memory|does not fit in the memory|do not fit in the memory"
 
 
@@ -41,7 +43,7 @@ class Filling(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         frame = sys._getframe()
-        while "/strata/" not in frame.f_code.co_filename:
+        while not frame.f_code.co_filename.startswith(PACKAGE):
             frame = frame.f_back
         own = frame.f_code.co_filename, frame.f_lineno, str(function)
         # A number, a shape alone, and what safetensors maps of a file, take none.

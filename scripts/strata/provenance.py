@@ -2,8 +2,9 @@
 
 Every file of it that a job made is in the record with the rule that made it, the files that the
 rule read and the hash of its content, so that a table or figure can be followed back to weights,
-files of questions and settings. Nothing in it is a time: the same results on the same machine have
-the same record.
+files of questions and settings. No time is in it: the same results, made in the same way on the
+same machine, have the same record. (What was asked for also says in place of which files, if any,
+so that its hash is another where results were made anew.)
 """
 
 import hashlib
@@ -23,9 +24,8 @@ from strata.store import read_attributes
 
 # Of scores: what an extraction ran on and by, beside the settings that it was asked for.
 RAN = ("dtype", "linears", "self_check", "self_check_used", "code_version", "made_on")
-# Not hashed for a record: dumps are too large, and carry their own hash, revision and task hash;
-# what was asked for also says in place of which files, with their times.
-UNHASHED = ("activations", "asked")
+# Too large to be hashed for a record: they carry their own hash, and revision and task hash.
+UNHASHED = "activations"
 
 
 def record(
@@ -91,8 +91,8 @@ def _pinned_in(files: dict, pinned: Mapping[str, dict]) -> list[tuple[str, str]]
 def made_files(summary: Path, results: Path) -> dict[str, dict[str, Any]]:
     """Every file of a summary by its path: `rule`, `log`, `inputs` (paths) and `sha256`; and every
     file that is an input of one and made by none, by its hash alone. A hash is None of a file that
-    is there no longer, of a folder, and of what is UNHASHED in `results`. Raises Refused for a file
-    that is not what was written."""
+    is there no longer, of a folder, and of a dump in `results`. Raises Refused for a file that is
+    not what was written."""
     lines = [line.split("\t") for line in summary.read_text("utf-8").split("\n") if line]
     rows = [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
     if not rows or not {"output_file", "rule", "log-file(s)", "input-file(s)"} <= rows[0].keys():
@@ -107,7 +107,7 @@ def made_files(summary: Path, results: Path) -> dict[str, dict[str, Any]]:
             "sha256": _content(Path(row["output_file"]), results),
         }
     for path in sorted({path for own in files.values() for path in own["inputs"]} - files.keys()):
-        files[path] = {"sha256": file_hash(path) if _hashed(Path(path), results) else None}
+        files[path] = {"sha256": file_hash(path) if Path(path).is_file() else None}
     return dict(sorted(files.items()))
 
 
@@ -130,15 +130,11 @@ def _from_here(path: str) -> str:
 
 
 def _content(path: Path, results: Path) -> str | None:
-    if not _hashed(path, results):
+    if not path.is_file() or path.is_relative_to(results / UNHASHED):
         return None
     verify_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _hashed(path: Path, results: Path) -> bool:
-    return path.is_file() and not any(path.is_relative_to(results / own) for own in UNHASHED)
 
 
 def extractions(files: Iterable[str], results: Path) -> dict[str, dict[str, Any]]:

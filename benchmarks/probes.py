@@ -3,6 +3,8 @@
     python benchmarks/probes.py                       # 8 layers x 10,000 choices x 512 features
     python benchmarks/probes.py --loop-layers 0 --layers 32 --choices 28000 --features 4096
     python benchmarks/probes.py --whole --threads 2 --layers 31 --choices 2968 --features 576
+    python benchmarks/probes.py --whole --threads 8 --layers 33 --choices 28000 --features 4096 \
+        --device cuda
 
 Both choose a penalty for each fold inside its training folds, each of those left out in turn, and
 both give every choice's held-out decision. The loop refits scikit-learn's pipeline of
@@ -28,6 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import cli
 from strata.measures.folds import group_folds
 from strata.measures.probe_rows import probe_table
 from strata.measures.probes import Layer, fit
@@ -63,12 +66,14 @@ def whole(arguments: argparse.Namespace) -> None:
     plan = Plan(tuple(PROBES), 5, tuple(10.0 ** np.arange(-4, 3)), 20, 0)
     start, spent = time.perf_counter(), time.process_time()
     layers = range(arguments.layers)
-    decisions = probe_task(scores, layers, plan, threads=arguments.threads, read=read)
+    with cli.probing_on(arguments.device) as algebra:
+        decisions = probe_task(scores, layers, plan, None, arguments.threads, read, algebra)
     rows = len(probe_table(decisions, "model", "task"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
         f"{arguments.layers} layers x {count} choices x {arguments.features} features, all of "
-        f"{', '.join(PROBES)}, 20 redraws, floors, {rows} rows, {arguments.threads} threads: "
+        f"{', '.join(PROBES)}, 20 redraws, floors, {rows} rows, {arguments.threads} threads, "
+        f"{algebra.name}: "
         f"{time.perf_counter() - start:.0f} s, {time.process_time() - spent:.0f} CPU s; "
         f"peak memory {peak:.1f} GB; load of the machine {os.getloadavg()[0]:.1f}"
     )
@@ -149,6 +154,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--features", type=int, default=512)
     parser.add_argument("--whole", action="store_true", help="a task as the workflow has it")
     parser.add_argument("--threads", type=int, default=1, help="of a whole task")
+    parser.add_argument("--device", default="cpu", help="of a whole task, as `probes.device`")
     parser.add_argument("--loop-layers", type=int, default=1, help="layers the loop is run on")
     return parser.parse_args(argv)
 

@@ -11,6 +11,7 @@ import shutil
 
 from strata import STAGES
 from strata import asked
+from strata.environment import takes_card
 from strata.errors import nearest
 from strata.files import link
 from strata.models.checkpoint import (
@@ -42,7 +43,7 @@ RUN = f"{PYTHON} {shlex.quote(str(ROOT / 'scripts'))}"
 TOKENS = f"{R}/unfinished/_tokens"
 DATASETS = ROOT / "data" / "datasets.csv"
 MIRROR = config["mirror"] or ""
-PROBE_PLAN = json.dumps(config["probes"])
+PROBE_PLAN = json.dumps(study.probe_plan)
 PINNED = read_datasets(DATASETS)
 
 
@@ -56,6 +57,8 @@ def device_options():
 
 
 DEVICE = device_options()
+PROBE_DEVICE = f"--device {config['probes']['device']}"
+PROBE_CARDS = int(takes_card(config["probes"]["device"]))
 
 
 def one_of(names):
@@ -281,7 +284,7 @@ def probes_asked(wildcards):
     return settled(
         f"probes/{model}/{task}",
         lambda: asked.probes_asked(
-            config["probes"], task in study.calculation, study.looked_at[model]
+            study.probe_plan, task in study.calculation, study.looked_at[model]
         ),
         lambda: {made: asked.made_probes(made, scores)},
     )

@@ -18,6 +18,7 @@ rule probe:
     resources:
         # Each thread holds a layer.
         **growing(5000 + 3000 * config["threads"], 720),
+        gpu=PROBE_CARDS,
     params:
         # Of inputs too, so that they rerun nothing: `asked` does.
         plan=lambda wildcards, input: as_json(asked.read_asked(input.asked)["plan"]),
@@ -28,7 +29,8 @@ rule probe:
     shell:
         "{RUN}/probe.py --model {wildcards.model} --task {wildcards.task} --scores {input.scores}"
         " --dumps {input.dumps} --items {input.jsonl} {params.calculation} --plan {params.plan:q}"
-        " --threads {threads} --decisions {output.decisions} --out {output.table} --log {log}"
+        " --threads {threads} {PROBE_DEVICE} --decisions {output.decisions} --out {output.table}"
+        " --log {log}"
 
 
 rule transfer:
@@ -45,6 +47,7 @@ rule transfer:
     threads: config["threads"]
     resources:
         **growing(16000, 240),
+        gpu=PROBE_CARDS,
     params:
         plan=PROBE_PLAN,
         stage=STAGES["probes"],
@@ -52,4 +55,5 @@ rule transfer:
         "Reading every task of {wildcards.model} with the probes of every other."
     shell:
         "{RUN}/transfer.py --model {wildcards.model} --decisions {input.decisions}"
-        " --dumps {input.dumps} --plan {params.plan:q} --threads {threads} --out {output} --log {log}"
+        " --dumps {input.dumps} --plan {params.plan:q} --threads {threads} {PROBE_DEVICE}"
+        " --out {output} --log {log}"

@@ -5,6 +5,7 @@ import faulthandler
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from strata.errors import StrataError
@@ -38,6 +39,18 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespac
     except KeyboardInterrupt:
         logging.error("interrupted")
         sys.exit(130)
+
+
+def probing_on(device: str) -> AbstractContextManager:
+    """The linear algebra of probes on a device of the configuration. For the CPU torch, which takes
+    seconds to load, is not needed."""
+    if device == "cpu":
+        from strata.measures.algebra import NUMPY
+
+        return nullcontext(NUMPY)
+    from strata.extraction import machine
+
+    return machine.probing_on(device)
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:

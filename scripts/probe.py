@@ -32,7 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
         )
     try:
         dumps = list(zip(layers, arguments.dumps, strict=True))
-        decisions = probe_task(scores, dumps, plan, items, arguments.threads, read)
+        with cli.probing_on(arguments.device) as algebra:
+            decisions = probe_task(scores, dumps, plan, items, arguments.threads, read, algebra)
     except Refused:
         raise
     except StrataError as error:
@@ -63,6 +64,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--calculation", action="store_true", help="read off results, operations")
     parser.add_argument("--plan", required=True, help="the study's `probes`, as JSON")
     parser.add_argument("--threads", type=int, default=1, help="layers side by side")
+    parser.add_argument("--device", default="cpu", help="where they are fitted")
     parser.add_argument("--decisions", required=True, help="HDF5 file of decision values to write")
     parser.add_argument("--out", required=True, help="csv to write")
     parser.add_argument("--log")

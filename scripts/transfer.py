@@ -21,13 +21,9 @@ def main(arguments: argparse.Namespace) -> None:
         own = extraction_of(decisions[task].attributes)
         return read_dump(dumps[task][row], {**own, "layer": decisions[task].looked_at[row]})
 
-    table = transfer_table(
-        decisions,
-        read,
-        arguments.model,
-        Plan(**json.loads(arguments.plan)),
-        arguments.threads,
-    )
+    plan = Plan(**json.loads(arguments.plan))
+    with cli.probing_on(arguments.device) as algebra:
+        table = transfer_table(decisions, read, arguments.model, plan, arguments.threads, algebra)
     with sealed(arguments.out) as part:
         table.to_csv(part, index=False)
 
@@ -39,6 +35,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dumps", nargs="+", required=True, help="{task}/layer_{layer}.h5, sorted")
     parser.add_argument("--plan", required=True, help="the study's `probes`, as JSON")
     parser.add_argument("--threads", type=int, default=1, help="tasks to fit on side by side")
+    parser.add_argument("--device", default="cpu", help="where they are fitted")
     parser.add_argument("--out", required=True, help="csv to write")
     parser.add_argument("--log")
     return parser.parse_args(argv)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import approx_fprime, minimize
 from scipy.special import logsumexp
 
-from strata.measures.conditional import Items, Space, path
+from strata.measures.conditional import CURVATURE, Items, Space, path
 from strata.measures.probes import Layer, fit, within_items
 
 
@@ -106,8 +106,8 @@ def test_curvature_that_single_precision_cannot_factor_is_factored_in_double(mon
     z = np.random.default_rng(2).normal(size=(80, 4))[:, [0, 0, 1, 1, 2, 2, 3, 3]]
     space = Space(z, z.T @ z)
     for penalty in (0.1, 1e-9):
-        bent = z.T @ z / 80 + penalty * np.eye(8)
-        low = space._factor(bent.copy())
+        bent = CURVATURE * z.T @ z / 80 + penalty * np.eye(8)
+        low = space._factor(penalty)
         assert low @ low.T == pytest.approx(bent, abs=1e-6 if penalty == 0.1 else 1e-15)
 
 

@@ -7,9 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from models import KINDS, byte_tokenizer, make_model
+from test_probes import random_layer
 from test_standin import PLACES, extracted, same
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,6 +22,8 @@ from strata.extraction.readout import Readout
 from strata.extraction.stream import Stream
 from strata.extraction.task import read_task
 from strata.items import Item
+from strata.measures.on_card import Torch
+from strata.measures.probes import Layer, fit
 from strata.models.model import Model
 from strata.names import NORMED, RAW
 
@@ -43,6 +47,18 @@ def test_every_kind_of_family_is_near_the_cpu(tmp_path, shape):
     make_model(tmp_path, shape, layers=2)
     here, there = (extracted(Model(tmp_path, device=device)) for device in ("cpu", CUDA))
     same(there, here, rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize("probe", ["ridge", "means", "conditional"])
+@pytest.mark.parametrize("d", [64, 512])
+def test_probes_are_near_the_cpus(probe, d):
+    """More rows than features, and fewer; conditional logit of 64 in single precision."""
+    layer = random_layer(24000 if d == 64 else 400, d)
+    there = Layer(layer.features, layer.targets, layer.fold, layer.item, Torch(CUDA, "card"))
+    found, expected = (fit(probe, own, [1e-3, 0.1, 10.0]) for own in (there, layer))
+    np.testing.assert_array_equal(found.penalty, expected.penalty)
+    spread = np.abs(expected.decisions).max()
+    np.testing.assert_allclose(found.decisions, expected.decisions, atol=1e-3 * spread)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

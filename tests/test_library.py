@@ -151,7 +151,7 @@ def test_activations_and_probes_are_the_workflows(tmp_path):
         hidden, _ = forward(lm, torch.tensor([words(items[3].texts[1])["input_ids"]]))
     for dump, states in zip(dumps, hidden, strict=True):
         np.testing.assert_allclose(dump.activations[7], states[-1], atol=1e-4)
-    table = strata.probe(scores, dumps, [RIDGE], draws=3)
+    table = strata.probe(scores, dumps, [RIDGE], draws=3, device="auto")
     assert set(table.layer.dropna()) == {0, 1, 2, 3}
     with pytest.raises(strata.StrataError, match="did you mean 'ridge'"):
         strata.probe(scores, dumps, ["rigde"])

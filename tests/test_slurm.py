@@ -192,6 +192,15 @@ def test_an_extraction_on_cuda_asks_for_a_card_and_nothing_else_does(slurm, stud
     assert "gpu" not in described(asked["rule_describe"])
 
 
+def test_probes_on_cuda_ask_for_a_card_and_extraction_for_none(slurm, study):
+    study.config["probes"] = {"device": "cuda"}
+    run = slurm(study, "results/tiny/probes/small/sums.csv")
+    until(lambda: run.submitted["rule_probe"], run)
+    asked = dict(run.jobs("%i"))
+    assert "gpu:1" in described(asked["rule_probe"])
+    assert "gpu" not in described(asked["rule_extract_small"])
+
+
 def described(job: str) -> str:
     return subprocess.check_output(["scontrol", "show", "job", job], text=True)
 

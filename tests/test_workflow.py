@@ -374,6 +374,14 @@ def test_a_new_penalty_grid_or_seed_reruns_probes_and_never_extraction(done):
     del done.config["probes"]
 
 
+def test_where_probes_are_fitted_reruns_none(done):
+    done.config["probes"] = {"device": "cuda"}
+    try:
+        assert not {"probe", "transfer", "measure"} & set(done.jobs())
+    finally:
+        del done.config["probes"]
+
+
 def test_probes_agree_with_their_tables_and_decisions(done):
     probes = pd.read_csv(done.results / "tables" / "probes.csv")
     own = pd.read_csv(done.results / "probes" / "small" / "sums.csv")

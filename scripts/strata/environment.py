@@ -78,3 +78,9 @@ def made_on(device: str, threads: int) -> str:
         "code": code(),
     }
     return json.dumps(found, sort_keys=True)
+
+
+def takes_card(device: str) -> bool:
+    """Whether a job takes a card on this machine for a device of the configuration."""
+    there = any(Path("/dev").glob("nvidia[0-9]*"))
+    return device.startswith("cuda") or (device == "auto" and there)

@@ -19,7 +19,7 @@ import torch
 from strata.asked import few_layers, looked_at
 from strata.errors import StrataError, known
 from strata.extraction.extract import extract
-from strata.extraction.machine import choose_linears
+from strata.extraction.machine import choose_linears, probing_on
 from strata.extraction.selfcheck import quiet
 from strata.extraction.stream import Stream
 from strata.extraction.task import Task, read_task
@@ -180,18 +180,21 @@ def probe(
     draws: int = 20,
     seed: int = 0,
     threads: int = 1,
+    device: str = "cpu",
 ) -> pd.DataFrame:
     """What linear probes fitted on the dumps of all layers say of choices that they were not fitted
     on, with intervals, beside the same fits on redrawn labels: a row a features, layer, target,
     probe, metric and labels (docs/probes.md).
 
-    scores: of the same choices (their log-probabilities are not looked at). Raises StrataError for
-    dumps of other choices, and where nothing is to be told apart.
+    scores: of the same choices (their log-probabilities are not looked at). device: "cpu", "cuda",
+    "cuda:1", or "auto", a card where there is one. Raises StrataError for dumps of other choices,
+    where nothing is to be told apart, and for a card that is not there or full.
     """
     for kind in kinds:
         known(kind, PROBES, "probes")
     plan = Plan(tuple(kinds), folds, tuple(sorted(penalties)), draws, seed)
-    decisions = probe_task(scores, dumps, plan, threads=threads, read=lambda dump: dump)
+    with probing_on(device) as algebra:
+        decisions = probe_task(scores, dumps, plan, None, threads, lambda dump: dump, algebra)
     return probe_table(decisions, *_names(scores))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from strata.asked import few_layers, looked_at
 from strata.checkpoints import checkpoints
 from strata.configfiles import check_places, check_values
+from strata.environment import takes_card
 from strata.errors import StrataError
 from strata.files import located
 from strata.models.checkpoint import read_config, read_info
@@ -364,11 +365,12 @@ class Study:
     @property
     def gpus(self) -> int:
         """Cards an extraction takes: so that one runs at a time where there is one card."""
-        device = self.config["device"]
-        there = device.startswith("cuda") or (
-            device == "auto" and any(Path("/dev").glob("nvidia[0-9]*"))
-        )
-        return self.config["cards"] if there else 0
+        return self.config["cards"] * takes_card(self.config["device"])
+
+    @property
+    def probe_plan(self) -> dict[str, Any]:
+        """Of `probes` what their results depend on."""
+        return {key: own for key, own in self.config["probes"].items() if key != "device"}
 
     def labels(self, models: Iterable[str] | None = None) -> dict[str, Any]:
         """Labels of the selected models (or of those named) and tasks, in order; and which layers

@@ -10,7 +10,8 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,15 +23,18 @@ from strata.environment import processor
 from strata.errors import StrataError
 from strata.extraction.placement import GIB, Memory, gib
 from strata.files import atomic, cache
+from strata.measures.algebra import NUMPY, Algebra
+from strata.measures.on_card import Torch
 from strata.models.devices import is_card
 from strata.models.linears import ONEDNN, TORCH, has_onednn, linears_by
+from strata.models.memory import one_message
 
 ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 
 _claimed: list[BinaryIO] = []  # lock files, held until the process ends
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, key: str = "device") -> torch.device:
     """The device of the configuration: for `auto` and `cuda` a card that no other process of
     Strata holds, so that jobs side by side get cards of their own; `auto` is the CPU without one.
     From then on it is torch's own choice too, so that nothing is put on another card unasked.
@@ -42,8 +46,8 @@ def choose_device(name: str) -> torch.device:
     if number >= count:
         found = f"{count} card(s), from cuda:0 on" if count else "no card"
         raise StrataError(
-            f"config key device: {name} is asked for, but on {platform.node()} torch "
-            f"{torch.__version__} finds {found}; run there with `device: auto`, or where one is"
+            f"config key {key}: {name} is asked for, but on {platform.node()} torch "
+            f"{torch.__version__} finds {found}; set `auto` there, or run where one is"
         )
     device = torch.device(f"cuda:{claim(range(count))}" if name in ("auto", "cuda") else name)
     torch.cuda.set_device(device)
@@ -67,6 +71,16 @@ def choose_devices(name: str, cards: int) -> list[torch.device]:
         left = claim([number for number in range(count) if number not in numbers])
         found.append(torch.device("cuda", left))
     return found
+
+
+@contextmanager
+def probing_on(name: str) -> Iterator[Algebra]:
+    """The linear algebra of probes on a device of the configuration (`choose_device`). Where its
+    memory is full, StrataError says so."""
+    device = choose_device(name, "probes.device")
+    algebra = Torch(device, device_name(device)) if is_card(device) else NUMPY
+    with one_message(device, "these probes", "set fewer `threads`, or `probes: {device: cpu}`"):
+        yield algebra
 
 
 def claim(cards: Sequence[int], folder: str | Path | None = None) -> int:

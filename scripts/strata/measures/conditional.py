@@ -15,10 +15,10 @@ from contextlib import suppress
 from copy import copy
 
 import numpy as np
-from scipy.linalg import cholesky
-from scipy.linalg.lapack import dtrtrs
 from scipy.optimize import minimize
 from scipy.special import expit
+
+from strata.measures.algebra import NUMPY, Algebra, Own
 
 # At this gradient decisions are within a thousandth of their spread of where they would end.
 LBFGS = {"gtol": 1e-5, "ftol": 1e-13, "maxiter": 1000}
@@ -128,40 +128,49 @@ class Items:
 class Space:
     """Standardised training rows, in coordinates in which they are no more than there are rows.
 
-    rows: (n, k); gram: (k, k) their inner products; back: (k, t) weights -> (d, t).
+    rows: (n, k); gram: (k, k) their inner products; back: (k, t) weights -> (d, t). All of it,
+    and z, is the algebra's own.
     """
 
-    def __init__(self, z: np.ndarray, gram: np.ndarray | None) -> None:
-        self.rows, self.back = z, _same
+    def __init__(self, z: Own, gram: Own | None, algebra: Algebra = NUMPY) -> None:
+        self.rows, self.algebra, self.back = z, algebra, _same
         if gram is None:
-            values, vectors = np.linalg.eigh(z @ z.T)
-            kept = values > RANK * values[-1]
-            size, vectors = np.sqrt(values[kept]), vectors[:, kept]
+            values, vectors = algebra.eigen(z @ z.T)
+            kept = np.flatnonzero(values > RANK * values[-1])
+            sizes, vectors = np.sqrt(values[kept]), vectors[:, kept]
+            size = algebra.put(sizes)
             self.rows = vectors * size
             self.back = lambda weights: z.T @ (vectors / size @ weights)
-            gram = np.diag(size**2)
+            gram = algebra.put(np.diag(sizes**2))
         self.gram = gram
-        if self.rows.nbytes > CACHE:
-            self.rows = self.rows.astype(np.float32)
+        self.single = self.rows.nbytes > CACHE
+        if self.single:
+            self.rows = algebra.single(self.rows)
 
-    def _scores(self, w: np.ndarray) -> np.ndarray:
-        return (self.rows @ w.astype(self.rows.dtype)).astype(float)
+    def read(self, z: Own, weights: np.ndarray) -> np.ndarray:
+        """(m, d) standardised rows, (k, t) weights -> (m, t) scores."""
+        return self.algebra.get(z @ self.back(self.algebra.put(weights)))
 
-    def _pulled(self, slope: np.ndarray) -> np.ndarray:
+    def _scores(self, w: Own) -> np.ndarray:
+        if self.single:
+            w = self.algebra.single(w)
+        return self.algebra.get(self.algebra.double(self.rows @ w))
+
+    def _pulled(self, slope: np.ndarray) -> Own:
         """(n, t) slopes of the scores -> (k, t) of the weights."""
-        if self.rows.dtype == float:
-            return self.rows.T @ slope
-        return (slope.T.astype(self.rows.dtype) @ self.rows).T.astype(float)
+        own = self.algebra.put(slope)
+        if not self.single:
+            return self.rows.T @ own
+        return self.algebra.double((self.algebra.single(own.T) @ self.rows).T)
 
-    def _factor(self, bent: np.ndarray) -> np.ndarray:
-        """(k, k) lower; of much in single precision where that will do, since it shapes the steps
-        and not the result."""
-        if self.rows.dtype != float:
+    def _factor(self, penalty: float) -> Own:
+        """(k, k) lower, of about how the loss curves; of much in single precision where that will
+        do, since it shapes the steps and not the result."""
+        curved = CURVATURE * self.gram / len(self.rows)
+        if self.single:
             with suppress(np.linalg.LinAlgError):
-                rounded = bent.astype(np.float32).T
-                low = cholesky(rounded, lower=True, overwrite_a=True, check_finite=False)
-                return low.astype(float)
-        return cholesky(bent.T, lower=True, overwrite_a=True, check_finite=False)
+                return self.algebra.factor(curved, penalty, single=True)
+        return self.algebra.factor(curved, penalty)
 
     def minimise(self, items: Items, penalty: float, start: np.ndarray) -> np.ndarray:
         """(k, t) weights of least loss, from `start` on.
@@ -169,27 +178,25 @@ class Space:
         In coordinates turned by the Cholesky factor of about how the loss curves, it curves alike
         in all directions, and some ten steps are enough.
         """
-        n, shape = len(self.rows), start.shape
-        bent = CURVATURE * self.gram / n
-        bent.flat[:: len(bent) + 1] += penalty
-        low = self._factor(bent)
+        n, shape, algebra = len(self.rows), start.shape, self.algebra
+        low = self._factor(penalty)
 
-        def weights(point: np.ndarray) -> np.ndarray:
-            return dtrtrs(low, point.reshape(shape[::-1]).T, lower=1, trans=1)[0]
+        def weights(point: np.ndarray) -> Own:
+            return algebra.turned(low, algebra.put(point.reshape(shape[::-1]).T), transposed=True)
 
         def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
             w = weights(point)
             losses, slope = items.loss_and_slope(self._scores(w))
-            turned = dtrtrs(low, self._pulled(slope) / n + penalty * w, lower=1)[0]
-            return losses.sum() / n + penalty / 2 * (w * w).sum(), turned.T.ravel()
+            turned = algebra.turned(low, self._pulled(slope) / n + penalty * w)
+            size = float((w * w).sum())
+            return losses.sum() / n + penalty / 2 * size, algebra.get(turned.T).ravel()
 
-        found = minimize(
-            loss, (low.T @ start).T.ravel(), jac=True, method="L-BFGS-B", options=LBFGS
-        )
-        return weights(found.x)
+        first = algebra.get((low.T @ algebra.put(start)).T).ravel()
+        found = minimize(loss, first, jac=True, method="L-BFGS-B", options=LBFGS)
+        return algebra.get(weights(found.x))
 
 
-def _same(weights: np.ndarray) -> np.ndarray:
+def _same(weights: Own) -> Own:
     return weights
 
 

@@ -26,9 +26,9 @@ from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from strata.errors import StrataError
+from strata.measures.algebra import NUMPY, Algebra, Own
 from strata.measures.conditional import Items, Space, path
 from strata.names import CONDITIONAL, MEANS
 
@@ -79,7 +79,8 @@ class Layer:
     """Features (n, d) of one layer, their folds (n,) from 0 on, and targets (n, t) to read off.
 
     fold: (n, 2) where rows have mirrors, as folds.mirror_folds has them. item: (n,) ascending,
-    whose choices the rows are, for conditional logit; there a positive target means true.
+    whose choices the rows are, for conditional logit; there a positive target means true. algebra:
+    where what is large is kept and multiplied.
     """
 
     def __init__(
@@ -88,10 +89,11 @@ class Layer:
         targets: np.ndarray,
         fold: np.ndarray,
         item: np.ndarray | None = None,
+        algebra: Algebra = NUMPY,
     ) -> None:
         if not np.isfinite(features).all():
             raise StrataError("the features are not finite")
-        self.features, self.item = features, item
+        self.features, self.item, self.algebra = algebra.put(features), item, algebra
         self.fold, self.mirror = np.broadcast_to(np.atleast_2d(fold.T), (2, len(features)))
         self.targets = np.asarray(targets, float).reshape(len(features), -1)
         self.folds = int(self.fold.max()) + 1
@@ -113,8 +115,8 @@ class Layer:
         """Whether no feature tells any two rows apart."""
         return bool((self.features == self.features[0]).all())
 
-    def _centred(self, rows: np.ndarray) -> np.ndarray:
-        return self.features[rows] - self.origin
+    def _centred(self, rows: np.ndarray) -> Own:
+        return self.features[rows] - self.algebra.put(self.origin)
 
     @cached_property
     def rows(self) -> list[np.ndarray]:
@@ -142,17 +144,19 @@ class Layer:
     @cached_property
     def _moments(self) -> list[tuple]:
         """Per cell: rows, sums of x, x^2."""
+        get, squares = self.algebra.get, self.algebra.squares
         centred = (self._centred(rows) for _, rows in self._cells)
-        return [(len(x), x.sum(0), np.einsum("nd,nd->d", x, x)) for x in centred]
+        return [(len(x), get(x.sum(0)), get(squares(x))) for x in centred]
 
     @cached_property
     def _products(self) -> list[tuple]:
         """Per cell: sums of y, x y'."""
+        get, put = self.algebra.get, self.algebra.put
         pairs = ((self._centred(rows), self.targets[rows]) for _, rows in self._cells)
-        return [(y.sum(0), (y.T @ x).T) for x, y in pairs]
+        return [(y.sum(0), get(put(y.T) @ x).T) for x, y in pairs]
 
     @cached_property
-    def _grams(self) -> list[np.ndarray]:
+    def _grams(self) -> list[Own]:
         """Per cell: the sum of x x'."""
         centred = (self._centred(rows) for _, rows in self._cells)
         return [x.T @ x for x in centred]
@@ -169,23 +173,26 @@ class Layer:
             self._trainings[held] = _Training(held, rows, mean, scale, flat)
         return self._trainings[held]
 
-    def standardised(self, features: np.ndarray, training: _Training) -> np.ndarray:
-        z = features - self.origin
-        z -= training.mean
-        z /= training.scale
-        z[:, training.flat] = 0
+    def standardised(self, features: Own, training: _Training) -> Own:
+        put = self.algebra.put
+        z = put(features) - put(self.origin)
+        z -= put(training.mean)
+        z /= put(training.scale)
+        z[:, np.flatnonzero(training.flat)] = 0
         return z
 
-    def gram(self, training: _Training) -> np.ndarray:
+    def gram(self, training: _Training) -> Own:
         """(d, d): inner products of the standardised features over the training rows."""
         first, *others = self._kept(self._grams, training.held)
-        gram = first.copy()
+        mean, scale = map(self.algebra.put, (training.mean, training.scale))
+        flat = np.flatnonzero(training.flat)
+        gram = self.algebra.copy(first)
         for other in others:
             gram += other
-        gram -= len(training.rows) * np.outer(training.mean, training.mean)
-        gram /= training.scale
-        gram /= training.scale[:, None]
-        gram[training.flat], gram[:, training.flat] = 0, 0
+        gram -= len(training.rows) * (mean[:, None] * mean)
+        gram /= scale
+        gram /= scale[:, None]
+        gram[flat], gram[:, flat] = 0, 0
         return gram
 
     def cross(self, training: _Training) -> tuple[np.ndarray, np.ndarray]:
@@ -199,52 +206,49 @@ class Layer:
     # What each probe reads off the features of any rows, (n, d) -> (p, n, t), a fit a penalty on
     # the folds that are not held out.
 
-    def ridge(
-        self, held: Sequence[int], penalties: Sequence[float], features: np.ndarray
-    ) -> np.ndarray:
-        training = self.training(held)
-        target, wanted = self.cross(training)
+    def ridge(self, held: Sequence[int], penalties: Sequence[float], features: Own) -> np.ndarray:
+        training, algebra = self.training(held), self.algebra
+        target, right = self.cross(training)
         if self.wide:
             z = self.standardised(self.features[training.rows], training)
-            system, wanted = z @ z.T, self.targets[training.rows] - target
+            system, right = z @ z.T, self.targets[training.rows] - target
         else:
             system = self.gram(training)
+        wanted = algebra.put(right)
         # The system is solved for the rows that are read or for the targets, whichever are fewer.
         if few := len(features) < wanted.shape[1]:
             asked = self.standardised(features, training).T
             asked = z @ asked if self.wide else asked
         read = np.empty((len(penalties), len(features), wanted.shape[1]))
         for penalty, own in zip(penalties, read, strict=True):
-            ridged = system.copy()
-            ridged.flat[:: len(ridged) + 1] += penalty * len(training.rows)
-            factor = cho_factor(ridged.T, lower=True, overwrite_a=True, check_finite=False)
+            low = algebra.factor(system, penalty * len(training.rows))
             if few:
-                np.matmul(cho_solve(factor, asked, check_finite=False).T, wanted, out=own)
-                own += target
+                own[:] = algebra.get(algebra.solved(low, asked).T @ wanted) + target
             else:
-                weights = cho_solve(factor, wanted, check_finite=False)
+                weights = algebra.solved(low, wanted)
                 own[:] = self._line(
                     training, target, z.T @ weights if self.wide else weights, features
                 )
         return read
 
-    def means(
-        self, held: Sequence[int], penalties: Sequence[float], features: np.ndarray
-    ) -> np.ndarray:
+    def means(self, held: Sequence[int], penalties: Sequence[float], features: Own) -> np.ndarray:
         """Along the difference of the classes' means (targets of two values); no penalty counts."""
         training = self.training(held)
         target, cross = self.cross(training)
-        read = self._line(training, target, cross / len(training.rows), features)
+        weights = self.algebra.put(cross / len(training.rows))
+        read = self._line(training, target, weights, features)
         return np.broadcast_to(read, (len(penalties), *read.shape))
 
-    def _line(self, training: _Training, target, weights, features) -> np.ndarray:
+    def _line(self, training: _Training, target, weights: Own, features: Own) -> np.ndarray:
         """What weights of standardised features read off features, in the features' own
         coordinates: so more choices that weigh the same tie to the last bit."""
-        own = weights / training.scale[:, None]
-        return features.astype(float) @ own + (target - (training.mean + self.origin) @ own)
+        algebra = self.algebra
+        own = weights / algebra.put(training.scale)[:, None]
+        shift = target - (training.mean + self.origin) @ algebra.get(own)
+        return algebra.get(algebra.double(algebra.put(features)) @ own) + shift
 
     def conditional(
-        self, held: Sequence[int], penalties: Sequence[float], features: np.ndarray
+        self, held: Sequence[int], penalties: Sequence[float], features: Own
     ) -> np.ndarray:
         """Log-odds within an item, up to what its choices share."""
         training = self.training(held)
@@ -252,7 +256,7 @@ class Layer:
         start = np.zeros((len(space.gram), self.targets.shape[1]))
         z = self.standardised(features, training)
         return np.array(
-            [z @ space.back(space.minimise(items, penalty, start)) for penalty in penalties]
+            [space.read(z, space.minimise(items, penalty, start)) for penalty in penalties]
         )
 
     def items(self, rows: np.ndarray) -> Items:
@@ -262,7 +266,7 @@ class Layer:
 
     def space(self, training: _Training) -> Space:
         z = self.standardised(self.features[training.rows], training)
-        return Space(z, None if self.wide else self.gram(training))
+        return Space(z, None if self.wide else self.gram(training), self.algebra)
 
 
 def fit(
@@ -314,7 +318,7 @@ def _fit_conditional(layer: Layer, grid: np.ndarray) -> Fit:
             own = np.flatnonzero(chosen[number] == index)
             start = np.zeros((len(space.gram), len(own)))
             weights = space.minimise(items.of(own), grid[index], start)
-            decisions[np.ix_(tested, own)] = z @ space.back(weights)
+            decisions[np.ix_(tested, own)] = space.read(z, weights)
     # Of an even number of folds the stronger of the two in the middle.
     overall = np.sort(chosen, 0)[layer.folds // 2]
     return Fit(decisions, grid[chosen], grid[overall])
@@ -328,7 +332,7 @@ def _chosen(layer: Layer, number: int, judging: int, grid: np.ndarray) -> np.nda
     z = layer.standardised(layer.features[rows], training)
 
     def judge(weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return items.of(targets).losses(z @ space.back(weights))
+        return items.of(targets).losses(space.read(z, weights))
 
     return path(space, layer.items(training.rows), grid, judge)
 

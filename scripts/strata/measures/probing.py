@@ -19,6 +19,7 @@ from strata.errors import StrataError
 from strata.items import Item
 from strata.lanes import side_by_side
 from strata.measures import readouts
+from strata.measures.algebra import NUMPY, Algebra
 from strata.measures.folds import folds_suffice, group_folds, mirror_folds
 from strata.measures.nulls import Labels, answers, by_answer, redrawn
 from strata.measures.probes import Fit, Layer, fit, within_items
@@ -26,6 +27,7 @@ from strata.names import CONDITIONAL, PROMPT_END, RIDGE
 from strata.pace import paced
 from strata.store import LOOKED_AT, Decisions, Dump, Reading, Scores, read_dump
 
+PROBED_ON = "probed_on"  # the card, said where it is one
 CONTROLS = 5  # draws of the control task, where at least half of the choices come up again
 
 
@@ -48,23 +50,24 @@ def probe_task(
     items: Sequence[Item] | None = None,
     threads: int = 1,
     read: Callable[[Any], Dump] = read_dump,
+    algebra: Algebra = NUMPY,
 ) -> Decisions:
     """Fits every probe on every layer, on the surface features and on the choices' order.
 
     dumps: of the layers that are looked at (by their attribute `layer`, else from 0 on), each read
     by `read` when its turn comes; `threads` of them are held and worked on at a time, with the same
     results for any number. items: of a calculation task, whose results and operations are to be
-    read off the end of the prompt too. What is not defined is nan: a layer whose features are the
-    same in every row, and all of a task of fewer groups than folds. Raises StrataError for
-    activations that are not finite, for dumps of other choices, and where no choice is incorrect,
-    or none correct.
+    read off the end of the prompt too. algebra: where fits are made; attributes of the decisions
+    name it, if a card. What is not defined is nan: a layer whose features are the same in every
+    row, and all of a task of fewer groups than folds. Raises StrataError for activations that are
+    not finite, for dumps of other choices, and where no choice is incorrect, or none correct.
     """
     if scores.correct.all() or not scores.correct.any():
         kind = "correct" if scores.correct.all() else "incorrect"
         raise StrataError(f"all choices are {kind}: there is nothing to tell apart")
     folds = _folds(scores, plan)
-    choices = _Choices(scores, folds, plan)
-    prompts = _Prompts(items, scores, folds, plan) if items else None
+    choices = _Choices(scores, folds, plan, algebra)
+    prompts = _Prompts(items, scores, folds, plan, algebra) if items else None
 
     def layer(piece: tuple[int, Any]) -> tuple[int, dict[str, Reading]]:
         dump = read(piece[1])
@@ -92,6 +95,8 @@ def probe_task(
     attributes = {key: value for key, value in scores.attributes.items() if key != LOOKED_AT}
     if numbers != tuple(range(len(numbers))):
         attributes[LOOKED_AT] = list(numbers)
+    if algebra.name != NUMPY.name:
+        attributes[PROBED_ON] = algebra.name
     choices_alone = replace(scores, logprob={}, attributes=attributes)
     return Decisions(choices_alone, folds[:, 0], readings, truths)
 
@@ -142,8 +147,9 @@ def surface_features(scores: Scores) -> np.ndarray:
 class _Choices:
     """Which choices are true: under true labels, under redraws, and in the control task."""
 
-    def __init__(self, scores: Scores, folds: np.ndarray, plan: Plan) -> None:
+    def __init__(self, scores: Scores, folds: np.ndarray, plan: Plan, algebra: Algebra) -> None:
         self.plan, self.item, self.rows = plan, scores.item, folds[scores.item]
+        self.algebra = algebra
         correct, best = redrawn(scores, plan.draws, plan.seed)
         answer = answers(scores)
         controls = CONTROLS if (answer > 0).mean() >= 0.5 else 0
@@ -157,7 +163,7 @@ class _Choices:
         """correct/{probe}: a Reading of one layer."""
         rows = np.full_like(self.rows, -1) if alike else self.rows
         own = within_items(features, self.item)
-        layer = _layer(own, self.targets, rows, self.plan, self.item)
+        layer = _layer(own, self.targets, rows, self.plan, self.algebra, self.item)
         found = {}
         for probe in self.plan.kinds:
             # In closed form the control task costs nothing; conditional logit would take longest
@@ -178,9 +184,14 @@ class _Prompts:
     """What the end of a calculation's prompt holds: readouts.truths, and shuffled over items."""
 
     def __init__(
-        self, items: Sequence[Item], scores: Scores, folds: np.ndarray, plan: Plan
+        self,
+        items: Sequence[Item],
+        scores: Scores,
+        folds: np.ndarray,
+        plan: Plan,
+        algebra: Algebra,
     ) -> None:
-        self.plan, self.folds = plan, folds
+        self.plan, self.folds, self.algebra = plan, folds, algebra
         self.text = readouts.input_features(items, scores.ids)
         self.truths = readouts.truths(items, scores.ids)
         self.targets = {
@@ -206,7 +217,7 @@ class _Prompts:
         draws = [(name, draw) for name, own in wanted.items() for draw in range(len(own))]
         widths = [wanted[name].shape[2] for name, _ in draws]
         block, columns = np.repeat(np.arange(len(draws)), widths), np.concatenate(parts, 1)
-        layer = _layer(features[rows], columns, self.folds[rows], self.plan)
+        layer = _layer(features[rows], columns, self.folds[rows], self.plan, self.algebra)
         fitted = _fit(RIDGE, layer, columns.shape, self.plan, block)
         found = {}
         for name, own in wanted.items():
@@ -244,11 +255,11 @@ def _checked(dump: Dump, layer: int, scores: Scores) -> tuple[np.ndarray, np.nda
     return dump.activations, dump.prompts
 
 
-def _layer(features, targets, folds, plan: Plan, item=None) -> Layer | None:
+def _layer(features, targets, folds, plan: Plan, algebra: Algebra, item=None) -> Layer | None:
     """None where there are no folds, or the features are the same in every row."""
     if set(folds[:, 0]) != set(range(plan.folds)):
         return None
-    layer = Layer(features, targets, folds, item)
+    layer = Layer(features, targets, folds, item, algebra)
     return None if layer.constant else layer
 
 

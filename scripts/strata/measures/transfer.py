@@ -16,6 +16,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from strata.lanes import side_by_side
+from strata.measures.algebra import NUMPY, Algebra
 from strata.measures.folds import mirror_folds
 from strata.measures.metrics import Choices, item_values
 from strata.measures.nulls import Labels, fit_spread, widened
@@ -46,13 +47,19 @@ def best_layer(decisions: dict[str, Decisions], probe: str) -> int:
 
 
 def transfer_table(
-    decisions: dict[str, Decisions], read: ReadDump, model: str, plan: Plan, threads: int = 1
+    decisions: dict[str, Decisions],
+    read: ReadDump,
+    model: str,
+    plan: Plan,
+    threads: int = 1,
+    algebra: Algebra = NUMPY,
 ) -> pd.DataFrame:
     """Every task's probes on every task, at the model's last layer and at each probe's best one.
 
     decisions: by task. read(task, row) gives the dump of the layer in a row of the decisions.
-    threads: tasks to fit on at a time. Columns: model, which (last, best), layer, probe, train,
-    test, metric (mc1, auroc), value, n, chance, stderr, ci_low, ci_high. What isn't defined is nan.
+    threads: tasks to fit on at a time. algebra: where fits are made. Columns: model, which (last,
+    best), layer, probe, train, test, metric (mc1, auroc), value, n, chance, stderr, ci_low,
+    ci_high. What isn't defined is nan.
     """
     first = next(iter(decisions.values()))
     layers, rows = first.looked_at, []
@@ -60,7 +67,8 @@ def transfer_table(
         places = {"last": len(layers) - 1, "best": best_layer(decisions, probe)}
         # Often the two are one: each layer is fitted once.
         found = {
-            place: _measured(decisions, read, probe, place, threads) for place in {*places.values()}
+            place: _measured(decisions, read, probe, place, threads, algebra)
+            for place in {*places.values()}
         }
         for which, place in places.items():
             where = {"model": model, "which": which, "layer": layers[place], "probe": probe}
@@ -69,7 +77,12 @@ def transfer_table(
 
 
 def _measured(
-    decisions: dict[str, Decisions], read: ReadDump, probe: str, row: int, threads: int
+    decisions: dict[str, Decisions],
+    read: ReadDump,
+    probe: str,
+    row: int,
+    threads: int,
+    algebra: Algebra,
 ) -> list[dict]:
     """Every pair of tasks at the layer of one row: train, test and what `_measures` gives."""
     features = {
@@ -79,7 +92,7 @@ def _measured(
     truths = {task: _Truths(own.scores) for task, own in decisions.items()}
 
     def fitted_on(train: str) -> list[dict]:
-        own = _Fitted(decisions[train], features[train], probe, row)
+        own = _Fitted(decisions[train], features[train], probe, row, algebra)
         found = []
         for test, truth in truths.items():
             decided = own.read(truth.scores, features[test])
@@ -97,7 +110,9 @@ def _measured(
 class _Fitted:
     """A probe on one task, less folds or on all of it, as asked for."""
 
-    def __init__(self, decisions: Decisions, features: np.ndarray, probe: str, row: int) -> None:
+    def __init__(
+        self, decisions: Decisions, features: np.ndarray, probe: str, row: int, algebra: Algebra
+    ) -> None:
         scores, reading = decisions.scores, decisions.readings[f"residual/correct/{probe}"]
         self.fold = dict(zip(scores.groups, map(int, decisions.fold), strict=True))
         self.asked = set(scores.names)
@@ -107,7 +122,7 @@ class _Fitted:
         if not np.isnan(reading.decisions[row]).any():
             signs = within_items(scores.correct[:, None] * 2.0 - 1, scores.item)
             folds = mirror_folds(scores.names, decisions.fold)
-            own = Layer(features, signs, folds[scores.item], scores.item)
+            own = Layer(features, signs, folds[scores.item], scores.item, algebra)
             self.draw = getattr(own, probe)
 
     def read(self, scores: Scores, features: np.ndarray) -> np.ndarray:

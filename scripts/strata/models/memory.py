@@ -48,15 +48,20 @@ def half(rows: int, length: int, device: torch.device) -> int:
 
 
 @contextmanager
-def one_message(device: torch.device) -> Iterator[None]:
-    """Where memory runs out within it, and there is no less to be tried, StrataError says so."""
+def one_message(
+    device: torch.device,
+    what: str = "this model",
+    less: str = "say by `memory:` what may be used, set a smaller `batch_tokens`, or use "
+    "`device: cpu`",
+) -> Iterator[None]:
+    """Where memory runs out within it, and there is no less to be tried, StrataError says so, for
+    what it was needed, and how less would be."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_full(error):
             raise
         raise StrataError(
-            f"there is not enough memory for this model on {device} or beside it: leave more of it "
-            "free, say by `memory:` what may be used, set a smaller `batch_tokens`, or use "
-            "`device: cpu`"
+            f"there is not enough memory for {what} on {device} or beside it: leave more of it "
+            f"free, {less}"
         ) from None

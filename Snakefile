@@ -174,11 +174,15 @@ rule plan:
         blind="--question-blind" * config["question_blind"],
         half="--normed-float16" * config["normed_float16"],
         layers=as_json(config["layers"]),
+        probes=f"--probes {shlex.quote(PROBE_PLAN)}" * study.probed,
+        calculation=" ".join(study.calculation),
     message:
         "What the study will cost: tokens, operations, disk, memory, time; also {R}/plan.csv."
     shell:
         "{RUN}/plan.py --models {params.models:q} --tasks {params.tasks} --items {input.jsonl}"
-        " --lenses {params.lenses} --layers {params.layers:q} {params.blind} {params.half} --overlong {config[overlong]} {DEVICE}"
+        " --lenses {params.lenses} --layers {params.layers:q} {params.blind} {params.half}"
+        " {params.probes} --probe-device {config[probes][device]} --calculation {params.calculation}"
+        " --overlong {config[overlong]} {DEVICE}"
         " --threads {threads} --out {R}/plan.csv --log {log}"
 
 

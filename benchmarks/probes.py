@@ -31,6 +31,8 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import cli
+from strata.measures.algebra import NUMPY
+from strata.measures.cost import probe_cost
 from strata.measures.folds import group_folds
 from strata.measures.probe_rows import probe_table
 from strata.measures.probes import Layer, fit
@@ -70,13 +72,26 @@ def whole(arguments: argparse.Namespace) -> None:
         decisions = probe_task(scores, layers, plan, None, arguments.threads, read, algebra)
     rows = len(probe_table(decisions, "model", "task"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    planned, most = planned_cost(scores, plan, arguments, algebra.name != NUMPY.name)
     print(
         f"{arguments.layers} layers x {count} choices x {arguments.features} features, all of "
         f"{', '.join(PROBES)}, 20 redraws, floors, {rows} rows, {arguments.threads} threads, "
         f"{algebra.name}: "
         f"{time.perf_counter() - start:.0f} s, {time.process_time() - spent:.0f} CPU s; "
-        f"peak memory {peak:.1f} GB; load of the machine {os.getloadavg()[0]:.1f}"
+        f"peak memory {peak:.1f} GB; load of the machine {os.getloadavg()[0]:.1f}; "
+        f"planned: {planned:.0f} s, {most / 1e9:.1f} GB"
     )
+
+
+def planned_cost(scores, plan, arguments, card: bool) -> tuple[float, int]:
+    """Seconds and bytes, by the rate of products that the machine has now."""
+    import torch
+
+    from strata.extraction.machine import measure_rate
+
+    rate = measure_rate(torch.device("cuda" if card else "cpu"), torch.float64, 1)
+    run = arguments.threads, rate, 0, card
+    return probe_cost(scores, arguments.features, arguments.layers, plan, *run)
 
 
 def main(arguments: argparse.Namespace) -> None:

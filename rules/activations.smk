@@ -116,8 +116,8 @@ for model in study.models:
         resources:
             # A quarter over what is planned, and what Snakemake takes beside it; twice the time. No
             # less than 6 GB (CUDA's libraries take some) and ten minutes (a slow disk, a busy node).
-            mem_mb=planned(model, "host_bytes", 8000, 1.25e-6, 6000),
-            runtime=planned(model, "seconds", 720, 2 / 60, 10, sum),
+            mem_mb=planned("host_bytes", 8000, 1.25e-6, 6000, model=model),
+            runtime=planned("seconds", 720, 2 / 60, 10, sum, model),
             gpu=study.gpus,
         params:
             tasks=" ".join(tasks) if in_one_job else lambda wildcards: wildcards.task,

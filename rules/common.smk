@@ -124,14 +124,15 @@ def growing(mem_mb, runtime):
 PLAN = read_plan(Path(R, "plan.csv"))
 
 
-def planned(model, column, default, scale, least, join=max):
-    """A resource of a job: what the plan has for the model and the job's task (or all of them),
-    times `scale`, and no less than `least`; `default` where it has nothing. It grows with each
-    retry."""
+def planned(column, default, scale, least, join=max, model=None):
+    """A resource of a job: what the plan has for the job's model (or the one that its rule is for)
+    and its task (or all of them), times `scale`, and no less than `least`; `default` where it has
+    nothing. It grows with each retry."""
 
     def resource(wildcards, attempt):
+        own = wildcards.model if model is None else model
         tasks = [wildcards.task] if "task" in wildcards.keys() else study.tasks
-        found = [PLAN.get((model, task), {}).get(column) for task in tasks]
+        found = [PLAN.get((own, task), {}).get(column) for task in tasks]
         amount = round(scale * join(found)) + 1 if all(found) else default
         return max(least, amount) * attempt
 

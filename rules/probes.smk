@@ -16,8 +16,9 @@ rule probe:
         "<results>/benchmarks/probe/{model}/{task}.tsv"
     threads: config["threads"]
     resources:
-        # Each thread holds a layer.
-        **growing(5000 + 3000 * config["threads"], 720),
+        # As extractions ask; unplanned, each thread holds a layer.
+        mem_mb=planned("probe_bytes", 5000 + 3000 * config["threads"], 1.25e-6, 6000),
+        runtime=planned("probe_seconds", 720, 2 / 60, 10),
         gpu=PROBE_CARDS,
     params:
         # Of inputs too, so that they rerun nothing: `asked` does.
@@ -46,7 +47,9 @@ rule transfer:
         "<results>/logs/transfer/{model}.log",
     threads: config["threads"]
     resources:
-        **growing(16000, 240),
+        # A few fits at two layers; it holds one layer of all tasks at a time.
+        mem_mb=planned("probe_bytes", 16000, 1.25e-6, 16000),
+        runtime=planned("probe_seconds", 240, 2 / 60, 10, sum),
         gpu=PROBE_CARDS,
     params:
         plan=PROBE_PLAN,

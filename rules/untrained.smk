@@ -38,7 +38,9 @@ rule extract_untrained:
         "<results>/benchmarks/extract_untrained/{model}.tsv"
     threads: config["threads"]
     resources:
-        **growing(8000, 2880),
+        # As its model's.
+        mem_mb=planned("host_bytes", 8000, 1.25e-6, 6000),
+        runtime=planned("seconds", 2880, 2 / 60, 10, sum),
         gpu=study.gpus,
     params:
         tasks=" ".join(study.tasks),

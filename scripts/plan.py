@@ -5,6 +5,7 @@ import csv
 import json
 import logging
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -20,6 +21,7 @@ from strata.models.devices import is_card
 from strata.models.model import Skeleton
 from strata.models.tokenizer import load_tokenizer
 from strata.names import LENSES, OVERLONG
+from strata.store import Scores
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -32,6 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     cards = arguments.cards if memory and memory.device is not None else 1
     read_out = json.loads(arguments.layers), arguments.normed_float16
     setting = Setting(arguments.lenses, *device, *read_out, cards)
+    probes = probe_costs(arguments)
     read: dict[tuple, dict] = {}  # task -> Task and seconds, by what it is read by
     for task, path in zip(arguments.tasks, arguments.items, strict=True):
         items = read_items(path)
@@ -50,7 +53,8 @@ def main(arguments: argparse.Namespace) -> None:
             one_job = models[name].get("job") == "model"
             beside = [other for other, _ in tasks.values() if other is not own] if one_job else []
             row = plan_row(skeleton, own, setting, took, beside)
-            rows.append({"model": name, "task": task, **row})
+            shape = skeleton.config.hidden_size, row["looked_at"]
+            rows.append({"model": name, "task": task, **row, **probes(task, own.scores, *shape)})
     with sealed(arguments.out) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -97,6 +101,31 @@ def machine(
     return memory_of(device, arguments.host_memory, arguments.device_memory), rates
 
 
+def probe_costs(arguments: argparse.Namespace) -> Callable[[str, Scores, int, int], dict]:
+    """What a function of a task, its scores, features and layers has for a row of the plan: seconds
+    and bytes of its probes, None where there are none or the device is not here."""
+    unknown = dict.fromkeys(("probe_seconds", "probe_bytes"))
+    if not arguments.probes:
+        return lambda *_: unknown
+    # Loaded once the memory of a process that has them not, as an extraction, is known.
+    from strata.measures.cost import probe_cost
+    from strata.measures.probing import Plan
+
+    plan, name = Plan(**json.loads(arguments.probes)), arguments.probe_device
+    card = name.startswith("cuda") or (name == "auto" and torch.cuda.is_available())
+    rate = None
+    if not card or torch.cuda.is_available():
+        rate = product_rate(torch.device("cuda" if card else "cpu"), torch.float64, 1)
+        logging.info("large products of float64: %.3g operations a second", rate)
+
+    def row(task: str, scores: Scores, features: int, layers: int) -> dict:
+        items = len(scores.ids) if task in arguments.calculation else 0
+        run = arguments.threads, rate, items, card
+        return dict(zip(unknown, probe_cost(scores, features, layers, plan, *run), strict=True))
+
+    return row
+
+
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", required=True, help="the study's models, as JSON")
@@ -106,6 +135,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layers", default='"all"', help="the study's `layers`, as JSON")
     parser.add_argument("--question-blind", action="store_true", help="choices without it too")
     parser.add_argument("--normed-float16", action="store_true", help="normed lens by float16")
+    parser.add_argument("--probes", help="the study's `probes`, as JSON, if it has any")
+    parser.add_argument("--probe-device", default="cpu", help="where they are fitted")
+    parser.add_argument("--calculation", nargs="*", default=[], help="tasks of which it is one")
     parser.add_argument("--overlong", choices=OVERLONG, default="error")
     cli.add_device_options(parser)
     parser.add_argument("--out", required=True, help="csv to write")

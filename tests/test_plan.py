@@ -166,10 +166,12 @@ def test_a_cluster_is_asked_for_what_is_planned_and_for_no_less_than_a_floor():
     plan = {("m", "a"): {"seconds": 30.0}, ("m", "b"): {"seconds": 3000.0}}
     scope = {"PLAN": plan, "study": SimpleNamespace(tasks=["a", "b"])}
     exec(text[start : text.index("\n\n\n", start)], scope)
-    minutes = scope["planned"]("m", "seconds", 720, 2 / 60, 10, sum)
+    minutes = scope["planned"]("seconds", 720, 2 / 60, 10, sum, "m")
     assert [minutes(Wildcards(task=task), 1) for task in "abc"] == [10, 101, 720]
     assert minutes(Wildcards(task="a"), 2) == 20
     assert minutes(Wildcards(), 1) == 102  # one job for both
+    minutes = scope["planned"]("seconds", 720, 2 / 60, 10)
+    assert [minutes(Wildcards(model=own, task="b"), 1) for own in "mn"] == [101, 720]
 
 
 # Memory is that of processes as a user starts them: Python that had begun before (warm.py) would
@@ -200,6 +202,16 @@ def test_the_plan_reads_no_weights_and_is_printed(planned):
     assert re.search(r"model +task +items +choices +naive tokens +distinct tokens +ratio", text)
     assert len(table) == 4
     assert table["seconds"].notna().all()
+    assert (table["probe_seconds"] >= 2).all()
+    assert re.search(r"time +probes +their memory +finds", text)
+    study.config["probes"] = {"kinds": []}
+    try:
+        study.run("plan", **COLD)
+    finally:
+        del study.config["probes"]
+    without = pd.read_csv(study.results / "plan.csv")
+    assert without[["probe_seconds", "probe_bytes"]].isna().all(axis=None)
+    assert without["seconds"].notna().all()
 
 
 @pytest.mark.workflow

@@ -99,9 +99,14 @@ def test_a_map_whose_keys_are_numbers_is_not_asked_for_again_and_again(tmp_path)
         assert path.stat().st_mtime_ns < made.stat().st_mtime_ns
 
 
-HEAD = "model,task,host_bytes,seconds\n"
+HEAD = "model,task,host_bytes,seconds,probe_bytes,probe_seconds\n"
 DAMAGED = ["", "mo", "model,task\n", f'{HEAD}m,t,"1', "\0", "m,t\n1,2\n", "\ud800"]
-DAMAGED += [f"{HEAD}m,t,nan,1\n", f"{HEAD}m,t\n", f"{HEAD}m,t,-1,1\n"]
+DAMAGED += [
+    f"{HEAD}m,t,nan,1,1,1\n",
+    f"{HEAD}m,t\n",
+    f"{HEAD}m,t,-1,1,1,1\n",
+    f"{HEAD}m,t,1,1,1,0\n",
+]
 
 
 @pytest.mark.parametrize("text", DAMAGED)
@@ -116,8 +121,9 @@ def test_a_damaged_plan_is_said_and_left_aside(tmp_path, caplog, text):
 def test_a_plan_is_read_where_it_knows_something(tmp_path):
     assert read_plan(tmp_path / "plan.csv") == {}
     path = tmp_path / "plan.csv"
-    path.write_text(f"{HEAD}m,t,2000,1.5\nm,u,2000,\n")
+    path.write_text(f"{HEAD}m,t,2000,1.5,3000,7\nm,u,2000,,,\n")
+    probed = {"probe_bytes": 3000.0, "probe_seconds": 7.0}
     assert read_plan(path) == {
-        ("m", "t"): {"host_bytes": 2000.0, "seconds": 1.5},
+        ("m", "t"): {"host_bytes": 2000.0, "seconds": 1.5} | probed,
         ("m", "u"): {"host_bytes": 2000.0},
     }

@@ -9,11 +9,12 @@ from pathlib import Path
 from strata.errors import StrataError, brief
 from strata.integrity import verified
 
-COLUMNS = ("host_bytes", "seconds")
+COLUMNS = ("host_bytes", "seconds", "probe_bytes", "probe_seconds")
 
 
 def read_plan(path: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """Bytes and seconds of each extraction by (model, task), where the plan knows them.
+    """Bytes and seconds of each extraction and of its probes by (model, task), where the plan knows
+    them.
 
     Nothing where there is no file, or a damaged one, which is said and left aside: a plan is no
     result, and without one jobs ask for what they would ask for anyway.

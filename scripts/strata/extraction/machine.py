@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import psutil
 import torch
@@ -23,11 +23,12 @@ from strata.environment import processor
 from strata.errors import StrataError
 from strata.extraction.placement import GIB, Memory, gib
 from strata.files import atomic, cache
-from strata.measures.algebra import NUMPY, Algebra
-from strata.measures.on_card import Torch
 from strata.models.devices import is_card
 from strata.models.linears import ONEDNN, TORCH, has_onednn, linears_by
 from strata.models.memory import one_message
+
+if TYPE_CHECKING:
+    from strata.measures.algebra import Algebra
 
 ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 
@@ -74,9 +75,13 @@ def choose_devices(name: str, cards: int) -> list[torch.device]:
 
 
 @contextmanager
-def probing_on(name: str) -> Iterator[Algebra]:
+def probing_on(name: str) -> "Iterator[Algebra]":
     """The linear algebra of probes on a device of the configuration (`choose_device`). Where its
     memory is full, StrataError says so."""
+    # What extractions, who ask this module too, have no need to load.
+    from strata.measures.algebra import NUMPY
+    from strata.measures.on_card import Torch
+
     device = choose_device(name, "probes.device")
     algebra = Torch(device, device_name(device)) if is_card(device) else NUMPY
     with one_message(device, "these probes", "set fewer `threads`, or `probes: {device: cpu}`"):

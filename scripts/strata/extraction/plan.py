@@ -231,6 +231,9 @@ def as_text(rows: Sequence[dict]) -> str:
     total["ratio"] = total["naive_tokens"] / total["distinct_tokens"]
     times = [row["seconds"] for row in rows]
     total["seconds"] = None if None in times else sum(times)
+    probed = [row["probe_seconds"] for row in rows if row.get("probe_bytes")]
+    total["probe_bytes"] = max((row["probe_bytes"] for row in rows if probed), default=None)
+    total["probe_seconds"] = None if None in probed else sum(probed)
     lines = [_line(row) for row in [*rows, {"model": "all", "task": "", **total}]]
     columns = [[name, *(line[name] for line in lines)] for name in lines[0]]
     widths = [max(map(len, column)) for column in columns]
@@ -256,6 +259,8 @@ def _line(row: dict) -> dict:
         "stream": "unknown" if stream is None else stream,
         "memory": " + ".join(gib(size) for size in peaks if size),
         "time": _time(row["seconds"]),
+        "probes": _time(row["probe_seconds"]) if row.get("probe_bytes") else "",
+        "their memory": gib(row["probe_bytes"]) if row.get("probe_bytes") else "",
         "finds": _points(row.get("least_difference")),
     }
 

@@ -65,7 +65,7 @@ def probe_task(
     if scores.correct.all() or not scores.correct.any():
         kind = "correct" if scores.correct.all() else "incorrect"
         raise StrataError(f"all choices are {kind}: there is nothing to tell apart")
-    folds = _folds(scores, plan)
+    folds = task_folds(scores, plan)
     choices = _Choices(scores, folds, plan, algebra)
     prompts = _Prompts(items, scores, folds, plan, algebra) if items else None
 
@@ -101,7 +101,7 @@ def probe_task(
     return Decisions(choices_alone, folds[:, 0], readings, truths)
 
 
-def _folds(scores: Scores, plan: Plan) -> np.ndarray:
+def task_folds(scores: Scores, plan: Plan) -> np.ndarray:
     """(i, 2) folds of the items and of their mirrors (folds.mirror_folds), -1 where the groups are
     too few or mirrors leave nothing to train on."""
     if len(set(scores.groups)) >= plan.folds:
@@ -132,16 +132,25 @@ def _alike(scores: Scores) -> bool:
 def surface_features(scores: Scores) -> np.ndarray:
     """(c, f) float32: tokens and bytes of a choice, and how often it has each token that is in
     choices of two items or more."""
-    owner = np.repeat(np.arange(len(scores.item)), scores.tokens)
-    pairs = np.unique(np.stack([scores.token_ids, scores.item[owner]]), axis=1)
-    tokens, items = np.unique(pairs[0], return_counts=True)
-    common = tokens[items > 1]
+    common, owner = common_tokens(scores), _owners(scores)
     counts = np.zeros((len(scores.item), len(common)), np.float32)
     place = np.searchsorted(common, scores.token_ids)
     known = np.isin(scores.token_ids, common)
     np.add.at(counts, (owner[known], place[known]), 1)
     columns = np.stack([scores.tokens, scores.bytes], 1)
     return np.concatenate([columns.astype(np.float32), counts], 1)
+
+
+def common_tokens(scores: Scores) -> np.ndarray:
+    """(f,) token ids that are in choices of two items or more, ascending."""
+    pairs = np.unique(np.stack([scores.token_ids, scores.item[_owners(scores)]]), axis=1)
+    tokens, items = np.unique(pairs[0], return_counts=True)
+    return tokens[items > 1]
+
+
+def _owners(scores: Scores) -> np.ndarray:
+    """Of each token the number of its choice."""
+    return np.repeat(np.arange(len(scores.item)), scores.tokens)
 
 
 class _Choices:

@@ -183,7 +183,7 @@ rule plan:
         " --lenses {params.lenses} --layers {params.layers:q} {params.blind} {params.half}"
         " {params.probes} --probe-device {config[probes][device]} --calculation {params.calculation}"
         " --overlong {config[overlong]} {DEVICE}"
-        " --threads {threads} --out {R}/plan.csv --log {log}"
+        " --threads {threads} --lanes {config[threads]} --out {R}/plan.csv --log {log}"
 
 
 try:

@@ -25,7 +25,7 @@ from strata.store import Scores
 
 
 def main(arguments: argparse.Namespace) -> None:
-    torch.set_num_threads(arguments.threads)  # more lanes take more memory
+    torch.set_num_threads(arguments.lanes or arguments.threads)  # more of them take more memory
     models = json.loads(arguments.models)
     skeletons, keys, tokenizers = outlines(models)
     process = resident_memory()
@@ -104,9 +104,8 @@ def machine(
 def probe_costs(arguments: argparse.Namespace) -> Callable[[str, Scores, int, int], dict]:
     """What a function of a task, its scores, features and layers has for a row of the plan: seconds
     and bytes of its probes, None where there are none or the device is not here."""
-    unknown = dict.fromkeys(("probe_seconds", "probe_bytes"))
     if not arguments.probes:
-        return lambda *_: unknown
+        return lambda *_: {"probe_seconds": None, "probe_bytes": None}
     # Loaded once the memory of a process that has them not, as an extraction, is known.
     from strata.measures.cost import probe_cost
     from strata.measures.probing import Plan
@@ -120,8 +119,10 @@ def probe_costs(arguments: argparse.Namespace) -> Callable[[str, Scores, int, in
 
     def row(task: str, scores: Scores, features: int, layers: int) -> dict:
         items = len(scores.ids) if task in arguments.calculation else 0
-        run = arguments.threads, rate, items, card
-        return dict(zip(unknown, probe_cost(scores, features, layers, plan, *run), strict=True))
+        facts = scores, features, layers, plan
+        seconds, _ = probe_cost(*facts, arguments.threads, rate, items, card)
+        _, most = probe_cost(*facts, torch.get_num_threads(), rate, items, card)
+        return {"probe_seconds": seconds, "probe_bytes": most}
 
     return row
 
@@ -135,6 +136,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layers", default='"all"', help="the study's `layers`, as JSON")
     parser.add_argument("--question-blind", action="store_true", help="choices without it too")
     parser.add_argument("--normed-float16", action="store_true", help="normed lens by float16")
+    parser.add_argument("--lanes", type=int, help="threads of a job, where it has more of them")
     parser.add_argument("--probes", help="the study's `probes`, as JSON, if it has any")
     parser.add_argument("--probe-device", default="cpu", help="where they are fitted")
     parser.add_argument("--calculation", nargs="*", default=[], help="tasks of which it is one")

@@ -63,7 +63,7 @@ class Numpy:
         return own.astype(np.float32)
 
     def double(self, own: np.ndarray) -> np.ndarray:
-        return own.astype(float)
+        return own.astype(float, copy=False)
 
     def squares(self, own: np.ndarray) -> np.ndarray:
         return np.einsum("nd,nd->d", own, own)

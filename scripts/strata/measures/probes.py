@@ -219,6 +219,8 @@ class Layer:
         if few := len(features) < wanted.shape[1]:
             asked = self.standardised(features, training).T
             asked = z @ asked if self.wide else asked
+        else:
+            features = algebra.double(algebra.put(features))
         read = np.empty((len(penalties), len(features), wanted.shape[1]))
         for penalty, own in zip(penalties, read, strict=True):
             low = algebra.factor(system, penalty * len(training.rows))

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +147,36 @@ def test_a_study_on_a_card_is_that_of_the_cpu_and_says_where_it_was(monkeypatch)
     np.testing.assert_allclose(
         own_table[numbers].astype(float), table[numbers].astype(float), atol=1e-6
     )
+
+
+class Loading:
+    """What CUDA factors by, as torch loads it: once, and where two threads are first at it, the
+    second one fails."""
+
+    def __init__(self, factor) -> None:
+        self.factor, self.loaded, self.lock = factor, False, threading.Lock()
+
+    def __call__(self, *arguments, **options):
+        if not self.loaded:
+            if not self.lock.acquire(blocking=False):
+                raise RuntimeError("lazy wrapper should be called at most once")
+            time.sleep(0.2)
+            self.loaded = True
+        return self.factor(*arguments, **options)
+
+
+def test_what_cards_factor_by_is_loaded_before_threads_ask_for_it(monkeypatch):
+    scores = {name: make_scores(20, prefix=name) for name in ("a", "b")}
+    dumps = {name: make_dump(own, 1.0, 0, 6) for name, own in scores.items()}
+    plan = replace(PLAN, kinds=("ridge",), draws=2)
+    decisions = {
+        name: probe_task(own, [dumps[name]], plan, read=lambda dump: dump)
+        for name, own in scores.items()
+    }
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", Loading(torch.linalg.cholesky_ex))
+    with cards(monkeypatch):
+        read, algebra = lambda task, _: dumps[task], Torch(CARD, "stand-in")
+        assert len(transfer_table(decisions, read, "m", plan, 2, algebra))
 
 
 def run_out(*_, **__):

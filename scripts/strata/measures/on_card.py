@@ -9,6 +9,9 @@ class Torch:
         """name: the card's, as results say it."""
         self.device, self.name = torch.device(device), name
         torch.set_float32_matmul_precision("highest")  # whatever the environment asks torch for
+        # torch loads what CUDA factors by at its first use, and fails where that is in two threads
+        # at once (pytorch/pytorch#90613).
+        torch.linalg.cholesky_ex(torch.ones(1, 1, device=self.device))
 
     def put(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
         if not torch.is_tensor(array):

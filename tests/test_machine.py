@@ -115,11 +115,18 @@ def test_the_card_that_is_claimed_is_torchs_own_and_one_that_is_not_there_refuse
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    names = "auto", "cuda", "cuda:0"
-    assert [machine.choose_device(name).index for name in names] == [0, 1, 0]
-    assert [device.index for device in chosen] == [0, 1, 0]
+    names = "auto", "cuda", "cuda:1", "auto"
+    assert [machine.choose_device(name).index for name in names] == [0, 0, 1, 0]
+    assert [device.index for device in chosen] == [0, 0, 1, 0]
+    another = machine._claimed.copy()  # process
+    machine._claimed.clear()
+    assert machine.choose_device("cuda").index == 1
+    another.clear()
     with pytest.raises(StrataError, match=r"cuda:2 is asked for.*2 card\(s\), from cuda:0 on"):
         machine.choose_device("cuda:2")
+    for name in ("gpu", "mps", "cpu:0", "cuda:x", ""):
+        with pytest.raises(StrataError, match=f"config key a.b: '{name}' is none of auto, cpu"):
+            machine.choose_device(name, "a.b")
     assert machine.choose_device("cpu").type == "cpu"
     machine._claimed.clear()
     assert [own.index for own in machine.choose_devices("auto", 2)] == [0, 1]

@@ -186,9 +186,13 @@ def run_out(*_, **__):
 def test_a_device_is_numpys_or_torchs_and_a_full_one_is_one_message(monkeypatch):
     with machine.probing_on("cpu") as algebra:
         assert algebra is NUMPY
+    with pytest.raises(MemoryError), machine.probing_on("cpu"):  # no other device is of help
+        raise MemoryError
     monkeypatch.setattr(machine, "choose_device", lambda *_: torch.device(CARD))
+    torch.set_float32_matmul_precision("medium")
     with cards(monkeypatch):
         with machine.probing_on("auto") as algebra:
+            assert torch.get_float32_matmul_precision() == "highest"
             assert (algebra.device.type, algebra.name) == (CARD, "stand-in")
         monkeypatch.setattr(algebra, "factor", run_out)
         said = (

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import re
 import resource
 import tempfile
 import time
@@ -24,7 +25,7 @@ from strata.errors import StrataError
 from strata.extraction.placement import GIB, Memory, gib
 from strata.files import atomic, cache
 from strata.models.devices import is_card
-from strata.models.linears import ONEDNN, TORCH, has_onednn, linears_by
+from strata.models.linears import ONEDNN, TORCH, exact_products, has_onednn, linears_by
 from strata.models.memory import one_message
 
 if TYPE_CHECKING:
@@ -32,25 +33,32 @@ if TYPE_CHECKING:
 
 ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 
-_claimed: list[BinaryIO] = []  # lock files, held until the process ends
+_claimed: list[tuple[int, BinaryIO]] = []  # cards and their locks, held until the process ends
 
 
 def choose_device(name: str, key: str = "device") -> torch.device:
     """The device of the configuration: for `auto` and `cuda` a card that no other process of
     Strata holds, so that jobs side by side get cards of their own; `auto` is the CPU without one.
-    From then on it is torch's own choice too, so that nothing is put on another card unasked.
+    From then on it is torch's own choice too, so that nothing is put on another card unasked, and
+    this process's whenever it asks again.
     """
+    if not re.fullmatch("auto|cpu|cuda(:[0-9]+)?", name):
+        raise StrataError(
+            f"config key {key}: {name!r} is none of auto, cpu, cuda, cuda:0, cuda:1, ..."
+        )
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    number = 0 if name == "auto" else torch.device(name).index or 0
+    number = int(name.partition(":")[2] or 0)
     if number >= count:
         found = f"{count} card(s), from cuda:0 on" if count else "no card"
         raise StrataError(
             f"config key {key}: {name} is asked for, but on {platform.node()} torch "
             f"{torch.__version__} finds {found}; set `auto` there, or run where one is"
         )
-    device = torch.device(f"cuda:{claim(range(count))}" if name in ("auto", "cuda") else name)
+    if name in ("auto", "cuda"):
+        number = _claimed[0][0] if _claimed else claim(range(count))
+    device = torch.device("cuda", number)
     torch.cuda.set_device(device)
     return device
 
@@ -76,16 +84,19 @@ def choose_devices(name: str, cards: int) -> list[torch.device]:
 
 @contextmanager
 def probing_on(name: str) -> "Iterator[Algebra]":
-    """The linear algebra of probes on a device of the configuration (`choose_device`). Where its
-    memory is full, StrataError says so."""
+    """The linear algebra of probes on a device of the configuration (`choose_device`). Where a
+    card's memory is full, StrataError says so."""
     # What extractions, who ask this module too, have no need to load.
     from strata.measures.algebra import NUMPY
     from strata.measures.on_card import Torch
 
     device = choose_device(name, "probes.device")
-    algebra = Torch(device, device_name(device)) if is_card(device) else NUMPY
+    if not is_card(device):
+        yield NUMPY
+        return
+    exact_products()
     with one_message(device, "these probes", "set fewer `threads`, or `probes: {device: cpu}`"):
-        yield algebra
+        yield Torch(device, device_name(device))
 
 
 def claim(cards: Sequence[int], folder: str | Path | None = None) -> int:
@@ -102,7 +113,7 @@ def claim(cards: Sequence[int], folder: str | Path | None = None) -> int:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             continue
-        _claimed.append(file)
+        _claimed.append((card, file))
         return card
     logging.warning("all cards are claimed by other jobs: card %s is shared", cards[0])
     return cards[0]

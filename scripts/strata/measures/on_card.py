@@ -8,7 +8,6 @@ class Torch:
     def __init__(self, device: torch.device | str, name: str) -> None:
         """name: the card's, as results say it."""
         self.device, self.name = torch.device(device), name
-        torch.set_float32_matmul_precision("highest")  # whatever the environment asks torch for
         # torch loads what CUDA factors by at its first use, and fails where that is in two threads
         # at once (pytorch/pytorch#90613).
         torch.linalg.cholesky_ex(torch.ones(1, 1, device=self.device))

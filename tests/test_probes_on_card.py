@@ -149,6 +149,26 @@ def test_a_study_on_a_card_is_that_of_the_cpu_and_says_where_it_was(monkeypatch)
     )
 
 
+@pytest.mark.parametrize(("mirrored", "gib"), [(False, 2.2), (True, 3.3)])
+def test_a_layer_takes_of_a_card_what_the_documentation_says(monkeypatch, mirrored, gib):
+    """By a four-hundredth of its 28,000 x 4,096 numbers."""
+    layer = random_layer(1400, 205, mirrored=mirrored)
+    fold, x = np.stack([layer.fold, layer.mirror], 1), layer.features.astype(np.float32)
+    monkeypatch.setattr("strata.measures.conditional.CACHE", 0)
+    with cards(monkeypatch) as machine:
+        held = []
+
+        class Counted(Torch):
+            def single(self, own):
+                held.append(sum(kept.storage.nbytes() for kept in [*machine.memories.values()]))
+                return super().single(own)
+
+        own = Layer(x, layer.targets, fold, layer.item, Counted(CARD, "stand-in"))
+        fit("conditional", own, [1.0])
+    single = 4 * x.size  # is made of the rows then, beside all the rest
+    assert 400 * (max(held) + single * 4 / 5) / 2**30 == pytest.approx(gib, abs=0.15)
+
+
 class Loading:
     """What CUDA factors by, as torch loads it: once, and where two threads are first at it, the
     second one fails."""

@@ -16,8 +16,8 @@ CHOSEN = 3  # penalties that the targets of one fold come to
 FITS, STEPS = 8, 6.5  # of conditional logit: fits a fold, and steps a fit
 EIGEN = 6  # operations for each of k^3, of eigenvalues and vectors
 GATHERED = 700  # as many operations an element takes of a Gram matrix put together and scaled
-BENT = 5  # matrices of that size which a fit has beside those of the folds
-WIDE = 4  # matrices of inner products that a fit on fewer rows than features has
+BENT = 3  # matrices of that size which a fit has beside those of the folds
+WIDE = 2  # matrices of inner products that a fit on fewer rows than features has
 ROWS = 5  # arrays of rows and features in float32: dump, features, standardised ones twice as wide
 READOUTS = 15  # columns of what the prompt's end is read for: a number, digits, operations
 

@@ -313,17 +313,23 @@ def _fit_conditional(layer: Layer, grid: np.ndarray) -> Fit:
     for number, tested in enumerate(layer.rows):
         judging = (number + 1) % layer.folds
         chosen[number] = _chosen(layer, number, judging, grid)
-        training = layer.training((number,))
-        space, items = layer.space(training), layer.items(training.rows)
-        z = layer.standardised(layer.features[tested], training)
-        for index in np.unique(chosen[number]):
-            own = np.flatnonzero(chosen[number] == index)
-            start = np.zeros((len(space.gram), len(own)))
-            weights = space.minimise(items.of(own), grid[index], start)
-            decisions[np.ix_(tested, own)] = space.read(z, weights)
+        decisions[tested] = _decided(layer, number, grid[chosen[number]])
     # Of an even number of folds the stronger of the two in the middle.
     overall = np.sort(chosen, 0)[layer.folds // 2]
     return Fit(decisions, grid[chosen], grid[overall])
+
+
+def _decided(layer: Layer, number: int, penalties: np.ndarray) -> np.ndarray:
+    """(m, t) what a fold's rows are by fits on all others, with (t,) penalties."""
+    training = layer.training((number,))
+    space, items = layer.space(training), layer.items(training.rows)
+    z = layer.standardised(layer.features[layer.rows[number]], training)
+    decisions = np.empty((len(z), len(penalties)))
+    for penalty in np.unique(penalties):
+        own = np.flatnonzero(penalties == penalty)
+        start = np.zeros((len(space.gram), len(own)))
+        decisions[:, own] = space.read(z, space.minimise(items.of(own), penalty, start))
+    return decisions
 
 
 def _chosen(layer: Layer, number: int, judging: int, grid: np.ndarray) -> np.ndarray:

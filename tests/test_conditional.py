@@ -122,6 +122,14 @@ def test_fewer_rows_than_features_have_as_many_coordinates_as_their_rank(scale):
     assert z @ space.back(np.eye(12)) == pytest.approx(space.rows, abs=1e-9 * scale)
 
 
+def test_rows_that_are_all_the_same_are_fitted_without_a_word(capfd):
+    item, true = choices([3] * 6, 2, 1)
+    space = Space(np.zeros((18, 40)), None)
+    weights = space.minimise(Items(item, true), 0.1, np.zeros((0, 2)))
+    assert (space.read(np.ones((5, 40)), weights) == np.zeros((5, 2))).all()
+    assert capfd.readouterr().err == ""  # LAPACK's own complaints
+
+
 @pytest.mark.parametrize("penalty", [0.1, 1e-3])
 def test_features_that_go_together_take_few_steps_to_where_nothing_pulls(penalty):
     item, true = choices([4] * 60, 2, 8)

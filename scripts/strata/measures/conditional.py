@@ -179,6 +179,8 @@ class Space:
         in all directions, and some ten steps are enough.
         """
         n, shape, algebra = len(self.rows), start.shape, self.algebra
+        if not len(start):  # rows that are all the same leave nothing to weigh
+            return start
         low = self._factor(penalty)
 
         def weights(point: np.ndarray) -> Own:

@@ -71,13 +71,14 @@ def whole(arguments: argparse.Namespace) -> None:
     with cli.probing_on(arguments.device) as algebra:
         decisions = probe_task(scores, layers, plan, None, arguments.threads, read, algebra)
     rows = len(probe_table(decisions, "model", "task"))
+    clock, processor = time.perf_counter() - start, time.process_time() - spent
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     planned, most = planned_cost(scores, plan, arguments, algebra.name != NUMPY.name)
     print(
         f"{arguments.layers} layers x {count} choices x {arguments.features} features, all of "
         f"{', '.join(PROBES)}, 20 redraws, floors, {rows} rows, {arguments.threads} threads, "
         f"{algebra.name}: "
-        f"{time.perf_counter() - start:.0f} s, {time.process_time() - spent:.0f} CPU s; "
+        f"{clock:.0f} s, {processor:.0f} CPU s; "
         f"peak memory {peak:.1f} GB; load of the machine {os.getloadavg()[0]:.1f}; "
         f"planned: {planned:.0f} s, {most / 1e9:.1f} GB"
     )

@@ -119,9 +119,8 @@ def probe_costs(arguments: argparse.Namespace) -> Callable[[str, Scores, int, in
 
     def row(task: str, scores: Scores, features: int, layers: int) -> dict:
         items = len(scores.ids) if task in arguments.calculation else 0
-        facts = scores, features, layers, plan
-        seconds, _ = probe_cost(*facts, arguments.threads, rate, items, card)
-        _, most = probe_cost(*facts, torch.get_num_threads(), rate, items, card)
+        run = arguments.threads, rate, items, card, torch.get_num_threads()
+        seconds, most = probe_cost(scores, features, layers, plan, *run)
         return {"probe_seconds": seconds, "probe_bytes": most}
 
     return row

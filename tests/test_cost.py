@@ -121,3 +121,6 @@ def test_what_is_not_fitted_costs_no_time_and_a_card_keeps_the_squares():
     assert seconds is None
     assert probe_cost(scores, 512, 9, PLAN, 4, None, card=True)[1] < most
     assert probe_cost(scores, 512, 2, PLAN, 4, None)[1] < most  # as many as there are layers
+    # On two cores here, of four that a job has.
+    expected = probe_cost(scores, 512, 9, PLAN, 2, 1e6)[0], most
+    assert probe_cost(scores, 512, 9, PLAN, 2, 1e6, lanes=4) == expected

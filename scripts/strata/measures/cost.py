@@ -61,6 +61,7 @@ def probe_cost(
     rate: float | None,
     items: int = 0,
     card: bool = False,
+    lanes: int = 0,
 ) -> tuple[float | None, int]:
     """Seconds of a task's job, None where the rate is not known, and the most bytes of the host's
     memory that it holds (but for CUDA's own).
@@ -68,10 +69,10 @@ def probe_cost(
     features: of the residual stream. layers: that are looked at, `threads` at a time. rate:
     float64 operations a second of one thread, or of a card. items: of a calculation task, whose
     prompts are read too. card: whether fits are made on one, which works for all threads, and
-    leaves the host the rows alone.
+    leaves the host the rows alone. lanes: by which memory is reckoned, if not by `threads`.
     """
     rows, surface = len(scores.item), 2 + len(common_tokens(scores))
-    folds, side_by_side = task_folds(scores, plan), min(threads, layers)
+    folds, side_by_side = task_folds(scores, plan), min(lanes or threads, layers)
     own, floor = (layer_operations(rows, d, plan) for d in (features, surface))
     if (folds < 0).any():  # nothing is fitted
         own = floor = 0.0
